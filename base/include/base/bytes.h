@@ -1,0 +1,49 @@
+// Bytes: views of memory whose meaning is decided elsewhere, and the one checksum.
+//
+// Everything Duet writes is little-endian; XDR (server/rpc/xdr.h) is the exception.
+
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
+
+namespace duet {
+
+static_assert(std::endian::native == std::endian::little);
+
+using ConstBytes = std::span<const std::byte>;
+using MutableBytes = std::span<std::byte>;
+
+inline constexpr std::size_t kBlockBytes = 4096;
+
+// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `bytes`, going on from `seed`:
+// crc32c(ab) == crc32c(b, crc32c(a)).
+[[nodiscard]] std::uint32_t crc32c(ConstBytes bytes, std::uint32_t seed = 0);
+
+template <typename T>
+  requires std::is_trivially_copyable_v<T>
+[[nodiscard]] ConstBytes bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+// Reads a T that may be unaligned.
+// REQUIRES: offset + sizeof(T) <= bytes.size().
+template <typename T>
+  requires std::is_trivially_copyable_v<T>
+[[nodiscard]] T load(ConstBytes bytes, std::size_t offset) {
+  T value;
+  std::memcpy(&value, bytes.subspan(offset, sizeof(T)).data(), sizeof(T));
+  return value;
+}
+
+template <typename T>
+  requires std::is_trivially_copyable_v<T>
+void store(MutableBytes bytes, std::size_t offset, const T& value) {
+  std::memcpy(bytes.subspan(offset, sizeof(T)).data(), &value, sizeof(T));
+}
+
+}  // namespace duet

@@ -1,0 +1,121 @@
+// Filer: one served identity.  Executes each request once, and answers only what is durable.
+//
+//   decode handle -> export and rights -> try in memory (Attempt; load and try again) ->
+//   apply + log in one turn -> wait until durable -> reply
+//
+// Invariants (tests name them): I4-I8 and I11 of docs/DESIGN.md.
+//
+// Ownership: owns its aggregate and log; borrows scheduler, clock and memory.
+// Thread-safety: the strand: every function on the scheduler's thread.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "filer/exports.h"
+#include "filer/request.h"
+#include "nvlog/request_log.h"
+#include "platform/clock.h"
+#include "platform/entropy.h"
+#include "platform/scheduler.h"
+#include "platform/task.h"
+#include "wafl/aggregate.h"
+
+namespace duet::filer {
+
+struct FilerOptions {
+  std::uint64_t cache_bytes = 256U << 20U;
+  Duration cp_interval = std::chrono::seconds(10);
+  std::uint64_t log_entries_max = 200'000;   // a CP starts at this many: bounds replay
+  std::uint64_t dirty_bytes_max = 256U << 20U;  // a CP starts at this much dirty memory
+  std::uint32_t reply_cache_entries = 4096;
+};
+
+struct FilerStatistics {
+  std::uint64_t requests = 0;
+  std::uint64_t logged_records = 0;
+  std::uint64_t logged_bytes = 0;
+  std::uint64_t replayed_records = 0;
+  Duration replay{};
+  std::uint64_t reply_cache_hits = 0;
+  std::uint64_t back_to_back_cps = 0;
+  std::uint64_t cps_by_timer = 0, cps_by_log = 0, cps_by_memory = 0, cps_by_operator = 0;
+  std::uint64_t loads = 0;  // requests that waited for disk
+};
+
+class FilerState;  // src/filer_state.h
+
+class Filer {
+ public:
+  // Opens the aggregate, replays the log (which must be its own: see nvlog), runs a CP with
+  // epoch + 1, and starts the log.  Error: as Aggregate::open and RequestLog::recover.
+  static Task<Result<std::unique_ptr<Filer>>> open(Scheduler& scheduler, WallClock& clock,
+                                                   Entropy& entropy,
+                                                   std::vector<BlockDevice*> disks,
+                                                   PersistentMemory& memory,
+                                                   FilerOptions options);
+  // REQUIRES: stopped or crashed on purpose (tests): no request is running.
+  ~Filer();
+  Filer(const Filer&) = delete;
+  Filer& operator=(const Filer&) = delete;
+
+  // Finishes what runs, refuses what is new (kClosed), CP with "log empty".
+  Task<Status> stop();
+
+  // --- NFSv3.  Every reply is durable when it is given, with all it depends on.
+  Task<GetattrReply> getattr(const Caller& caller, ConstBytes handle);
+  Task<WccReply> setattr(const Caller& caller, const SetattrRequest& request);
+  Task<LookupReply> lookup(const Caller& caller, const NameRequest& request);
+  Task<AccessReply> access(const Caller& caller, ConstBytes handle, std::uint32_t wanted);
+  Task<ReadlinkReply> readlink(const Caller& caller, ConstBytes handle);
+  Task<ReadReply> read(const Caller& caller, const ReadRequest& request);
+  Task<WriteReply> write(const Caller& caller, const WriteRequest& request);
+  Task<CreateReply> create(const Caller& caller, const CreateRequest& request);
+  Task<CreateReply> make(const Caller& caller, const MakeRequest& request);
+  Task<WccReply> remove(const Caller& caller, const NameRequest& request);
+  Task<WccReply> rmdir(const Caller& caller, const NameRequest& request);
+  Task<RenameReply> rename(const Caller& caller, const RenameRequest& request);
+  Task<LinkReply> link(const Caller& caller, const LinkRequest& request);
+  Task<ReaddirReply> readdir(const Caller& caller, const ReaddirRequest& request);
+  Task<FsstatReply> fsstat(const Caller& caller, ConstBytes handle);
+  Task<FsinfoReply> fsinfo(const Caller& caller, ConstBytes handle);
+  Task<PathconfReply> pathconf(const Caller& caller, ConstBytes handle);
+  Task<CommitReply> commit(const Caller& caller, const CommitRequest& request);
+  // The write verifier: changes when unstable writes could be lost, so never here; kept by the filer.
+  [[nodiscard]] std::uint64_t write_verifier() const;
+
+  // --- MOUNT.
+  Task<MountReply> mount(const Caller& caller, std::string_view path);
+  [[nodiscard]] std::vector<ExportLine> export_lines() const;
+
+  // --- Administration; each completes when its CP is durable.
+  Task<Status> create_volume(std::string name, std::uint64_t limit_bytes);
+  Task<Status> destroy_volume(std::string name);
+  Task<Status> rename_volume(std::string from, std::string to);
+  Task<Status> set_volume_limit(std::string name, std::uint64_t limit_bytes);
+  Task<Status> create_snapshot(std::string volume, std::string name);
+  Task<Status> delete_snapshot(std::string volume, std::string name);
+  Task<Status> rename_snapshot(std::string volume, std::string from, std::string to);
+  // Newer snapshots are deleted first; refused (kRefused) unless `newer` names them all.
+  Task<Status> restore_snapshot(std::string volume, std::string name,
+                                std::vector<std::string> newer);
+  Task<Status> set_exports(ExportTable exports);
+  Task<Status> add_disk(BlockDevice& device);
+  Task<Status> consistency_point();
+  [[nodiscard]] const ExportTable& exports() const;
+
+  [[nodiscard]] wafl::Aggregate& aggregate();
+  [[nodiscard]] const nvlog::RequestLog& log() const;
+  [[nodiscard]] const FilerStatistics& statistics() const;
+
+ private:
+  explicit Filer(std::unique_ptr<FilerState> state);
+  std::unique_ptr<FilerState> state_;
+};
+
+}  // namespace duet::filer

@@ -1,0 +1,144 @@
+// Aggregate: the block space of one filer, with its volumes and consistency points.
+//
+// Invariants (tests name them):
+//   I1 After any crash the image on disk is exactly one CP.
+//   I2 No block reachable from the committed CP or a snapshot is overwritten.
+//   I3 Allocated = reachable.
+//
+// Ownership: borrows scheduler and devices, which outlive it.
+// Thread-safety: the strand: one scheduler's thread.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "platform/block_device.h"
+#include "platform/clock.h"
+#include "platform/entropy.h"
+#include "platform/scheduler.h"
+#include "platform/task.h"
+#include "wafl/tree_format.h"
+#include "wafl/types.h"
+#include "wafl/volume.h"
+
+namespace duet::wafl {
+
+class AggregateState;  // src/aggregate_state.h
+
+// What the root says about the request log; the root carries it, nvlog and filer mean it.
+struct LogPosition {
+  std::uint64_t epoch = 0;
+  std::uint64_t log_id = 0;
+  std::uint64_t last_sequence = 0;  // in this image, with all before it
+  bool log_empty = false;           // nothing was logged after it
+  friend bool operator==(const LogPosition&, const LogPosition&) = default;
+};
+
+struct FormatOptions {
+  Uuid pair{};
+  std::uint32_t filer = 0;
+  std::string filer_name;  // at most 63 bytes
+  std::uint64_t log_id = 0;
+  Timestamp now{};
+};
+
+struct AggregateOptions {
+  std::uint64_t cache_bytes = 256U << 20U;  // clean blocks; dirty ones are bounded by the log
+};
+
+struct AggregateUsage {
+  std::uint64_t total_bytes = 0;
+  std::uint64_t free_bytes = 0;      // as NFS may promise: reserve and pending changes taken off
+  std::uint64_t dirty_bytes = 0;     // changed and not yet in a CP
+  std::uint64_t cached_bytes = 0;
+};
+
+struct CpStatistics {
+  std::uint64_t count = 0;
+  std::uint64_t blocks_written = 0;      // by the last one
+  std::uint64_t whole_stripes_percent = 0;  // of the last one's data blocks
+  Duration freeze{};    // of the last one: clients wait this long
+  Duration duration{};  // of the last one
+};
+
+// Writes an empty aggregate with only the system volume.  REQUIRES: 1 .. kDisksMax devices,
+// each of at least 4096 blocks.  Error: kIo.
+Task<Status> format(std::vector<BlockDevice*> devices, const FormatOptions& options,
+                    Entropy& entropy);
+
+// What is on a disk, for `duet init` and for messages.
+struct DiskProbe {
+  bool blank = false;     // its first 1 MiB is all zero
+  bool ours = false;      // a valid label
+  DiskLabel label;        // valid when `ours`
+};
+Task<Result<DiskProbe>> probe(BlockDevice& device);
+
+class Aggregate {
+ public:
+  // Finds the newest root, repairs its other copy, loads the datasets.  Disks may come
+  // in any order.  Error: kForeign (a disk of another aggregate, or blank), kNotFound (a disk
+  // is missing), kCorrupt (no valid root), kNotSupported (feature bits), kIo.
+  static Task<Result<std::unique_ptr<Aggregate>>> open(Scheduler& scheduler, WallClock& clock,
+                                                       std::vector<BlockDevice*> devices,
+                                                       AggregateOptions options);
+  ~Aggregate();
+  Aggregate(const Aggregate&) = delete;
+  Aggregate& operator=(const Aggregate&) = delete;
+
+  // As of the last durable CP.
+  [[nodiscard]] const DiskRoot& root() const;
+  [[nodiscard]] LogPosition log_position() const;
+  [[nodiscard]] AggregateUsage usage() const;
+  [[nodiscard]] const CpStatistics& cp_statistics() const;
+  [[nodiscard]] Scheduler& scheduler() const;
+
+  // Null: no such volume.  Pointers stay valid until the volume is destroyed.
+  [[nodiscard]] Volume* find_volume(VolumeId id) const;
+  [[nodiscard]] Volume* find_volume(std::string_view name) const;
+  // Without the system volume, in order of their ids.
+  [[nodiscard]] std::vector<Volume*> volumes() const;
+
+  // --- Consistency points.
+
+  // Freezes in the turn of the call, before it first suspends; then writes; completes
+  // when the root is durable in both copies.  One at a time.
+  // Error: kIo: nothing was committed, and the aggregate takes no further change.
+  Task<Status> consistency_point(LogPosition position);
+  [[nodiscard]] bool cp_running() const;
+  // Whether anything changed since the last freeze.
+  [[nodiscard]] bool dirty() const;
+
+  // --- Administration.  Each takes effect with the CP that must be started in the same turn.
+
+  // Root directory: mode 0755, owner 0:0.  Error: kExists, kInvalid, kNameTooLong.
+  Status create_volume(std::string_view name, std::uint64_t limit_bytes, Timestamp now);
+  // Error: kNotFound; kRefused while it has snapshots.
+  Status destroy_volume(std::string_view name);
+  Status rename_volume(std::string_view from, std::string_view to);
+  // A blank disk joins; it must have been labelled by label_new_disk() before.
+  Task<Status> label_new_disk(BlockDevice& device, Entropy& entropy);
+  Status add_disk(BlockDevice& device);
+
+  // --- Scrub (online): reads every allocated block of every tree and checks it.
+  struct ScrubProgress {
+    std::uint64_t blocks_done = 0;
+    std::uint64_t blocks_total = 0;
+    std::uint64_t errors = 0;
+    bool stop = false;  // set by the caller to end it early
+  };
+  Task<Status> scrub(ScrubProgress& progress);
+
+  AggregateState& state() { return *state_; }
+
+ private:
+  explicit Aggregate(std::unique_ptr<AggregateState> state);
+  std::unique_ptr<AggregateState> state_;
+};
+
+}  // namespace duet::wafl

@@ -1,0 +1,68 @@
+// Attempt: one try at an operation that must not wait.
+//
+// Operations on an aggregate are ordinary functions: they find everything they
+// need in memory and then change it in one turn, or change nothing.  What was
+// not in memory they name in the Attempt and return kMiss; the caller loads it
+// and tries again:
+//
+//   Attempt attempt(aggregate);
+//   for (;;) {
+//     Result<T> result = operation(attempt, ...);
+//     if (result.ok() || result.error().code != Errc::kMiss) { ... break; }
+//     Status loaded = co_await attempt.load();
+//     if (!loaded.ok()) { ... break; }
+//   }
+//
+// Everything that an attempt has found stays in memory until it ends, so each
+// round gets further.
+//
+// Thread-safety: the aggregate's strand.
+
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "platform/task.h"
+#include "wafl/buffer.h"
+#include "wafl/types.h"
+
+namespace duet::wafl {
+
+class Aggregate;
+class Inode;
+struct BlockPointer;
+
+class Attempt {
+ public:
+  explicit Attempt(Aggregate& aggregate) : aggregate_(aggregate) {}
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+
+  [[nodiscard]] Aggregate& aggregate() const { return aggregate_; }
+
+  // Set while the request log is replayed: space limits do not apply (they did at first).
+  bool replaying = false;
+
+  // For implementations of operations: a block is needed, or was found.
+  Error miss(const BlockPointer& pointer);
+  void pin(BufferRef buffer);
+  [[nodiscard]] bool missed() const { return !missing_.empty(); }
+
+  // Reads everything that was named since the last load().
+  // Error: kIo, kCorrupt.
+  Task<Status> load();
+
+ private:
+  struct Missing {
+    std::uint64_t block;
+    std::uint32_t birth;
+    std::uint32_t checksum;
+  };
+  Aggregate& aggregate_;
+  std::vector<Missing> missing_;
+  std::vector<BufferRef> pinned_;
+};
+
+}  // namespace duet::wafl

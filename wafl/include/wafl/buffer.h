@@ -1,0 +1,68 @@
+// Buffer: one block in memory, shared by reference.
+//
+// A buffer that others can see is never changed again once it is clean (it was
+// read or written as a block), so a READ reply can gather from it while the
+// file is being overwritten: a write makes another buffer.
+//
+// Thread-safety: references are counted without atomics: one thread.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace duet::wafl {
+
+class BufferPool;
+
+// The block a clean buffer holds; 0: none (block 0 is a root's).
+struct Buffer {
+  std::byte* data = nullptr;  // kBlockBytes, aligned to 4096
+  BufferPool* pool = nullptr;
+  std::uint64_t block = 0;
+  Buffer* hash_next = nullptr;  // the cache's
+  Buffer* lru_next = nullptr;
+  Buffer* lru_prev = nullptr;
+  std::uint32_t references = 0;
+  std::uint32_t birth = 0;
+  bool cached = false;      // the cache holds one of the references
+  bool recently = false;    // used since the clock hand passed
+};
+
+void release_to_pool(Buffer* buffer);
+
+// Owns one reference.
+class BufferRef {
+ public:
+  BufferRef() = default;
+  explicit BufferRef(Buffer* buffer) : buffer_(buffer) {
+    if (buffer_ != nullptr) {
+      ++buffer_->references;
+    }
+  }
+  BufferRef(const BufferRef& other) : BufferRef(other.buffer_) {}
+  BufferRef(BufferRef&& other) noexcept : buffer_(std::exchange(other.buffer_, nullptr)) {}
+  BufferRef& operator=(BufferRef other) noexcept {
+    std::swap(buffer_, other.buffer_);
+    return *this;
+  }
+  ~BufferRef() {
+    if (buffer_ != nullptr && --buffer_->references == 0) {
+      release_to_pool(buffer_);
+    }
+  }
+
+  explicit operator bool() const { return buffer_ != nullptr; }
+  [[nodiscard]] Buffer* get() const { return buffer_; }
+  [[nodiscard]] ConstBytes bytes() const { return {buffer_->data, kBlockBytes}; }
+  // REQUIRES: the buffer is dirty and of the current CP: only Inode hands such out.
+  [[nodiscard]] MutableBytes mutable_bytes() const { return {buffer_->data, kBlockBytes}; }
+
+ private:
+  Buffer* buffer_ = nullptr;
+};
+
+}  // namespace duet::wafl

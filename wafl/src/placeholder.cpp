@@ -1,0 +1,2 @@
+#include "wafl/aggregate.h"
+#include "wafl/operations.h"
