@@ -1,0 +1,157 @@
+// Config: what the operator wants, as docs/CONFIGURATION.md describes the YAML file.
+//
+// One file describes the pair; both nodes read the same one, and each picks its part by
+// name.  Reading it touches nothing but the file itself; check_files() looks at the paths it names.
+//
+// Units are last in the names.  Thread-safety: values; functions from any thread.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "filer/exports.h"
+#include "filer/filer.h"
+#include "platform/scheduler.h"
+
+namespace duet::config {
+
+// Why a file cannot be used, and what to do about it.
+struct ConfigError {
+  std::string file;
+  int line = 0;  // from 1; 0: the file as a whole
+  std::string message;
+  std::string remedy;
+
+  // "file:line: message; remedy".
+  [[nodiscard]] std::string text() const;
+  friend bool operator==(const ConfigError&, const ConfigError&) = default;
+};
+
+// A T, or why not.
+template <typename T>
+class [[nodiscard]] Outcome {
+ public:
+  Outcome(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  Outcome(ConfigError error) : state_(std::in_place_index<1>, std::move(error)) {}
+  [[nodiscard]] bool ok() const { return state_.index() == 0; }
+  // REQUIRES: ok().
+  [[nodiscard]] T& value() { return std::get<0>(state_); }
+  [[nodiscard]] const T& value() const { return std::get<0>(state_); }
+  // REQUIRES: !ok().
+  [[nodiscard]] const ConfigError& error() const { return std::get<1>(state_); }
+
+ private:
+  std::variant<T, ConfigError> state_;
+};
+
+// A path as written: absolute, or relative to the current directory.
+struct Path {
+  std::string text;
+  int line = 0;
+};
+
+struct Memory {
+  Path path;
+  std::uint64_t size_bytes = 0;
+  bool accept_volatile = false;  // serve although it does not survive power loss
+};
+
+struct Listener {
+  std::string address;
+  std::uint16_t port = 0;
+  int line = 0;
+};
+
+struct Https {
+  Listener listener;
+  Path certificate, key, token_file;
+};
+
+struct Admin {
+  Path socket;
+  std::optional<Https> https;
+  std::optional<Listener> metrics;  // plain HTTP, /metrics only
+};
+
+struct Node {
+  std::string name;
+  int line = 0;
+  Memory memory;
+  Admin admin;
+  std::uint32_t reactors = 1;                     // threads that serve connections
+  Duration poll = std::chrono::microseconds(50);  // longest polling before a reactor sleeps
+  bool register_rpcbind = false;
+};
+
+struct Disk {
+  Path path;
+  std::uint64_t size_bytes = 0;  // of the image `duet init` makes; 0: it must exist
+};
+
+struct Volume {
+  std::string name;
+  std::uint64_t limit_bytes = 0;  // 0: only the aggregate's size
+  int line = 0;
+};
+
+struct Limits {
+  std::uint32_t connections = 30'000;
+  std::uint32_t connections_per_client = 30'000;
+};
+
+struct Filer {
+  std::string name;
+  int line = 0;
+  std::string home;
+  std::vector<Listener> listeners;  // NFS, MOUNT and portmap on each
+  std::vector<Disk> disks;
+  std::vector<Volume> volumes;
+  filer::ExportTable exports;
+  filer::FilerOptions options;
+  Limits limits;
+
+  // The filer's number in logs, handles and labels: 0 for "a", 1 for "b".
+  [[nodiscard]] std::uint32_t index() const { return name == "b" ? 1 : 0; }
+};
+
+struct Config {
+  std::string file;
+  std::string pair;
+  std::vector<Node> nodes;
+  std::vector<Filer> filers;
+
+  // Null: not in the file.
+  [[nodiscard]] const Node* node(std::string_view name) const;
+  [[nodiscard]] const Filer* filer_at_home(std::string_view node_name) const;
+};
+
+// Reads the text of a configuration file; `file` is for messages.  Bounded: takes at most
+// 1 MiB, 20,000 values and 32 levels.
+Outcome<Config> parse(std::string_view text, std::string_view file);
+
+// Reads and parses `file`.
+Outcome<Config> load(const std::string& file);
+
+enum class Purpose {
+  kFormat,  // disks may be missing if their size is given; TLS files are not needed
+  kServe,   // all must be there
+};
+// Looks at the files that `node` and its filer need: there, of the right kind, none twice (also
+// by another name).  Nullopt: all well.
+std::optional<ConfigError> check_files(const Config& config, const Node& node, Purpose purpose);
+
+// The pair's id in labels and log headers: made from its name.
+[[nodiscard]] std::array<std::uint64_t, 2> pair_id(std::string_view pair_name);
+
+// "4GiB", "512 KiB" / "10s", "50us".  Nullopt: not of that form, or too large.
+[[nodiscard]] std::optional<std::uint64_t> parse_size(std::string_view text);
+[[nodiscard]] std::optional<Duration> parse_duration(std::string_view text);
+// "4 GiB", "1.5 MiB": for people.
+[[nodiscard]] std::string size_text(std::uint64_t bytes);
+
+}  // namespace duet::config

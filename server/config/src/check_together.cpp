@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <map>
+
+#include "schema.h"
+
+namespace duet::config {
+
+namespace {
+
+using Lines = std::map<std::string, int>;
+
+void use_path(Reader& reader, Lines& used, const Path& path) {
+  if (path.text.find('\0') != std::string::npos) {
+    return reader.fail(path.line, "a path holds a zero byte", "write another path");
+  }
+  const std::string plain = std::filesystem::path(path.text).lexically_normal().string();
+  const auto [place, fresh] = used.emplace(plain, path.line);
+  if (!fresh) {
+    reader.fail(path.line,
+                fmt::format("{} is used twice; the first is in line {}", path.text, place->second),
+                "give each disk, memory and socket a path of its own");
+  }
+}
+
+bool everywhere(std::string_view address) { return address == "0.0.0.0" || address == "::"; }
+
+void use_listener(Reader& reader, std::vector<Listener>& used, const Listener& listener) {
+  for (const Listener& earlier : used) {
+    const bool same = earlier.address == listener.address || everywhere(earlier.address) ||
+                      everywhere(listener.address);
+    if (same && earlier.port == listener.port) {
+      return reader.fail(listener.line,
+                         fmt::format("{} port {} is used twice; the first is in line {}",
+                                     listener.address, listener.port, earlier.line),
+                         "give one of them another address or port");
+    }
+  }
+  used.push_back(listener);
+}
+
+void check_homes(Reader& reader, const Config& config) {
+  if (config.nodes.empty() || config.filers.empty()) {
+    reader.fail(1, "there must be at least one node and one filer",
+                "start from deploy/samples/single.yaml");
+  }
+  for (const Filer& filer : config.filers) {
+    if (config.node(filer.home) == nullptr) {
+      reader.fail(filer.line,
+                  fmt::format("filers.{}.home: there is no node \"{}\"", filer.name, filer.home),
+                  "name one of the nodes above");
+    }
+    if (config.filer_at_home(filer.home) != &filer) {
+      reader.fail(filer.line,
+                  fmt::format("filers.{}.home: node {} is the home of another filer too",
+                              filer.name, filer.home),
+                  "give each filer a home of its own");
+    }
+  }
+}
+
+}  // namespace
+
+void check_together(Reader& reader, const Config& config) {
+  check_homes(reader, config);
+  Lines disks;
+  for (const Filer& filer : config.filers) {
+    for (const Disk& disk : filer.disks) {
+      use_path(reader, disks, disk.path);
+    }
+  }
+  for (const Node& node : config.nodes) {
+    // Memory and sockets are the node's own: the other node may use the same names.
+    Lines own = disks;
+    use_path(reader, own, node.memory.path);
+    use_path(reader, own, node.admin.socket);
+    std::vector<Listener> listeners;
+    for (const Filer& filer : config.filers) {
+      for (const Listener& listener : filer.listeners) {
+        use_listener(reader, listeners, listener);
+      }
+    }
+    if (node.admin.https) {
+      use_listener(reader, listeners, node.admin.https->listener);
+    }
+    if (node.admin.metrics) {
+      use_listener(reader, listeners, *node.admin.metrics);
+    }
+  }
+}
+
+}  // namespace duet::config

@@ -1,0 +1,73 @@
+#include "config/config.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "schema.h"
+
+namespace duet::config {
+
+std::string ConfigError::text() const {
+  const std::string where = line > 0 ? fmt::format("{}:{}", file, line) : file;
+  return fmt::format("{}: {}; {}", where, message, remedy);
+}
+
+const Node* Config::node(std::string_view name) const {
+  for (const Node& candidate : nodes) {
+    if (candidate.name == name) {
+      return &candidate;
+    }
+  }
+  return nullptr;
+}
+
+const Filer* Config::filer_at_home(std::string_view node_name) const {
+  for (const Filer& candidate : filers) {
+    if (candidate.home == node_name) {
+      return &candidate;
+    }
+  }
+  return nullptr;
+}
+
+Outcome<Config> parse(std::string_view text, std::string_view file) {
+  Outcome<Value> root = read_document(text, file);
+  if (!root.ok()) {
+    return root.error();
+  }
+  Reader reader(file);
+  Config config = read_config(reader, root.value(), file);
+  if (reader.error()) {
+    return *reader.error();
+  }
+  return config;
+}
+
+Outcome<Config> load(const std::string& file) {
+  errno = 0;
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(stream), {});
+  if (!stream || (text.empty() && errno != 0)) {
+    return ConfigError{file, 0,
+                       fmt::format("cannot be read: {}", std::strerror(errno != 0 ? errno : EIO)),
+                       "name a readable file with --config"};
+  }
+  return parse(text, file);
+}
+
+std::array<std::uint64_t, 2> pair_id(std::string_view pair_name) {
+  // FNV-1a over 64 bits, twice with different beginnings: a name, not a secret.
+  std::array<std::uint64_t, 2> id{0xCBF2'9CE4'8422'2325, 0x8422'2325'CBF2'9CE4};
+  for (std::uint64_t& half : id) {
+    for (const char c : pair_name) {
+      half = (half ^ static_cast<unsigned char>(c)) * 0x0000'0100'0000'01B3;
+    }
+  }
+  return id;
+}
+
+}  // namespace duet::config

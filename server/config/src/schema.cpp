@@ -1,0 +1,245 @@
+#include "schema.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace duet::config {
+
+namespace {
+
+constexpr std::uint64_t kMemoryBytesMin = 64ULL
+                                          << 20U;  // two filers, two halves, eight records each
+constexpr std::uint64_t kDiskBytesMin = 64ULL << 20U;
+constexpr std::uint64_t kCacheBytesMin = 16ULL << 20U;
+constexpr std::uint32_t kReactorsMax = 64;
+constexpr std::size_t kNameMax = 63;
+
+bool plain_name(std::string_view name) {
+  return !name.empty() && name.size() <= kNameMax && name.front() != '.' && name.front() != '-' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_' || c == '.';
+         });
+}
+
+void check_name(Reader& reader, int line, std::string_view path, std::string_view name) {
+  if (!plain_name(name)) {
+    reader.fail(line, fmt::format("{}: \"{}\" cannot be a name", path, name),
+                "use 1 to 63 letters, digits, '-', '_' and '.', not beginning with '-' or '.'");
+  }
+}
+
+void check_address(Reader& reader, int line, std::string_view path, const std::string& address) {
+  in6_addr ignored;
+  if (inet_pton(AF_INET, address.c_str(), &ignored) != 1 &&
+      inet_pton(AF_INET6, address.c_str(), &ignored) != 1) {
+    reader.fail(line, fmt::format("{}: \"{}\" is not an address", path, address),
+                "write an IPv4 or IPv6 address; host names are not looked up");
+  }
+}
+
+Listener read_listener(Reader& reader, MapReader& map) {
+  Listener listener;
+  listener.line = map.line();
+  listener.address = map.text("address", "127.0.0.1");
+  check_address(reader, map.line(), map.path_of("address"), listener.address);
+  map.need("port");
+  listener.port = static_cast<std::uint16_t>(map.number("port", 0, 1, 65'535));
+  return listener;
+}
+
+Admin read_admin(Reader& reader, const Value& value, const std::string& path) {
+  Admin admin;
+  MapReader map(reader, value, path);
+  admin.socket = map.path("socket");
+  if (const Value* https = map.find("https"); https != nullptr) {
+    MapReader inner(reader, *https, map.path_of("https"));
+    const Listener listener = read_listener(reader, inner);
+    admin.https =
+        Https{listener, inner.path("certificate"), inner.path("key"), inner.path("token_file")};
+    inner.finish();
+  }
+  if (const Value* metrics = map.find("metrics"); metrics != nullptr) {
+    MapReader inner(reader, *metrics, map.path_of("metrics"));
+    admin.metrics = read_listener(reader, inner);
+    inner.finish();
+  }
+  map.finish();
+  return admin;
+}
+
+Memory read_memory(Reader& reader, const Value& value, const std::string& path) {
+  Memory memory;
+  MapReader map(reader, value, path);
+  memory.path = map.path("path");
+  memory.size_bytes = map.size("size", std::nullopt, kMemoryBytesMin);
+  memory.accept_volatile = map.flag("accept_volatile", false);
+  map.finish();
+  return memory;
+}
+
+std::vector<Listener> read_addresses(Reader& reader, MapReader& map) {
+  std::vector<Listener> listeners;
+  const Value& addresses = map.need("addresses");
+  const auto port = static_cast<std::uint16_t>(map.number("port", 2049, 1, 65'535));
+  for (const Value& item : list_items(reader, addresses, map.path_of("addresses"))) {
+    const std::string address = scalar_text(reader, item, map.path_of("addresses"));
+    check_address(reader, item.line, map.path_of("addresses"), address);
+    listeners.push_back({address, port, item.line});
+  }
+  return listeners;
+}
+
+std::vector<Disk> read_disks(Reader& reader, MapReader& map) {
+  std::vector<Disk> disks;
+  const Value& list = map.need("disks");
+  for (const Value& item : list_items(reader, list, map.path_of("disks"))) {
+    MapReader inner(reader, item, map.path_of("disks"));
+    Disk disk;
+    disk.path = inner.path("path");
+    disk.size_bytes = inner.size("size", 0, kDiskBytesMin);
+    if (disk.size_bytes % kBlockBytes != 0) {
+      reader.fail(item.line, "a disk's size is not a multiple of 4 KiB", "round it");
+    }
+    inner.finish();
+    disks.push_back(disk);
+  }
+  return disks;
+}
+
+std::vector<Volume> read_volumes(Reader& reader, MapReader& map) {
+  std::vector<Volume> volumes;
+  const Value* list = map.find("volumes");
+  if (list == nullptr) {
+    return volumes;
+  }
+  for (const Value& item : list_items(reader, *list, map.path_of("volumes"))) {
+    MapReader inner(reader, item, map.path_of("volumes"));
+    Volume volume;
+    volume.line = item.line;
+    volume.name = inner.text("name");
+    volume.limit_bytes = inner.size("limit", 0, 1ULL << 20U);
+    check_name(reader, item.line, inner.path_of("name"), volume.name);
+    inner.finish();
+    for (const Volume& earlier : volumes) {
+      if (earlier.name == volume.name) {
+        reader.fail(item.line,
+                    fmt::format("volume \"{}\" stands here twice; the first is in line {}",
+                                volume.name, earlier.line),
+                    "remove one of them");
+      }
+    }
+    volumes.push_back(volume);
+  }
+  return volumes;
+}
+
+void read_tuning(MapReader& map, Filer& filer) {
+  using std::chrono::milliseconds;
+  using std::chrono::seconds;
+  const filer::FilerOptions defaults;
+  filer::FilerOptions& options = filer.options;
+  options.cache_bytes = map.size("cache", defaults.cache_bytes, kCacheBytesMin);
+  options.cp_interval =
+      map.duration("cp_interval", defaults.cp_interval, milliseconds(100), seconds(600));
+  options.log_entries_max =
+      map.number("log_entries_max", defaults.log_entries_max, 100, 100'000'000);
+  options.dirty_bytes_max = map.size("dirty_max", defaults.dirty_bytes_max, 8ULL << 20U);
+  options.reply_cache_entries = static_cast<std::uint32_t>(
+      map.number("reply_cache_entries", defaults.reply_cache_entries, 64, 1'000'000));
+}
+
+Limits read_limits(Reader& reader, MapReader& map) {
+  Limits limits;
+  const Value* value = map.find("limits");
+  if (value == nullptr) {
+    return limits;
+  }
+  MapReader inner(reader, *value, map.path_of("limits"));
+  limits.connections =
+      static_cast<std::uint32_t>(inner.number("connections", limits.connections, 1, 1'000'000));
+  limits.connections_per_client = static_cast<std::uint32_t>(
+      inner.number("connections_per_client", limits.connections, 1, 1'000'000));
+  inner.finish();
+  return limits;
+}
+
+void read_filer(Reader& reader, const Value& value, Config& config) {
+  Filer filer;
+  filer.name = value.key;
+  filer.line = value.key_line;
+  const std::string path = "filers." + filer.name;
+  if (filer.name != "a" && filer.name != "b") {
+    reader.fail(filer.line, fmt::format("{}: the filers of a pair are a and b", path), "rename it");
+  }
+  MapReader map(reader, value, path);
+  filer.home = map.text("home");
+  filer.listeners = read_addresses(reader, map);
+  filer.disks = read_disks(reader, map);
+  filer.volumes = read_volumes(reader, map);
+  read_tuning(map, filer);
+  filer.limits = read_limits(reader, map);
+  if (const Value* exports = map.find("exports"); exports != nullptr) {
+    filer.exports = read_exports(reader, *exports, map.path_of("exports"), filer.volumes);
+  }
+  map.finish();
+  config.filers.push_back(std::move(filer));
+}
+
+}  // namespace
+
+void read_nodes(Reader& reader, const Value& nodes, Config& config) {
+  MapReader all(reader, nodes, "nodes");
+  for (const Value& value : nodes.items) {
+    Node node;
+    node.name = value.key;
+    node.line = value.key_line;
+    const std::string path = "nodes." + node.name;
+    if (node.name != "a" && node.name != "b") {
+      reader.fail(node.line, fmt::format("{}: the nodes of a pair are a and b", path), "rename it");
+    }
+    MapReader map(reader, value, path);
+    node.memory = read_memory(reader, map.need("memory"), map.path_of("memory"));
+    node.admin = read_admin(reader, map.need("admin"), map.path_of("admin"));
+    node.reactors = static_cast<std::uint32_t>(map.number("reactors", 1, 1, kReactorsMax));
+    node.poll = map.duration("poll", node.poll, Duration(0), std::chrono::milliseconds(1));
+    node.register_rpcbind = map.flag("register_rpcbind", false);
+    map.finish();
+    config.nodes.push_back(std::move(node));
+  }
+}
+
+void read_filers(Reader& reader, const Value& filers, Config& config) {
+  MapReader all(reader, filers, "filers");
+  for (const Value& value : filers.items) {
+    read_filer(reader, value, config);
+  }
+}
+
+Config read_config(Reader& reader, const Value& root, std::string_view file) {
+  Config config;
+  config.file = file;
+  MapReader map(reader, root, "");
+  const Value& pair = map.need("pair");
+  if (!reader.error()) {
+    MapReader inner(reader, pair, "pair");
+    config.pair = inner.text("name");
+    check_name(reader, pair.line, "pair.name", config.pair);
+    inner.finish();
+  }
+  const Value& nodes = map.need("nodes");
+  const Value& filers = map.need("filers");
+  map.finish();
+  if (!reader.error()) {
+    read_nodes(reader, nodes, config);
+    read_filers(reader, filers, config);
+  }
+  if (!reader.error()) {
+    check_together(reader, config);
+  }
+  return config;
+}
+
+}  // namespace duet::config
