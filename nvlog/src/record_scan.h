@@ -1,0 +1,41 @@
+// Finding the records of a log in memory that may be torn, stale or damaged.
+//
+// One pass over all lines of both halves finds every header of this log; what they say is
+// believed only as far as checksums reach.  append() stores a record only when the one before is
+// durable, so a header of sequence n + 2 or more proves that n + 1 was once whole:
+//
+//   all up to n, then nothing            the end
+//   all up to n, then n + 1 not whole    a torn tail: the end
+//   all up to n, then n + 2 or later     damage
+//
+// A header from before the last start() has an older generation and is no evidence.
+
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "nvlog/record_format.h"
+#include "platform/persistent_memory.h"
+
+namespace duet::nvlog {
+
+struct FoundRecord {
+  std::uint64_t sequence;
+  std::uint64_t offset;  // of its header, in the region
+  std::uint32_t body_bytes;
+  std::uint32_t pass;
+};
+
+// The records of the area's epoch and generation after `covered`, in order and without gaps.
+// Error: kCorrupt.
+Result<std::vector<FoundRecord>> find_records(const PersistentMemory& memory,
+                                              std::uint64_t half_bytes, const AreaHeader& area,
+                                              std::uint64_t covered);
+
+// Whole records of the area's epoch and generation, in any order.
+[[nodiscard]] std::uint64_t count_records(const PersistentMemory& memory, std::uint64_t half_bytes,
+                                          const AreaHeader& area);
+
+}  // namespace duet::nvlog
