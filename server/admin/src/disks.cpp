@@ -1,0 +1,32 @@
+#include "state.h"
+
+namespace duet::admin {
+
+Task<Response> Api::State::disks(const Request& request) {
+  if (request.method == "GET") {
+    Json list = Json::array();
+    for (const DiskInfo& disk : context.disks()) {
+      list.push_back({{"path", disk.path}, {"bytes", disk.bytes}});
+    }
+    co_return reply({{"disks", list}});
+  }
+  if (request.method != "POST") {
+    co_return wrong_method();
+  }
+  std::variant<Json, Response> body = read_body(request, {"path"});
+  if (Response* bad = std::get_if<Response>(&body)) {
+    co_return std::move(*bad);
+  }
+  const std::optional<std::string> path = text_member(std::get<Json>(body), "path");
+  if (!path) {
+    co_return refusal(400, "invalid", "\"path\" must be a text");
+  }
+  const std::pair<BlockDevice*, std::string> opened = context.open_disk(*path);
+  if (opened.first == nullptr) {
+    co_return refusal(409, "refused", opened.second);
+  }
+  const Status status = co_await context.filer.add_disk(*opened.first);
+  co_return outcome(status, "disk " + *path);
+}
+
+}  // namespace duet::admin

@@ -1,0 +1,174 @@
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <sstream>
+
+#include "state.h"
+
+namespace duet::admin {
+
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+class Metrics {
+ public:
+  void gauge(const char* name, const char* help, double value,
+             std::vector<ClientMetric::Label> labels = {}) {
+    ClientMetric& metric = add(name, help, MetricType::Gauge, std::move(labels));
+    metric.gauge.value = value;
+  }
+  void counter(const char* name, const char* help, double value,
+               std::vector<ClientMetric::Label> labels = {}) {
+    ClientMetric& metric = add(name, help, MetricType::Counter, std::move(labels));
+    metric.counter.value = value;
+  }
+  void histogram(const char* name, const char* help, const ProcedureCounters& counted,
+                 std::vector<ClientMetric::Label> labels) {
+    ClientMetric& metric = add(name, help, MetricType::Histogram, std::move(labels));
+    std::uint64_t below = 0;
+    double bound_seconds = 1e-6;
+    for (std::size_t i = 0; i + 1 < counted.buckets.size(); ++i, bound_seconds *= 2) {
+      below += counted.buckets.at(i);
+      metric.histogram.bucket.push_back({below, bound_seconds});
+    }
+    below += counted.buckets.back();
+    metric.histogram.bucket.push_back({below, std::numeric_limits<double>::infinity()});
+    metric.histogram.sample_count = below;
+    metric.histogram.sample_sum = static_cast<double>(counted.total_ns) / 1e9;
+  }
+  [[nodiscard]] std::string text() const {
+    std::ostringstream stream;
+    prometheus::TextSerializer().Serialize(stream, families_);
+    return stream.str();
+  }
+
+ private:
+  ClientMetric& add(const char* name, const char* help, MetricType type,
+                    std::vector<ClientMetric::Label> labels) {
+    if (families_.empty() || families_.back().name != name) {
+      families_.push_back({name, help, type, {}});
+    }
+    ClientMetric& metric = families_.back().metric.emplace_back();
+    metric.label = std::move(labels);
+    return metric;
+  }
+  std::vector<MetricFamily> families_;
+};
+
+double number(std::uint64_t value) { return static_cast<double>(value); }
+
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+std::vector<ClientMetric::Label> labels_of(const ProcedureCounters& procedure) {
+  return {{"program", procedure.program}, {"procedure", procedure.procedure}};
+}
+
+void add_server(Metrics& metrics, const ServerCounters& counted) {
+  metrics.gauge("duet_connections", "Client connections that are open.",
+                number(counted.connections));
+  metrics.counter("duet_connections_accepted_total", "Connections accepted.",
+                  number(counted.connections_accepted));
+  metrics.counter("duet_connections_refused_total", "Connections beyond the limits.",
+                  number(counted.connections_refused));
+  metrics.counter("duet_received_bytes_total", "Bytes from clients.",
+                  number(counted.bytes_received));
+  metrics.counter("duet_sent_bytes_total", "Bytes to clients.", number(counted.bytes_sent));
+  metrics.counter("duet_bad_calls_total", "Records that were no valid call.",
+                  number(counted.bad_calls));
+  for (const ProcedureCounters& procedure : counted.procedures) {
+    metrics.counter("duet_requests_total", "Requests answered, by procedure.",
+                    number(procedure.calls), labels_of(procedure));
+  }
+  for (const ProcedureCounters& procedure : counted.procedures) {
+    metrics.counter("duet_request_failures_total", "Requests answered with an error.",
+                    number(procedure.failures), labels_of(procedure));
+  }
+  for (const ProcedureCounters& procedure : counted.procedures) {
+    metrics.histogram("duet_request_duration_seconds", "From the call to its reply.", procedure,
+                      labels_of(procedure));
+  }
+}
+
+void add_filer(Metrics& metrics, const filer::FilerStatistics& filer) {
+  metrics.counter("duet_filer_requests_total", "Requests the filer executed.",
+                  number(filer.requests));
+  metrics.counter("duet_filer_loads_total", "Requests that waited for disk.", number(filer.loads));
+  metrics.counter("duet_reply_cache_hits_total", "Retries answered with their first reply.",
+                  number(filer.reply_cache_hits));
+  metrics.counter("duet_log_records_total", "Records logged.", number(filer.logged_records));
+  metrics.counter("duet_log_bytes_total", "Bytes logged.", number(filer.logged_bytes));
+  metrics.gauge("duet_replayed_records", "Records replayed at the last opening.",
+                number(filer.replayed_records));
+  metrics.gauge("duet_replay_seconds", "How long that took.", seconds(filer.replay));
+  metrics.counter("duet_cp_triggers_total", "Consistency points, by what started them.",
+                  number(filer.cps_by_timer), {{"trigger", "timer"}});
+  metrics.counter("duet_cp_triggers_total", "", number(filer.cps_by_log), {{"trigger", "log"}});
+  metrics.counter("duet_cp_triggers_total", "", number(filer.cps_by_memory),
+                  {{"trigger", "memory"}});
+  metrics.counter("duet_cp_triggers_total", "", number(filer.cps_by_operator),
+                  {{"trigger", "operator"}});
+  metrics.counter("duet_cp_back_to_back_total", "Times that replies waited for a CP to end.",
+                  number(filer.back_to_back_cps));
+}
+
+void add_aggregate(Metrics& metrics, const wafl::Aggregate& aggregate) {
+  const wafl::CpStatistics& cp = aggregate.cp_statistics();
+  metrics.counter("duet_cp_total", "Consistency points since the start.", number(cp.count));
+  metrics.gauge("duet_cp_last_blocks", "Blocks that the last one wrote.",
+                number(cp.blocks_written));
+  metrics.gauge("duet_cp_last_freeze_seconds", "How long clients waited for it.",
+                seconds(cp.freeze));
+  metrics.gauge("duet_cp_last_duration_seconds", "How long it took.", seconds(cp.duration));
+  metrics.gauge("duet_cp_last_whole_stripes_ratio", "Of its data blocks, in whole stripes.",
+                number(cp.whole_stripes_percent) / 100);
+  const wafl::AggregateUsage usage = aggregate.usage();
+  metrics.gauge("duet_aggregate_bytes", "Size of the aggregate.", number(usage.total_bytes));
+  metrics.gauge("duet_aggregate_free_bytes", "Free space.", number(usage.free_bytes));
+  metrics.gauge("duet_dirty_bytes", "Changed and not yet in a CP.", number(usage.dirty_bytes));
+  metrics.gauge("duet_cache_bytes", "Blocks in memory.", number(usage.cached_bytes));
+  const std::vector<wafl::Volume*> volumes = aggregate.volumes();
+  for (const wafl::Volume* volume : volumes) {
+    metrics.gauge("duet_volume_used_bytes", "What the volume holds, snapshots included.",
+                  number(volume->used_bytes()), {{"volume", volume->name()}});
+  }
+  for (const wafl::Volume* volume : volumes) {
+    metrics.gauge("duet_volume_limit_bytes", "Its size limit; 0: none.",
+                  number(volume->limit_bytes()), {{"volume", volume->name()}});
+  }
+  for (const wafl::Volume* volume : volumes) {
+    metrics.gauge("duet_volume_inodes", "Files, directories and the rest.",
+                  number(volume->inodes_used()), {{"volume", volume->name()}});
+  }
+  for (const wafl::Volume* volume : volumes) {
+    metrics.gauge("duet_volume_snapshots", "Its snapshots.", number(volume->snapshots().size()),
+                  {{"volume", volume->name()}});
+  }
+}
+
+}  // namespace
+
+Response Api::State::metrics() {
+  Metrics metrics;
+  metrics.gauge("duet_info", "Always 1; the labels tell who this is.", 1,
+                {{"version", context.version},
+                 {"pair", context.pair},
+                 {"node", context.node},
+                 {"filer", context.filer_name}});
+  metrics.gauge("duet_memory_persistent", "1: the log survives a loss of power.",
+                context.memory.persistent ? 1 : 0);
+  metrics.gauge("duet_uptime_seconds", "Since the filer was opened.",
+                seconds(context.scheduler.now() - context.started));
+  add_server(metrics, context.counters());
+  add_filer(metrics, context.filer.statistics());
+  const nvlog::RequestLog& log = context.filer.log();
+  metrics.gauge("duet_log_half_bytes", "Size of a log half.", number(log.half_bytes()));
+  metrics.gauge("duet_log_filling_bytes", "Used of the filling half.", number(log.filling_bytes()));
+  metrics.gauge("duet_log_filling_records", "Records in it.", number(log.filling_records()));
+  add_aggregate(metrics, context.filer.aggregate());
+  return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()};
+}
+
+}  // namespace duet::admin

@@ -1,0 +1,82 @@
+// Api::State and the helpers that its parts share.
+
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "admin/api.h"
+#include "platform/task_scope.h"
+
+namespace duet::admin {
+
+using Json = nlohmann::json;
+using Parts = std::vector<std::string>;  // of a path: {"v1", "volumes", "vol0"}
+
+// --- Replies (reply.cpp).
+
+[[nodiscard]] Response reply(const Json& json, int status = 200);
+// {"error": {"code", "message", "remedy"}}.
+[[nodiscard]] Response refusal(int status, std::string_view code, std::string_view message,
+                               std::string_view remedy = "");
+// What an operation of the filer gave: {} or its error, about `object`.
+[[nodiscard]] Response outcome(const Status& status, std::string_view object);
+[[nodiscard]] Response not_found();
+[[nodiscard]] Response wrong_method();
+[[nodiscard]] std::string timestamp_text(std::int64_t ns_since_epoch);
+
+// --- Requests.
+
+// The body as an object whose keys are all in `allowed`; a Response: why not.
+std::variant<Json, Response> read_body(const Request& request,
+                                       std::initializer_list<std::string_view> allowed);
+[[nodiscard]] std::optional<std::string> text_member(const Json& json, const char* key);
+[[nodiscard]] std::optional<std::uint64_t> number_member(const Json& json, const char* key);
+
+// --- Exports as JSON (exports_json.cpp); the form of docs/CONFIGURATION.md.
+[[nodiscard]] Json exports_json(const filer::ExportTable& table);
+// A text: what is wrong.
+std::variant<filer::Export, std::string> export_from(const Json& json);
+std::variant<filer::ExportTable, std::string> exports_from(const Json& json);
+
+class Api::State {
+ public:
+  explicit State(Context from) : context(std::move(from)), scope(context.scheduler) {}
+
+  // --- One function per resource; `parts` begins behind "v1".
+  Task<Response> volumes(const Request& request, const Parts& parts);
+  Task<Response> one_volume(const Request& request, const std::string& name);
+  Task<Response> snapshots(const Request& request, const std::string& volume, const Parts& parts);
+  Task<Response> one_snapshot(const Request& request, const std::string& volume,
+                              const Parts& parts);
+  Task<Response> exports(const Request& request, const Parts& parts);
+  Task<Response> change_exports(filer::ExportTable table);
+  Task<Response> disks(const Request& request);
+  Task<Response> scrub(const Request& request);
+  Task<void> run_scrub();
+  Task<Response> consistency_point();
+  [[nodiscard]] Response status();
+  [[nodiscard]] Response space();
+  [[nodiscard]] Response log();
+  [[nodiscard]] Response counters();
+  [[nodiscard]] Response version();
+  [[nodiscard]] Response metrics();
+
+  [[nodiscard]] Json volume_json(const wafl::Volume& volume) const;
+  [[nodiscard]] std::vector<std::string> warnings() const;
+
+  Context context;
+  struct Scrub {
+    bool running = false;
+    bool ran = false;
+    std::int64_t started_ns = 0, ended_ns = 0;
+    std::string result;  // "clean", "errors found", "stopped", or why it failed
+    wafl::Aggregate::ScrubProgress progress;
+  } last_scrub;
+  TaskScope scope;  // ends before what its tasks use
+};
+
+}  // namespace duet::admin

@@ -1,0 +1,140 @@
+#include <fmt/format.h>
+
+#include "state.h"
+
+namespace duet::admin {
+
+namespace {
+
+double milliseconds(Duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+Json cp_json(const wafl::CpStatistics& cp, const filer::FilerStatistics& filer) {
+  return {{"count", cp.count},
+          {"last_blocks", cp.blocks_written},
+          {"last_whole_stripes_percent", cp.whole_stripes_percent},
+          {"last_freeze_ms", milliseconds(cp.freeze)},
+          {"last_duration_ms", milliseconds(cp.duration)},
+          {"back_to_back", filer.back_to_back_cps},
+          {"by_timer", filer.cps_by_timer},
+          {"by_log", filer.cps_by_log},
+          {"by_memory", filer.cps_by_memory},
+          {"by_operator", filer.cps_by_operator}};
+}
+
+Json space_json(const wafl::AggregateUsage& usage) {
+  return {{"total_bytes", usage.total_bytes},
+          {"free_bytes", usage.free_bytes},
+          {"dirty_bytes", usage.dirty_bytes},
+          {"cached_bytes", usage.cached_bytes}};
+}
+
+Json log_json(const nvlog::RequestLog& log, const filer::FilerStatistics& filer) {
+  return {{"last_sequence", static_cast<std::uint64_t>(log.last())},
+          {"durable_sequence", static_cast<std::uint64_t>(log.durable())},
+          {"half_bytes", log.half_bytes()},
+          {"filling_bytes", log.filling_bytes()},
+          {"filling_records", log.filling_records()},
+          {"other_half_free", log.can_switch()},
+          {"logged_records", filer.logged_records},
+          {"logged_bytes", filer.logged_bytes},
+          {"replayed_records", filer.replayed_records},
+          {"replay_ms", milliseconds(filer.replay)}};
+}
+
+}  // namespace
+
+std::vector<std::string> Api::State::warnings() const {
+  std::vector<std::string> list;
+  if (!context.memory.persistent) {
+    list.push_back(
+        fmt::format("the memory {} is not persistent: acknowledged requests survive a crash of "
+                    "duetd, not a loss "
+                    "of power; give it persistent memory to be safe",
+                    context.memory.path));
+  }
+  const wafl::AggregateUsage usage = context.filer.aggregate().usage();
+  if (usage.total_bytes > 0 && usage.free_bytes < usage.total_bytes / 20) {
+    list.emplace_back(
+        "less than 5 % of the aggregate is free: delete snapshots or files, or add a disk");
+  }
+  if (last_scrub.progress.errors > 0) {
+    list.emplace_back("the last scrub found errors: stop duetd and run `duet check`");
+  }
+  return list;
+}
+
+Response Api::State::status() {
+  filer::Filer& filer = context.filer;
+  Json volumes = Json::array();
+  for (const wafl::Volume* volume : filer.aggregate().volumes()) {
+    volumes.push_back(volume_json(*volume));
+  }
+  const ServerCounters counted = context.counters();
+  const Duration up = context.scheduler.now() - context.started;
+  const std::vector<std::string> warned = warnings();
+  Json json = {{"pair", context.pair},
+               {"node", context.node},
+               {"filer", context.filer_name},
+               {"state", "serving"},
+               {"health", warned.empty() ? "ok" : "warning"},
+               {"warnings", warned},
+               {"version", context.version},
+               {"uptime_seconds", std::chrono::duration<double>(up).count()},
+               {"addresses", context.addresses},
+               {"memory",
+                {{"path", context.memory.path},
+                 {"bytes", context.memory.bytes},
+                 {"persistent", context.memory.persistent},
+                 {"accept_volatile", context.memory.accept_volatile}}},
+               {"connections", counted.connections},
+               {"requests", filer.statistics().requests},
+               {"epoch", filer.aggregate().log_position().epoch},
+               {"volumes", volumes},
+               {"space", space_json(filer.aggregate().usage())},
+               {"cp", cp_json(filer.aggregate().cp_statistics(), filer.statistics())},
+               {"log", log_json(filer.log(), filer.statistics())}};
+  return reply(json);
+}
+
+Response Api::State::space() {
+  wafl::Aggregate& aggregate = context.filer.aggregate();
+  Json volumes = Json::array();
+  for (const wafl::Volume* volume : aggregate.volumes()) {
+    volumes.push_back(volume_json(*volume));
+  }
+  return reply({{"aggregate", space_json(aggregate.usage())}, {"volumes", volumes}});
+}
+
+Response Api::State::log() {
+  return reply(log_json(context.filer.log(), context.filer.statistics()));
+}
+
+Response Api::State::version() { return reply({{"version", context.version}, {"api", "v1"}}); }
+
+Response Api::State::counters() {
+  const ServerCounters counted = context.counters();
+  Json procedures = Json::array();
+  for (const ProcedureCounters& procedure : counted.procedures) {
+    procedures.push_back({{"program", procedure.program},
+                          {"procedure", procedure.procedure},
+                          {"calls", procedure.calls},
+                          {"failures", procedure.failures},
+                          {"total_ns", procedure.total_ns},
+                          {"buckets", procedure.buckets}});
+  }
+  const filer::FilerStatistics& filer = context.filer.statistics();
+  return reply({{"now_ns", context.scheduler.now().since_start.count()},
+                {"connections", counted.connections},
+                {"bytes_received", counted.bytes_received},
+                {"bytes_sent", counted.bytes_sent},
+                {"reply_cache_hits", filer.reply_cache_hits},
+                {"loads", filer.loads},
+                {"procedures", procedures},
+                {"space", space_json(context.filer.aggregate().usage())},
+                {"cp", cp_json(context.filer.aggregate().cp_statistics(), filer)},
+                {"log", log_json(context.filer.log(), filer)}});
+}
+
+}  // namespace duet::admin
