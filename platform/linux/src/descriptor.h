@@ -30,6 +30,8 @@ class Descriptor {
   }
 
   [[nodiscard]] int get() const { return number_; }
+  // The caller closes it.
+  [[nodiscard]] int release() { return std::exchange(number_, -1); }
   [[nodiscard]] bool valid() const { return number_ >= 0; }
 
  private:
