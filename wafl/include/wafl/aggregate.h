@@ -68,8 +68,8 @@ struct CpStatistics {
 
 // Writes an empty aggregate with only the system volume.  REQUIRES: 1 .. kDisksMax devices,
 // each of at least 4096 blocks.  Error: kIo.
-Task<Status> format(std::vector<BlockDevice*> devices, const FormatOptions& options,
-                    Entropy& entropy);
+Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices,
+                    FormatOptions options, Entropy& entropy);
 
 // What is on a disk, for `duet init` and for messages.
 struct DiskProbe {
@@ -125,18 +125,22 @@ class Aggregate {
   Task<Status> label_new_disk(BlockDevice& device, Entropy& entropy);
   Status add_disk(BlockDevice& device);
 
-  // --- Scrub (online): reads every allocated block of every tree and checks it.
+  // --- Scrub (online).
   struct ScrubProgress {
     std::uint64_t blocks_done = 0;
-    std::uint64_t blocks_total = 0;
     std::uint64_t errors = 0;
-    bool stop = false;  // set by the caller to end it early
+    std::string first_error;  // which block of what
+    bool stop = false;        // set by the caller to end it early
   };
-  Task<Status> scrub(ScrubProgress& progress);
+  // Reads every block of a snapshot from disk and checks it; a snapshot, since its
+  // blocks stay where they are meanwhile.  To scrub a live tree, make a snapshot for the time.
+  // Error: kNotFound, also when the snapshot is deleted meanwhile; kIo of the inode file.
+  Task<Status> scrub(VolumeId volume, SnapshotId snapshot, ScrubProgress& progress);
 
   AggregateState& state() { return *state_; }
 
  private:
+  friend Task<Status> format(Scheduler&, std::vector<BlockDevice*>, FormatOptions, Entropy&);
   explicit Aggregate(std::unique_ptr<AggregateState> state);
   std::unique_ptr<AggregateState> state_;
 };

@@ -13,8 +13,8 @@
 //     if (!loaded.ok()) { ... break; }
 //   }
 //
-// Everything that an attempt has found stays in memory until it ends, so each
-// round gets further.
+// What an attempt has loaded stays in memory until it ends, so each round gets further.
+// An InodeRef must not be kept across load(): find the inode again in each round.
 //
 // Thread-safety: the aggregate's strand.
 
@@ -26,13 +26,12 @@
 #include "base/result.h"
 #include "platform/task.h"
 #include "wafl/buffer.h"
+#include "wafl/tree_format.h"
 #include "wafl/types.h"
 
 namespace duet::wafl {
 
 class Aggregate;
-class Inode;
-struct BlockPointer;
 
 class Attempt {
  public:
@@ -45,9 +44,11 @@ class Attempt {
   // Set while the request log is replayed: space limits do not apply (they did at first).
   bool replaying = false;
 
-  // For implementations of operations: a block is needed, or was found.
-  Error miss(const BlockPointer& pointer);
-  void pin(BufferRef buffer);
+  // For implementations of operations: this block is needed and not in memory.  Returns kMiss.
+  Error miss(const BlockPointer& pointer) {
+    missing_.push_back(pointer);
+    return Error{Errc::kMiss, "a block must be read first"};
+  }
   [[nodiscard]] bool missed() const { return !missing_.empty(); }
 
   // Reads everything that was named since the last load().
@@ -55,14 +56,10 @@ class Attempt {
   Task<Status> load();
 
  private:
-  struct Missing {
-    std::uint64_t block;
-    std::uint32_t birth;
-    std::uint32_t checksum;
-  };
   Aggregate& aggregate_;
-  std::vector<Missing> missing_;
-  std::vector<BufferRef> pinned_;
+  std::vector<BlockPointer> missing_;
+  std::vector<BufferRef> held_;
+  std::vector<BlockPointer> suspects_;  // read once with a wrong checksum
 };
 
 }  // namespace duet::wafl

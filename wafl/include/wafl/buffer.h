@@ -18,21 +18,21 @@ namespace duet::wafl {
 
 class BufferPool;
 
-// The block a clean buffer holds; 0: none (block 0 is a root's).
 struct Buffer {
   std::byte* data = nullptr;  // kBlockBytes, aligned to 4096
   BufferPool* pool = nullptr;
-  std::uint64_t block = 0;
-  Buffer* hash_next = nullptr;  // the cache's
-  Buffer* lru_next = nullptr;
-  Buffer* lru_prev = nullptr;
+  std::uint64_t block = 0;  // the block it holds, when clean
+  std::uint32_t birth = 0;  // the CP that wrote that block
   std::uint32_t references = 0;
-  std::uint32_t birth = 0;
-  bool cached = false;      // the cache holds one of the references
-  bool recently = false;    // used since the clock hand passed
+  // The cache's.
+  Buffer* hash_next = nullptr;
+  Buffer* older = nullptr;
+  Buffer* newer = nullptr;
+  bool used_again = false;
 };
 
-void release_to_pool(Buffer* buffer);
+// Gives the memory back.  Called when the last reference is gone.
+void release_buffer(Buffer* buffer);
 
 // Owns one reference.
 class BufferRef {
@@ -51,14 +51,14 @@ class BufferRef {
   }
   ~BufferRef() {
     if (buffer_ != nullptr && --buffer_->references == 0) {
-      release_to_pool(buffer_);
+      release_buffer(buffer_);
     }
   }
 
   explicit operator bool() const { return buffer_ != nullptr; }
   [[nodiscard]] Buffer* get() const { return buffer_; }
   [[nodiscard]] ConstBytes bytes() const { return {buffer_->data, kBlockBytes}; }
-  // REQUIRES: the buffer is dirty and of the current CP: only Inode hands such out.
+  // REQUIRES: nobody else may see the buffer yet.
   [[nodiscard]] MutableBytes mutable_bytes() const { return {buffer_->data, kBlockBytes}; }
 
  private:

@@ -27,7 +27,7 @@ class Volume;
 
 // Changes of one file within one CP.
 struct Layer {
-  bool dirty = false;
+  DiskInode frozen;  // the inode as it was at the freeze; meaningful from then on
   // Blocks of older layers at or behind this index are gone; ~0: none are.
   std::uint64_t cut_blocks = ~std::uint64_t{0};
   std::unordered_map<std::uint64_t, BufferRef> blocks;  // by index within the file
@@ -72,22 +72,23 @@ class Inode {
   void set_user_word(int i, std::uint64_t value);
 
  private:
-  friend class Aggregate;
+  friend class AggregateState;
   friend class Volume;
   friend class CpWriter;
-  friend class InodeCache;
   friend class InodeRef;
+
+  Layer& current();
+  MutableBytes fresh_block(Layer& layer, std::uint64_t index, const std::byte* content);
 
   Volume& volume_;
   FileId id_;
   Attributes attributes_;
   std::uint64_t user_words_[2] = {0, 0};
-  TreeRoot tree_;               // as of the last CP that wrote this inode
+  TreeRoot tree_;  // as of the last CP that wrote this inode
   std::unique_ptr<Layer> current_;
   std::unique_ptr<Layer> frozen_;
-  std::unique_ptr<DiskInode> frozen_inode_;  // attributes at the freeze
+  std::uint64_t last_dirty_ = ~std::uint64_t{0};  // for the estimate of indirect blocks
   std::uint32_t pins_ = 0;
-  bool recently_ = false;
 };
 
 // Pins an inode in the cache.

@@ -71,9 +71,16 @@ static_assert(offsetof(DiskInode, tree) == 88);
 static_assert(std::is_trivially_copyable_v<DiskInode>);
 static_assert(std::has_unique_object_representations_v<DiskInode>, "no implicit padding");
 
+enum DatasetState : std::uint32_t {
+  kDatasetFree = 0,
+  kDatasetLive = 1,
+  kDatasetSnapshot = 2,
+  kDatasetDying = 3,  // a destroyed volume: only its zombies are left
+};
+
 // A volume's live tree, or one of its snapshots.  Four to a block of the dataset file.
 struct DiskDataset {
-  std::uint32_t state = 0;        // 0: the slot is free; 1: live; 2: snapshot
+  std::uint32_t state = 0;        // DatasetState
   std::uint32_t volume = 0;
   std::uint32_t snapshot = 0;     // 0: the live tree
   std::uint32_t cp = 0;           // of a snapshot: the CP it is an image of
@@ -103,7 +110,7 @@ struct ZombieEntry {
   BlockPointer pointer;
   std::uint32_t height = 0;     // of the subtree: 0 is a data block
   std::uint32_t kind = 0;       // 0: a file's blocks; 1: an inode file, whose inodes' trees go too
-  std::uint64_t keep_birth = 0; // kind 1: blocks born at or before this CP stay (restore)
+  std::uint64_t keep_birth = 0; // blocks born at or before this CP live on elsewhere (restore)
 };
 static_assert(sizeof(ZombieEntry) == 32);
 

@@ -33,14 +33,14 @@ struct SnapshotInfo {
 
 class Volume {
  public:
-  explicit Volume(Aggregate& aggregate);
+  Volume(Aggregate& aggregate, std::unique_ptr<VolumeState> state);
   ~Volume();
   Volume(const Volume&) = delete;
   Volume& operator=(const Volume&) = delete;
 
   [[nodiscard]] Aggregate& aggregate() const { return aggregate_; }
   [[nodiscard]] VolumeId id() const;
-  [[nodiscard]] const std::string& name() const;
+  [[nodiscard]] std::string name() const;
   [[nodiscard]] Timestamp created() const;
   [[nodiscard]] std::uint64_t fsid() const;
   [[nodiscard]] std::uint64_t limit_bytes() const;  // 0: only the aggregate's size
@@ -71,10 +71,12 @@ class Volume {
   // The inode, its blocks and its number are free from now on.  Never fails.
   void free_inode(Inode& inode);
 
+  // Room for what frees room in the end: a part that others may not use.
+  enum class Room : std::uint8_t { kNormal, kToFree };
   // Asks for room for `blocks` more data blocks (indirect ones are added here) and
   // counts them until the next CP.  Nothing to give back: unused room returns with the CP.
   // Error: kNoSpace, kOverLimit; kTryAgain: a CP would make room, run one and try again.
-  Status reserve(const Attempt& attempt, std::uint64_t blocks);
+  Status reserve(const Attempt& attempt, std::uint64_t blocks, Room room = Room::kNormal);
 
   // --- Administration.  Each takes effect with the CP that must be started in the
   // same turn (Aggregate::consistency_point).
@@ -91,8 +93,15 @@ class Volume {
 
  private:
   friend class Aggregate;
+  friend class AggregateState;
   friend class Inode;
   friend class CpWriter;
+
+  // In memory, free or not.  Error: kMiss, kStaleHandle (the snapshot is gone).
+  Result<InodeRef> load_inode(Attempt& attempt, SnapshotId snapshot, InodeNumber number);
+  void note_change();
+  // REQUIRES: the bit's block is in memory.
+  void set_in_use(InodeNumber number, bool in_use);
 
   Aggregate& aggregate_;
   std::unique_ptr<VolumeState> state_;

@@ -1,0 +1,66 @@
+#include "buffer_pool.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "base/check.h"
+
+namespace duet::wafl {
+
+namespace {
+
+constexpr std::size_t kSlabBlocks = 512;
+
+}  // namespace
+
+void release_buffer(Buffer* buffer) { buffer->pool->release(buffer); }
+
+BufferPool::~BufferPool() {
+  DUET_CHECK(in_use_ == 0);
+  for (std::byte* slab : slabs_) {
+    ::operator delete(slab, std::align_val_t{kBlockBytes});
+  }
+}
+
+BufferRef BufferPool::allocate() {
+  if (free_ == nullptr) {
+    grow();
+  }
+  Buffer* buffer = free_;
+  free_ = buffer->hash_next;
+  buffer->hash_next = nullptr;
+  buffer->block = 0;
+  buffer->birth = 0;
+  buffer->used_again = false;
+  ++in_use_;
+  return BufferRef(buffer);
+}
+
+BufferRef BufferPool::allocate_zeroed() {
+  BufferRef buffer = allocate();
+  std::memset(buffer.mutable_bytes().data(), 0, kBlockBytes);
+  return buffer;
+}
+
+void BufferPool::release(Buffer* buffer) {
+  buffer->hash_next = free_;
+  free_ = buffer;
+  --in_use_;
+}
+
+void BufferPool::grow() {
+  auto* slab = static_cast<std::byte*>(
+      ::operator new(kSlabBlocks * kBlockBytes, std::align_val_t{kBlockBytes}));
+  slabs_.push_back(slab);
+  auto headers = std::make_unique<Buffer[]>(kSlabBlocks);
+  for (std::size_t i = 0; i < kSlabBlocks; ++i) {
+    headers[i].data = slab + i * kBlockBytes;
+    headers[i].pool = this;
+    headers[i].hash_next = free_;
+    free_ = &headers[i];
+  }
+  headers_.push_back(std::move(headers));
+}
+
+}  // namespace duet::wafl

@@ -1,0 +1,231 @@
+#include "map_writer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "tree_reader.h"
+
+namespace duet::wafl {
+
+namespace {
+
+enum Which : std::size_t { kBlocks = 0, kOwners = 1, kAreas = 2 };
+
+constexpr std::uint64_t kOwnersPerBlock = kBlockBytes / sizeof(OwnerEntry);
+constexpr std::uint64_t kAreasPerBlock = kBlockBytes / sizeof(AreaEntry);
+
+std::uint32_t map_height(std::uint64_t entries, std::uint64_t per_block) {
+  return height_for((entries - 1) / per_block);
+}
+
+}  // namespace
+
+MapWriter::MapWriter(CpContext& context, DiskRoot& root, std::vector<std::uint32_t>& area_free)
+    : context_(context),
+      root_(root),
+      area_free_(area_free),
+      maps_{{{TreeKind::kBlockMap, &root.block_map, 0, {}},
+             {TreeKind::kOwnerMap, &root.owner_map, 0, {}},
+             {TreeKind::kAreaMap, &root.area_map, 0, {}}}} {
+  const std::uint64_t blocks = root.block_count;
+  maps_[kBlocks].height = map_height(blocks, kAreaBlocks);
+  maps_[kOwners].height = map_height(blocks, kOwnersPerBlock);
+  maps_[kAreas].height = map_height(area_free.size(), kAreasPerBlock);
+  for (Map& map : maps_) {
+    map.height = std::max(map.height, map.root->height);
+  }
+}
+
+// Where the block stood in the last CP.  Above the old root (the map has grown) there is
+// nothing yet.
+Task<Result<BlockPointer>> MapWriter::old_pointer(Map& map, std::uint32_t level,
+                                                  std::uint64_t index) {
+  const TreeRoot root = *map.root;
+  if (root.pointer.hole() || level > root.height ||
+      index >= tree_capacity(root.height) >> (8U * level)) {
+    co_return BlockPointer{};
+  }
+  BlockPointer pointer = root.pointer;
+  for (std::uint32_t at = root.height; at > level && !pointer.hole(); --at) {
+    const Result<BufferRef> indirect = co_await context_.get(pointer);
+    if (!indirect.ok()) {
+      co_return indirect.error();
+    }
+    const std::size_t slot = (index >> (8U * (at - level - 1))) & (kFanOut - 1);
+    pointer = child_pointer(indirect.value().bytes(), slot);
+  }
+  co_return pointer;
+}
+
+Task<Result<MapWriter::Node*>> MapWriter::touch(Map& map, std::uint32_t level,
+                                                std::uint64_t index) {
+  if (auto it = map.levels[level].find(index); it != map.levels[level].end()) {
+    co_return &it->second;
+  }
+  Node node;
+  const Result<BlockPointer> old = co_await old_pointer(map, level, index);
+  if (!old.ok()) {
+    co_return old.error();
+  }
+  if (old.value().hole()) {
+    node.buffer = context_.state.pool.allocate_zeroed();
+    // A map that grew: the old root is the first child of the first new block above it.
+    const TreeRoot& root = *map.root;
+    if (!root.pointer.hole() && level == root.height + 1 && index == 0) {
+      store(node.buffer.mutable_bytes(), 0, root.pointer);
+    }
+  } else {
+    const Result<BufferRef> present = co_await context_.get(old.value());
+    if (!present.ok()) {
+      co_return present.error();
+    }
+    node.buffer = context_.state.pool.allocate();
+    std::memcpy(node.buffer.mutable_bytes().data(), present.value().bytes().data(), kBlockBytes);
+    context_.freed.push_back(old.value().block());
+  }
+  const Status prepared = co_await context_.allocator.prepare(1);
+  if (!prepared.ok()) {
+    co_return prepared.error();
+  }
+  node.block = context_.allocator.take();
+  OwnerEntry owner;
+  owner.offset = index << (8U * level);
+  owner.birth = context_.cp;
+  owner.level = static_cast<std::uint8_t>(level);
+  owner.tree = static_cast<std::uint8_t>(map.kind);
+  context_.allocated.push_back({node.block, owner});
+  Node* touched = &map.levels[level].emplace(index, std::move(node)).first->second;
+  if (level < map.height) {
+    const Result<Node*> parent = co_await touch(map, level + 1, index / kFanOut);
+    if (!parent.ok()) {
+      co_return parent.error();
+    }
+  }
+  co_return touched;
+}
+
+Task<Status> MapWriter::set_bit(std::uint64_t block, bool allocated) {
+  const std::uint64_t area = block / kAreaBlocks;
+  for (const Which which : {kBlocks, kAreas}) {
+    const std::uint64_t leaf = which == kBlocks ? area : area / kAreasPerBlock;
+    if (recent_[which].second == nullptr || recent_[which].first != leaf) {
+      const Result<Node*> node = co_await touch(maps_[which], 0, leaf);
+      if (!node.ok()) {
+        co_return node.error();
+      }
+      recent_[which] = {leaf, node.value()};
+    }
+  }
+  const MutableBytes map = recent_[kBlocks].second->buffer.mutable_bytes();
+  std::byte& byte = map[block % kAreaBlocks / 8];
+  const auto mask = std::byte(1U << (block % 8));
+  if (((byte & mask) != std::byte{0}) == allocated) {
+    co_return Error{Errc::kCorrupt, "the block map disagrees with what is allocated or freed"};
+  }
+  byte ^= mask;
+  area_free_[area] += allocated ? ~std::uint32_t{0} : 1;
+  free_delta_ += allocated ? -1 : 1;
+  co_return Ok{};
+}
+
+Task<Status> MapWriter::set_owner(std::uint64_t block, const OwnerEntry& owner) {
+  const std::uint64_t leaf = block / kOwnersPerBlock;
+  if (recent_[kOwners].second == nullptr || recent_[kOwners].first != leaf) {
+    const Result<Node*> node = co_await touch(maps_[kOwners], 0, leaf);
+    if (!node.ok()) {
+      co_return node.error();
+    }
+    recent_[kOwners] = {leaf, node.value()};
+  }
+  store(recent_[kOwners].second->buffer.mutable_bytes(),
+        block % kOwnersPerBlock * sizeof(OwnerEntry), owner);
+  co_return Ok{};
+}
+
+// Works off what was allocated and freed, also by itself, until nothing is left.
+Task<Status> MapWriter::settle() {
+  constexpr std::size_t kChangesPerTurn = 256;
+  std::size_t since_pause = 0;
+  while (allocated_done_ < context_.allocated.size() || freed_done_ < context_.freed.size()) {
+    if (allocated_done_ < context_.allocated.size()) {
+      const CpContext::Allocation change = context_.allocated[allocated_done_++];
+      const Status bit = co_await set_bit(change.block, true);
+      if (!bit.ok()) {
+        co_return bit;
+      }
+      const Status owner = co_await set_owner(change.block, change.owner);
+      if (!owner.ok()) {
+        co_return owner;
+      }
+    } else {
+      const Status bit = co_await set_bit(context_.freed[freed_done_++], false);
+      if (!bit.ok()) {
+        co_return bit;
+      }
+    }
+    if (++since_pause >= kChangesPerTurn) {
+      since_pause = 0;
+      co_await yield(context_.state.scheduler);
+    }
+  }
+  co_return Ok{};
+}
+
+Task<Status> MapWriter::finish() {
+  if (write_all_areas_) {
+    for (std::uint64_t leaf = 0; leaf * kAreasPerBlock < area_free_.size(); ++leaf) {
+      const Result<Node*> node = co_await touch(maps_[kAreas], 0, leaf);
+      if (!node.ok()) {
+        co_return node.error();
+      }
+    }
+  }
+  for (const std::uint64_t block : occupied_) {
+    const Status bit = co_await set_bit(block, true);
+    if (!bit.ok()) {
+      co_return bit;
+    }
+  }
+  // Runs of neighbours touch the same map blocks.
+  std::ranges::sort(context_.freed);
+  const Status settled = co_await settle();
+  if (!settled.ok()) {
+    co_return settled;
+  }
+  for (auto& [leaf, node] : maps_[kAreas].levels[0]) {
+    const MutableBytes bytes = node.buffer.mutable_bytes();
+    for (std::uint64_t i = 0; i < kAreasPerBlock; ++i) {
+      const std::uint64_t area = leaf * kAreasPerBlock + i;
+      const AreaEntry entry{area < area_free_.size() ? area_free_[area] : 0, 0};
+      store(bytes, i * sizeof(AreaEntry), entry);
+    }
+  }
+  for (Map& map : maps_) {
+    write(map);
+  }
+  co_return Ok{};
+}
+
+void MapWriter::write(Map& map) {
+  if (map.levels[0].empty()) {
+    return;
+  }
+  for (std::uint32_t level = 0; level <= map.height; ++level) {
+    for (auto& [index, node] : map.levels[level]) {
+      const BlockPointer pointer{node.block, context_.cp, crc32c(node.buffer.bytes())};
+      context_.state.cache.insert(node.buffer, node.block, context_.cp);
+      context_.writes.add(node.block, node.buffer);
+      if (level == map.height) {
+        DUET_CHECK(index == 0);
+        map.root->pointer = pointer;
+        map.root->height = map.height;
+      } else {
+        store(map.levels[level + 1].at(index / kFanOut).buffer.mutable_bytes(),
+              index % kFanOut * sizeof(BlockPointer), pointer);
+      }
+    }
+  }
+}
+
+}  // namespace duet::wafl

@@ -1,0 +1,470 @@
+// Formatting, finding and opening an aggregate.
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "aggregate_state.h"
+#include "base/check.h"
+#include "cp_writer.h"
+#include "dead_list.h"
+#include "tree_reader.h"
+#include "wafl/aggregate.h"
+
+namespace duet::wafl {
+
+namespace {
+
+constexpr std::uint64_t kDatasetsPerBlock = kBlockBytes / sizeof(DiskDataset);
+constexpr std::uint64_t kAreasPerBlock = kBlockBytes / sizeof(AreaEntry);
+
+// One block read or written by itself.
+class OneBlock {
+ public:
+  explicit OneBlock(BufferPool& pool)
+      : buffer_(pool.allocate_zeroed()), parts_{buffer_.mutable_bytes()} {}
+  [[nodiscard]] std::span<const MutableBytes> parts() const { return parts_; }
+  [[nodiscard]] MutableBytes bytes() const { return buffer_.mutable_bytes(); }
+
+ private:
+  BufferRef buffer_;
+  std::array<MutableBytes, 1> parts_;
+};
+
+template <typename T>
+bool sealed(T copy) {
+  const std::uint32_t checksum = std::exchange(copy.checksum, 0);
+  return crc32c(bytes_of(copy)) == checksum;
+}
+
+template <typename T>
+void seal(T& record) {
+  record.checksum = 0;
+  record.checksum = crc32c(bytes_of(record));
+}
+
+bool valid_label(const DiskLabel& label) {
+  return label.magic == kLabelMagic && label.version == kFormatVersion && sealed(label) &&
+         label.index < kDisksMax && label.block_count >= kReservedBlocks;
+}
+
+bool valid_root(const DiskRoot& root) {
+  return root.magic == kRootMagic && sealed(root);
+}
+
+Uuid draw_uuid(Entropy& entropy) { return {entropy.next(), entropy.next()}; }
+
+DiskLabel make_label(const DiskRoot& root, std::uint32_t index) {
+  DiskLabel label;
+  label.index = index;
+  label.aggregate = root.aggregate;
+  label.disk = root.disks[index].disk;
+  label.block_count = root.disks[index].block_count;
+  label.filer_name = root.filer_name;
+  seal(label);
+  return label;
+}
+
+Task<Status> write_label(BufferPool& pool, BlockDevice& device, DiskLabel label) {
+  const OneBlock block(pool);
+  store(block.bytes(), 0, label);
+  const Status written = co_await device.write(kLabelBlock, block.parts());
+  if (!written.ok()) {
+    co_return written;
+  }
+  const Status flushed = co_await device.flush();
+  co_return flushed;
+}
+
+// Blocks [from, to) of the aggregate that no CP may use: the reserved ones of each disk, and
+// those behind the end in the last area.
+void exclude_reserved(const DiskSet& disks, std::uint64_t from, std::vector<std::uint64_t>& out) {
+  for (const DiskSet::Disk& disk : disks.disks()) {
+    for (std::uint64_t i = 0; disk.base >= from && i < kReservedBlocks; ++i) {
+      out.push_back(disk.base + i);
+    }
+  }
+  const std::uint64_t end = disks.block_count();
+  for (std::uint64_t block = end; block % kAreaBlocks != 0; ++block) {
+    out.push_back(block);
+  }
+}
+
+std::uint64_t areas_of(std::uint64_t blocks) { return (blocks + kAreaBlocks - 1) / kAreaBlocks; }
+
+class ZeroClock final : public WallClock {
+ public:
+  explicit ZeroClock(Timestamp now) : now_(now) {}
+  [[nodiscard]] std::chrono::nanoseconds since_epoch() const override {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(now_));
+  }
+
+ private:
+  Timestamp now_;
+};
+
+}  // namespace
+
+Task<Result<DiskProbe>> probe(BlockDevice& device) {
+  BufferPool pool;
+  DiskProbe result;
+  result.blank = true;
+  const OneBlock block(pool);
+  const std::uint64_t blocks = std::min(device.block_count(), kReservedBlocks);
+  for (std::uint64_t i = 0; i < blocks; ++i) {
+    const Status read = co_await device.read(i, block.parts());
+    if (!read.ok()) {
+      co_return read.error();
+    }
+    if (i == kLabelBlock) {
+      result.label = load<DiskLabel>(block.bytes(), 0);
+      result.ours = valid_label(result.label);
+    }
+    if (!std::ranges::all_of(block.bytes(), [](std::byte b) { return b == std::byte{0}; })) {
+      result.blank = false;
+      break;
+    }
+  }
+  co_return result;
+}
+
+Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices,
+                    FormatOptions options, Entropy& entropy) {
+  DUET_CHECK(!devices.empty() && devices.size() <= kDisksMax);
+  ZeroClock clock(options.now);
+  auto owned = std::make_unique<AggregateState>(scheduler, clock, AggregateOptions{});
+  AggregateState& state = *owned;
+  DiskRoot& root = state.root;
+  root.pair = options.pair;
+  root.aggregate = draw_uuid(entropy);
+  root.filer = options.filer;
+  root.handle_key = {entropy.next(), entropy.next()};
+  root.directory_key = {entropy.next(), entropy.next()};
+  root.disk_count = static_cast<std::uint32_t>(devices.size());
+  std::ranges::copy(options.filer_name.substr(0, root.filer_name.size() - 1),
+                    root.filer_name.begin());
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    root.disks[i] = {draw_uuid(entropy), devices[i]->block_count()};
+    state.disks.add(*devices[i], devices[i]->block_count());
+    const Status labelled =
+        co_await write_label(state.pool, *devices[i], make_label(root, std::uint32_t(i)));
+    if (!labelled.ok()) {
+      co_return labelled;
+    }
+    // An older root here would be taken for ours.
+    const OneBlock blank(state.pool);
+    for (const std::uint64_t at : {kRootBlockA, kRootBlockB}) {
+      const Status wiped = co_await devices[i]->write(at, blank.parts());
+      if (!wiped.ok()) {
+        co_return wiped;
+      }
+    }
+  }
+  root.block_count = state.disks.block_count();
+  Growth growth;
+  exclude_reserved(state.disks, 0, growth.occupied);
+  state.area_free.assign(areas_of(root.block_count), kAreaBlocks);
+  for (const std::uint64_t block : growth.occupied) {
+    --state.area_free[block / kAreaBlocks];
+  }
+  state.growth = std::move(growth);
+  Aggregate aggregate(std::move(owned));
+  state.make_volume(static_cast<std::uint32_t>(kSystemVolume), "system", 0, options.now);
+  const Status written = co_await aggregate.consistency_point(
+      {.epoch = 0, .log_id = options.log_id, .last_sequence = 0, .log_empty = true});
+  co_return written;
+}
+
+namespace {
+
+// Puts the devices in the order of the root's table and finds the newest root.
+class Opener {
+ public:
+  Opener(AggregateState& state, std::vector<BlockDevice*> devices)
+      : state_(state), devices_(std::move(devices)) {}
+
+  Task<Status> run() {
+    Status status = co_await read_labels();
+    if (status.ok()) {
+      status = co_await read_roots();
+    }
+    if (status.ok()) {
+      status = check_disks();
+    }
+    co_return status;
+  }
+
+  Task<Status> load_areas();
+  Task<Status> load_datasets();
+
+ private:
+  Task<Status> read_labels();
+  Task<Status> read_roots();
+  Status check_disks();
+  Task<Result<BufferRef>> leaf(TreeRoot root, std::uint64_t index);
+
+  AggregateState& state_;
+  std::vector<BlockDevice*> devices_;
+  std::vector<std::pair<DiskLabel, BlockDevice*>> labelled_;
+};
+
+Task<Status> Opener::read_labels() {
+  for (BlockDevice* device : devices_) {
+    const OneBlock block(state_.pool);
+    const Status read = co_await device->read(kLabelBlock, block.parts());
+    if (!read.ok()) {
+      co_return read;
+    }
+    const auto label = load<DiskLabel>(block.bytes(), 0);
+    if (!valid_label(label)) {
+      co_return Error{Errc::kForeign, "a disk carries no label of ours: was it formatted?"};
+    }
+    if (!labelled_.empty() && label.aggregate != labelled_.front().first.aggregate) {
+      co_return Error{Errc::kForeign, "the disks belong to different aggregates"};
+    }
+    labelled_.emplace_back(label, device);
+  }
+  std::ranges::sort(labelled_, {}, [](const auto& entry) { return entry.first.index; });
+  co_return Ok{};
+}
+
+Task<Status> Opener::read_roots() {
+  if (labelled_.empty() || labelled_.front().first.index != 0) {
+    co_return Error{Errc::kNotFound, "the aggregate's first disk is missing"};
+  }
+  BlockDevice* first = labelled_.front().second;
+  BlockDevice* second = labelled_.size() > 1 ? labelled_[1].second : first;
+  const std::array<std::pair<BlockDevice*, std::uint64_t>, 3> places{
+      {{first, kRootBlockA}, {second, kRootBlockB}, {first, kRootBlockB}}};
+  bool found = false;
+  std::array<std::uint32_t, 3> seen{};
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const OneBlock block(state_.pool);
+    const Status read = co_await places[i].first->read(places[i].second, block.parts());
+    if (!read.ok()) {
+      continue;  // the other copy may serve
+    }
+    const auto root = load<DiskRoot>(block.bytes(), 0);
+    if (!valid_root(root) || root.aggregate != labelled_.front().first.aggregate) {
+      continue;
+    }
+    seen[i] = root.cp;
+    if (!found || root.cp > state_.root.cp) {
+      state_.root = root;
+      found = true;
+    }
+  }
+  if (!found) {
+    co_return Error{Errc::kCorrupt, "neither copy of the root is valid"};
+  }
+  if (state_.root.version != kFormatVersion || state_.root.incompatible != 0 ||
+      state_.root.readonly_compatible != 0) {
+    co_return Error{Errc::kNotSupported, "the aggregate uses features that this build lacks"};
+  }
+  // A crash between the two writes leaves an older copy; its blocks may be used again soon.
+  const OneBlock block(state_.pool);
+  store(block.bytes(), 0, state_.root);
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (seen[i] == state_.root.cp) {
+      continue;
+    }
+    const Status repaired = co_await places[i].first->write(places[i].second, block.parts());
+    if (!repaired.ok()) {
+      co_return repaired;
+    }
+    const Status flushed = co_await places[i].first->flush();
+    if (!flushed.ok()) {
+      co_return flushed;
+    }
+  }
+  co_return Ok{};
+}
+
+Status Opener::check_disks() {
+  const DiskRoot& root = state_.root;
+  if (root.disk_count == 0 || root.disk_count > kDisksMax) {
+    return Error{Errc::kCorrupt, "the root's disk table makes no sense"};
+  }
+  std::uint64_t blocks = 0;
+  for (std::uint32_t i = 0; i < root.disk_count; ++i) {
+    const auto it = std::ranges::find_if(labelled_, [&](const auto& entry) {
+      return entry.first.disk == root.disks[i].disk;
+    });
+    if (it == labelled_.end()) {
+      return Error{Errc::kNotFound, "a disk of the aggregate is missing"};
+    }
+    if (it->second->block_count() < root.disks[i].block_count ||
+        root.disks[i].block_count < kReservedBlocks) {
+      return Error{Errc::kCorrupt, "a disk is smaller than it was"};
+    }
+    state_.disks.add(*it->second, root.disks[i].block_count);
+    blocks += root.disks[i].block_count;
+  }
+  if (blocks != root.block_count) {
+    return Error{Errc::kCorrupt, "the root's block count is not that of its disks"};
+  }
+  return Ok{};
+}
+
+Task<Result<BufferRef>> Opener::leaf(TreeRoot root, std::uint64_t index) {
+  Attempt attempt(*state_.aggregate);
+  for (;;) {
+    const Result<BlockPointer> pointer = find_leaf(attempt, root, index);
+    if (pointer.ok() && pointer.value().hole()) {
+      co_return state_.pool.allocate_zeroed();
+    }
+    if (pointer.ok()) {
+      Result<BufferRef> block = get_block(attempt, pointer.value());
+      if (block.ok()) {
+        co_return block;
+      }
+    }
+    const Status loaded = co_await attempt.load();
+    if (!loaded.ok()) {
+      co_return loaded.error();
+    }
+  }
+}
+
+Task<Status> Opener::load_areas() {
+  const std::uint64_t areas = areas_of(state_.root.block_count);
+  state_.area_free.resize(areas);
+  for (std::uint64_t at = 0; at < areas; at += kAreasPerBlock) {
+    const Result<BufferRef> block = co_await leaf(state_.root.area_map, at / kAreasPerBlock);
+    if (!block.ok()) {
+      co_return block.error();
+    }
+    for (std::uint64_t i = 0; i < kAreasPerBlock && at + i < areas; ++i) {
+      const auto entry = load<AreaEntry>(block.value().bytes(), i * sizeof(AreaEntry));
+      if (entry.free_blocks > kAreaBlocks) {
+        co_return Error{Errc::kCorrupt, "an area's free count makes no sense"};
+      }
+      state_.area_free[at + i] = entry.free_blocks;
+    }
+  }
+  co_return Ok{};
+}
+
+Task<Status> Opener::load_datasets() {
+  state_.next_volume = state_.root.next_volume;
+  state_.slots = state_.root.dataset_slots;
+  std::vector<std::unique_ptr<VolumeState>> volumes;
+  std::vector<std::unique_ptr<Dataset>> snapshots;
+  for (std::uint64_t slot = 0; slot < state_.slots; ++slot) {
+    const Result<BufferRef> block =
+        co_await leaf(state_.root.datasets, slot / kDatasetsPerBlock);
+    if (!block.ok()) {
+      co_return block.error();
+    }
+    const auto record = load<DiskDataset>(block.value().bytes(),
+                                          slot % kDatasetsPerBlock * sizeof(DiskDataset));
+    if (record.state == kDatasetFree) {
+      state_.free_slots.push_back(slot);
+      continue;
+    }
+    if (record.state > kDatasetDying || record.name_bytes > kNameBytesMax ||
+        record.inode_file.height > kHeightMax || record.inode_map.height > kHeightMax ||
+        record.dead_list.height > kHeightMax || record.zombies.height > kHeightMax) {
+      co_return Error{Errc::kCorrupt, "a dataset record makes no sense"};
+    }
+    Dataset dataset;
+    dataset.record = record;
+    dataset.slot = slot;
+    CpContext context(state_, state_.root.cp);  // only reads
+    const Status read = co_await read_zombies(context, record, dataset.zombies);
+    if (!read.ok()) {
+      co_return read;
+    }
+    if (record.state == kDatasetSnapshot) {
+      snapshots.push_back(std::make_unique<Dataset>(std::move(dataset)));
+    } else {
+      auto volume = std::make_unique<VolumeState>();
+      volume->live = std::move(dataset);
+      volumes.push_back(std::move(volume));
+    }
+  }
+  std::ranges::sort(snapshots, {}, [](const auto& s) { return s->record.cp; });
+  for (auto& volume : volumes) {
+    for (auto& snapshot : snapshots) {
+      if (snapshot && snapshot->record.volume == volume->live.record.volume) {
+        volume->snapshots.push_back(std::move(snapshot));
+      }
+    }
+    if (volume->live.record.state == kDatasetDying) {
+      state_.dying.push_back(std::make_unique<Volume>(*state_.aggregate, std::move(volume)));
+    } else if (!state_.volumes.contains(volume->live.record.volume)) {
+      state_.add_volume(std::move(volume));
+    } else {
+      co_return Error{Errc::kCorrupt, "two datasets are the live tree of one volume"};
+    }
+  }
+  if (!state_.volumes.contains(static_cast<std::uint32_t>(kSystemVolume))) {
+    co_return Error{Errc::kCorrupt, "the system volume is missing"};
+  }
+  co_return Ok{};
+}
+
+}  // namespace
+
+Task<Result<std::unique_ptr<Aggregate>>> Aggregate::open(Scheduler& scheduler, WallClock& clock,
+                                                         std::vector<BlockDevice*> devices,
+                                                         AggregateOptions options) {
+  auto owned = std::make_unique<AggregateState>(scheduler, clock, options);
+  Opener opener(*owned, std::move(devices));
+  std::unique_ptr<Aggregate> aggregate(new Aggregate(std::move(owned)));
+  Status status = co_await opener.run();
+  if (status.ok()) {
+    status = co_await opener.load_areas();
+  }
+  if (status.ok()) {
+    status = co_await opener.load_datasets();
+  }
+  if (!status.ok()) {
+    co_return status.error();
+  }
+  co_return Result<std::unique_ptr<Aggregate>>(std::move(aggregate));
+}
+
+// A label that names a disk of the table only once add_disk()'s CP is durable.
+Task<Status> Aggregate::label_new_disk(BlockDevice& device, Entropy& entropy) {
+  DiskRoot future = state_->root;
+  if (future.disk_count >= kDisksMax) {
+    co_return Error{Errc::kRefused, "label_new_disk: the aggregate has the most disks it can"};
+  }
+  future.disks[future.disk_count] = {draw_uuid(entropy), device.block_count()};
+  const Status written = co_await write_label(state_->pool, device,
+                                              make_label(future, future.disk_count));
+  if (written.ok()) {
+    state_->new_disk = future.disks[future.disk_count].disk;
+  }
+  co_return written;
+}
+
+Status Aggregate::add_disk(BlockDevice& device) {
+  AggregateState& state = *state_;
+  if (state.growth) {
+    return Error{Errc::kTryAgain, "add_disk: one disk per CP"};
+  }
+  DiskRoot& root = state.root;
+  const std::uint64_t old_end = root.block_count;
+  state.disks.add(device, device.block_count());
+  // Takes effect with the next root; until then nothing is allocated there.
+  root.disks[root.disk_count] = {state.new_disk, device.block_count()};
+  ++root.disk_count;
+  Growth growth;
+  growth.first_area = state.area_free.size();
+  exclude_reserved(state.disks, old_end, growth.occupied);
+  // In the area that was the last, what lay behind the end is marked as allocated already.
+  const std::uint64_t known_end = growth.first_area * kAreaBlocks;
+  std::erase_if(growth.occupied, [known_end](std::uint64_t block) { return block < known_end; });
+  const std::uint64_t end = std::min(known_end, state.disks.block_count());
+  for (std::uint64_t block = old_end + kReservedBlocks; block < end; ++block) {
+    growth.released.push_back(block);
+  }
+  state.area_free.resize(areas_of(state.disks.block_count()));
+  state.growth = std::move(growth);
+  state.admin_changed = true;
+  return Ok{};
+}
+
+}  // namespace duet::wafl

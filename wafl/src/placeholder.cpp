@@ -1,2 +1,0 @@
-#include "wafl/aggregate.h"
-#include "wafl/operations.h"
