@@ -1,8 +1,8 @@
 # Sourced by run.sh and growth.sh: where the programs are, free ports, starting and stopping Duet.
 # Only processes started here are ever ended, by their ids.
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-REPOSITORY=$(cd "$HERE/../.." && pwd)
+BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+REPOSITORY=$(cd "$BENCH/../.." && pwd)
 BIN=${DUET_BIN:-$REPOSITORY/build/release/bin}
 STARTED=()
 

@@ -3,7 +3,7 @@
 # null server (the ceiling), alternating, with one client.  `run.sh --help` says the rest.
 set -u
 . "$(dirname "$0")/common.sh"
-. "$HERE/ganesha.sh"
+. "$BENCH/ganesha.sh"
 
 usage() {
   cat <<'TEXT'
@@ -111,4 +111,4 @@ for round in $(seq "$ROUNDS"); do
   done
   say "round $round of $ROUNDS done"
 done
-python3 "$HERE/report.py" --raw "$RAW" --out "$OUT" $STRICT
+python3 "$BENCH/report.py" --raw "$RAW" --out "$OUT" $STRICT
