@@ -29,7 +29,7 @@ class Metrics {
                  std::vector<ClientMetric::Label> labels) {
     ClientMetric& metric = add(name, help, MetricType::Histogram, std::move(labels));
     std::uint64_t below = 0;
-    double bound_seconds = 1e-6;
+    double bound_seconds = 1024e-9;
     for (std::size_t i = 0; i + 1 < counted.buckets.size(); ++i, bound_seconds *= 2) {
       below += counted.buckets.at(i);
       metric.histogram.bucket.push_back({below, bound_seconds});

@@ -4,12 +4,51 @@ namespace duet::admin {
 
 namespace {
 
+constexpr const char* kScrubSnapshot = "duet-scrub";
+
 std::int64_t wall_ns(const WallClock& clock) { return clock.since_epoch().count(); }
 
 }  // namespace
 
+// Blocks of a snapshot stay where they are, so those of the live tree are read through one.
+Task<Status> Api::State::scrub_volume(std::string name) {
+  co_await context.filer.delete_snapshot(name, kScrubSnapshot);  // of a scrub that was cut off
+  const Status created = co_await context.filer.create_snapshot(name, kScrubSnapshot);
+  if (!created.ok()) {
+    co_return created;
+  }
+  Status result = Ok{};
+  std::vector<wafl::SnapshotInfo> snapshots;
+  const wafl::Volume* volume = context.filer.aggregate().find_volume(name);
+  if (volume != nullptr) {
+    snapshots = volume->snapshots();
+  }
+  for (const wafl::SnapshotInfo& snapshot : snapshots) {
+    volume = context.filer.aggregate().find_volume(name);
+    if (volume == nullptr || last_scrub.progress.stop) {
+      break;
+    }
+    const Status read =
+        co_await context.filer.aggregate().scrub(volume->id(), snapshot.id, last_scrub.progress);
+    if (!read.ok() && read.error().code != Errc::kNotFound) {
+      result = read;
+    }
+  }
+  const Status deleted = co_await context.filer.delete_snapshot(name, kScrubSnapshot);
+  co_return result.ok() ? deleted : result;
+}
+
 Task<void> Api::State::run_scrub() {
-  const Status status = co_await context.filer.aggregate().scrub(last_scrub.progress);
+  Status status = Ok{};
+  std::vector<std::string> names;
+  for (const wafl::Volume* volume : context.filer.aggregate().volumes()) {
+    names.push_back(volume->name());
+  }
+  for (const std::string& name : names) {
+    if (status.ok() && !last_scrub.progress.stop) {
+      status = co_await scrub_volume(name);
+    }
+  }
   last_scrub.running = false;
   last_scrub.ended_ns = wall_ns(context.clock);
   if (!status.ok()) {
@@ -37,7 +76,7 @@ Task<Response> Api::State::scrub(const Request& request) {
   }
   Json json = {{"running", last_scrub.running},
                {"blocks_done", last_scrub.progress.blocks_done},
-               {"blocks_total", last_scrub.progress.blocks_total},
+               {"first_error", last_scrub.progress.first_error},
                {"errors", last_scrub.progress.errors}};
   if (last_scrub.ran) {
     json["started"] = timestamp_text(last_scrub.started_ns);

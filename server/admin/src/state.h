@@ -57,6 +57,7 @@ class Api::State {
   Task<Response> disks(const Request& request);
   Task<Response> scrub(const Request& request);
   Task<void> run_scrub();
+  Task<Status> scrub_volume(std::string name);
   Task<Response> consistency_point();
   [[nodiscard]] Response status();
   [[nodiscard]] Response space();

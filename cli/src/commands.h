@@ -1,0 +1,35 @@
+// The commands; each prints what it did and gives the program's exit code.
+
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <optional>
+
+#include "session.h"
+
+namespace duet::cli {
+
+// What the parsed command line asks for; set by the callbacks of the subcommands.
+using Action = std::function<Exit(Session&)>;
+
+// Each adds its subcommands to `app`; parsing one of them sets `action`.
+void add_status_commands(CLI::App& app, Action& action);  // status, df, version
+void add_log_command(CLI::App& app, Action& action);
+void add_top_command(CLI::App& app, Action& action);
+void add_volume_commands(CLI::App& app, Action& action);
+void add_snapshot_commands(CLI::App& app, Action& action);
+void add_export_commands(CLI::App& app, Action& action);
+void add_disk_commands(CLI::App& app, Action& action);
+void add_scrub_commands(CLI::App& app, Action& action);
+void add_cp_command(CLI::App& app, Action& action);
+void add_init_command(CLI::App& app, Action& action);
+void add_check_command(CLI::App& app, Action& action);
+
+// "4GiB"; "none" is 0.  For options.
+std::optional<std::uint64_t> limit_from(const std::string& text);
+// GET `path` and print it: as it is with --json, else by `show`.
+Exit show(Session& session, const std::string& path,
+          const std::function<void(const Json&)>& show_text);
+
+}  // namespace duet::cli

@@ -1,0 +1,157 @@
+// Compiled with exceptions: cpp-httplib uses them inside (CMakeLists.txt).
+
+#include "session.h"
+
+#include <fmt/format.h>
+#include <httplib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace duet::cli {
+
+namespace {
+
+constexpr std::time_t kConnectSeconds = 5;
+constexpr std::time_t kAnswerSeconds = 600;  // a CP of a slow disk takes its time
+
+std::string first_line(const std::string& file) {
+  std::string line;
+  std::ifstream stream(file);
+  std::getline(stream, line);
+  return line;
+}
+
+std::unique_ptr<httplib::Client> connect(const Options& options, const std::string& socket) {
+  std::unique_ptr<httplib::Client> client;
+  if (options.url.empty()) {
+    client = std::make_unique<httplib::Client>(socket);
+    client->set_address_family(AF_UNIX);
+  } else {
+    client = std::make_unique<httplib::Client>(options.url);
+    if (!options.ca_file.empty()) {
+      client->set_ca_cert_path(options.ca_file.c_str());
+    }
+    client->set_bearer_token_auth(first_line(options.token_file).c_str());
+  }
+  client->set_connection_timeout(kConnectSeconds);
+  client->set_read_timeout(kAnswerSeconds);
+  return client;
+}
+
+std::string encoded(const std::string& path) {
+  std::string out;
+  for (const char c : path) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || std::string_view("/-_.~").find(c) != std::string_view::npos) {
+      out += c;
+    } else {
+      out += fmt::format("%{:02X}", byte);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+const config::Config* Session::config() {
+  if (!config_) {
+    config::Outcome<config::Config> loaded = config::load(options_.config_file);
+    if (!loaded.ok()) {
+      fail(Exit::kUsage, loaded.error().text());
+      return nullptr;
+    }
+    config_ = std::move(loaded.value());
+  }
+  return &*config_;
+}
+
+const config::Node* Session::node() {
+  const config::Config* all = config();
+  if (all == nullptr) {
+    return nullptr;
+  }
+  if (options_.node.empty()) {
+    return &all->nodes.front();
+  }
+  const config::Node* found = all->node(options_.node);
+  if (found == nullptr) {
+    fail(Exit::kUsage,
+         fmt::format("{}: there is no node \"{}\"; name one of the file's with --node", all->file,
+                     options_.node));
+  }
+  return found;
+}
+
+std::string Session::place() {
+  if (!options_.url.empty()) {
+    return options_.url;
+  }
+  const config::Node* here = node();
+  return here == nullptr ? "" : here->admin.socket.text;
+}
+
+Answer Session::call(const std::string& method, const std::string& path, const Json& body) {
+  Answer answer;
+  const std::string where = place();
+  if (where.empty()) {
+    return answer;
+  }
+  const std::unique_ptr<httplib::Client> client = connect(options_, where);
+  httplib::Request request;
+  request.method = method;
+  request.path = encoded(path);
+  if (!body.is_null()) {
+    request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
+    request.set_header("Content-Type", "application/json");
+  } else if (method != "GET") {
+    request.set_header("Content-Length", "0");
+  }
+  const httplib::Result result = client->send(request);
+  if (!result) {
+    return answer;
+  }
+  answer.status = result->status;
+  answer.json = Json::parse(result->body, nullptr, /*allow_exceptions=*/false);
+  if (answer.json.is_discarded()) {
+    answer.json = Json{{"error", {{"message", "an answer that is no JSON"}}}};
+    answer.status = 502;
+  }
+  return answer;
+}
+
+Exit Session::fail(const Answer& answer) {
+  if (answer.status == 0) {
+    const std::string where = place();
+    return where.empty()
+               ? Exit::kUsage
+               : fail(Exit::kUnreachable,
+                      fmt::format(
+                          "nobody answers at {}: is duetd running, and may this user connect?",
+                          where));
+  }
+  const Json error = answer.json.value("error", Json::object());
+  const std::string remedy = error.value("remedy", std::string());
+  const std::string message = error.value("message", std::string("failed"));
+  return fail(Exit::kFailed, remedy.empty() ? message : message + "; " + remedy);
+}
+
+Exit Session::fail(Exit code, const std::string& message) {
+  fmt::print(stderr, "duet: {}\n", message);
+  if (options_.json) {
+    const Json json = {{"error", {{"message", message}, {"exit", static_cast<int>(code)}}}};
+    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+  }
+  return code;
+}
+
+Exit Session::done(const Answer& answer, const std::string& message) {
+  if (!answer.ok()) {
+    return fail(answer);
+  }
+  fmt::print("{}\n", options_.json ? Json{{"ok", true}}.dump() : message);
+  return Exit::kOk;
+}
+
+}  // namespace duet::cli

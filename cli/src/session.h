@@ -1,0 +1,62 @@
+// Session: what every command has at hand: the options, the configuration, a way to the server.
+
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "config/config.h"
+
+namespace duet::cli {
+
+using Json = nlohmann::json;
+
+// The program's exit codes; README and `duet --help` name them.
+enum class Exit { kOk = 0, kFailed = 1, kUsage = 2, kUnreachable = 3 };
+
+struct Options {
+  std::string config_file;
+  std::string node;
+  bool json = false;
+  std::string url;  // https://HOST:PORT instead of the Unix socket
+  std::string token_file;
+  std::string ca_file;
+};
+
+struct Answer {
+  int status = 0;  // of HTTP; 0: the server was not reached
+  Json json;
+  [[nodiscard]] bool ok() const { return status >= 200 && status < 300; }
+};
+
+class Session {
+ public:
+  explicit Session(Options options) : options_(std::move(options)) {}
+
+  [[nodiscard]] const Options& options() const { return options_; }
+
+  // Null, and the message is printed: it cannot be used.
+  const config::Config* config();
+  // The node that --node names, or the first one.
+  const config::Node* node();
+
+  // One request to the server.  Prints nothing.
+  Answer call(const std::string& method, const std::string& path, const Json& body = nullptr);
+  // Where call() goes, for messages.
+  std::string place();
+
+  // Prints why `answer` is not ok, and gives the exit code.
+  Exit fail(const Answer& answer);
+  // Prints one error: text to stderr, and with --json an object to stdout.
+  Exit fail(Exit code, const std::string& message);
+
+  // A change without a result: "NAME created", or with --json the answer.
+  Exit done(const Answer& answer, const std::string& message);
+
+ private:
+  Options options_;
+  std::optional<config::Config> config_;
+};
+
+}  // namespace duet::cli

@@ -1,0 +1,102 @@
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "text.h"
+
+namespace duet::cli {
+
+namespace {
+
+struct Arguments {
+  std::string name, new_name, limit;
+};
+
+void show_volumes(const Json& json) {
+  std::vector<std::vector<std::string>> rows{
+      {"VOLUME", "USED", "LIMIT", "FILES", "SNAPSHOTS", "CREATED"}};
+  for (const Json& volume : json.value("volumes", Json::array())) {
+    const auto limit = volume.value("limit_bytes", std::uint64_t{0});
+    rows.push_back({volume.value("name", std::string()),
+                    config::size_text(volume.value("used_bytes", std::uint64_t{0})),
+                    limit == 0 ? "-" : config::size_text(limit),
+                    grouped(volume.value("inodes_used", std::uint64_t{0})),
+                    grouped(volume.value("snapshots", std::uint64_t{0})),
+                    volume.value("created", std::string())});
+  }
+  fmt::print("{}", table(rows));
+}
+
+Exit create(Session& session, const Arguments& arguments) {
+  const std::optional<std::uint64_t> limit = limit_from(arguments.limit);
+  if (!limit) {
+    return session.fail(Exit::kUsage, "--limit: write a size such as 100GiB, or none");
+  }
+  return session.done(
+      session.call("POST", "/v1/volumes", {{"name", arguments.name}, {"limit_bytes", *limit}}),
+      fmt::format("volume {} created; export it with: duet export add /{} --client ADDRESS",
+                  arguments.name, arguments.name));
+}
+
+Exit set_limit(Session& session, const Arguments& arguments) {
+  const std::optional<std::uint64_t> limit = limit_from(arguments.limit);
+  if (!limit) {
+    return session.fail(Exit::kUsage, "LIMIT: write a size such as 100GiB, or none");
+  }
+  return session.done(
+      session.call("PATCH", "/v1/volumes/" + arguments.name, {{"limit_bytes", *limit}}),
+      fmt::format("volume {}: limit {}", arguments.name, arguments.limit));
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> limit_from(const std::string& text) {
+  return text == "none" ? std::optional<std::uint64_t>(0) : config::parse_size(text);
+}
+
+void add_volume_commands(CLI::App& app, Action& action) {
+  CLI::App* group =
+      app.add_subcommand("volume", "File trees of their own, with limits and snapshots");
+  group->require_subcommand(1);
+  group->fallthrough();
+  group->footer("Example: duet volume create projects --limit 100GiB");
+  const auto arguments = std::make_shared<Arguments>();
+  arguments->limit = "none";
+
+  group->add_subcommand("list", "All volumes")->callback([&action] {
+    action = [](Session& session) { return show(session, "/v1/volumes", show_volumes); };
+  });
+  CLI::App* make = group->add_subcommand("create", "Makes an empty volume");
+  make->add_option("NAME", arguments->name)->required();
+  make->add_option("--limit", arguments->limit, "Its largest size, such as 100GiB")
+      ->capture_default_str();
+  make->callback([&action, arguments] {
+    action = [arguments](Session& session) { return create(session, *arguments); };
+  });
+  CLI::App* destroy = group->add_subcommand("destroy", "Destroys a volume with all its files");
+  destroy->add_option("NAME", arguments->name)->required();
+  destroy->footer("Its snapshots must be deleted first.");
+  destroy->callback([&action, arguments] {
+    action = [arguments](Session& session) {
+      return session.done(session.call("DELETE", "/v1/volumes/" + arguments->name),
+                          fmt::format("volume {} destroyed", arguments->name));
+    };
+  });
+  CLI::App* rename = group->add_subcommand("rename", "Gives a volume another name");
+  rename->add_option("NAME", arguments->name)->required();
+  rename->add_option("NEW-NAME", arguments->new_name)->required();
+  rename->callback([&action, arguments] {
+    action = [arguments](Session& session) {
+      return session.done(
+          session.call("PATCH", "/v1/volumes/" + arguments->name, {{"name", arguments->new_name}}),
+          fmt::format("volume {} is now {}", arguments->name, arguments->new_name));
+    };
+  });
+  CLI::App* limit = group->add_subcommand("limit", "Sets or lifts a volume's size limit");
+  limit->add_option("NAME", arguments->name)->required();
+  limit->add_option("LIMIT", arguments->limit, "A size such as 100GiB, or none")->required();
+  limit->callback([&action, arguments] {
+    action = [arguments](Session& session) { return set_limit(session, *arguments); };
+  });
+}
+
+}  // namespace duet::cli
