@@ -183,7 +183,7 @@ TEST(Aggregate, ADestroyedVolumeGivesBackItsBlocks) {
   }
   EXPECT_FALSE(world.aggregate->dirty());
   // As above, for 300 MB.
-  EXPECT_GE(world.aggregate->root().free_blocks + 74'000 / 128 + 8, free_before);
+  EXPECT_GE(world.aggregate->root().free_blocks + 74'000 / 128 + 32, free_before);
   world.reopen();
   EXPECT_EQ(world.aggregate->find_volume("gone"), nullptr);
 }
