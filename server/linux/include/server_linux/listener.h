@@ -1,0 +1,48 @@
+// Listener: gives the connections of one address to a Service.
+// EpollCrossing: the way between a reactor's scheduler and the filer's.
+//
+// Ownership: borrows scheduler and service, owns the socket.
+// Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <memory>
+
+#include "platform/linux/epoll_scheduler.h"
+#include "platform/linux/tcp.h"
+#include "platform/task_scope.h"
+#include "server/crossing.h"
+#include "server/service.h"
+
+namespace duet::server {
+
+class Listener {
+ public:
+  // Accepts from the moment it is made.
+  Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket,
+           Service& service);
+  // Accepts no more; before Service::drain().
+  void stop();
+
+ private:
+  Task<void> accept_all();
+
+  os::EpollScheduler& scheduler_;
+  std::unique_ptr<os::TcpListener> socket_;
+  Service& service_;
+  TaskScope scope_;
+};
+
+class EpollCrossing final : public Crossing {
+ public:
+  EpollCrossing(os::EpollScheduler& reactor, os::EpollScheduler& filer)
+      : reactor_(reactor), filer_(filer) {}
+  void to_filer(Continuation& c) override { filer_.post_remote(c); }
+  void from_filer(Continuation& c) override { reactor_.post_remote(c); }
+
+ private:
+  os::EpollScheduler& reactor_;
+  os::EpollScheduler& filer_;
+};
+
+}  // namespace duet::server

@@ -1,0 +1,43 @@
+#include "server_linux/listener.h"
+
+namespace duet::server {
+
+namespace {
+
+// Accepted in one turn: a flood of connections must not hold up those that are served.
+constexpr int kAcceptsPerTurn = 16;
+
+}  // namespace
+
+Listener::Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket,
+                   Service& service)
+    : scheduler_(scheduler), socket_(std::move(socket)), service_(service), scope_(scheduler) {
+  scope_.spawn(accept_all());
+}
+
+void Listener::stop() {
+  scope_.cancel();
+  socket_.reset();
+}
+
+Task<void> Listener::accept_all() {
+  for (;;) {
+    int accepted = 0;
+    while (accepted < kAcceptsPerTurn) {
+      std::unique_ptr<os::TcpStream> stream = socket_->try_accept();
+      if (stream == nullptr) {
+        break;
+      }
+      const os::TcpAddress peer = stream->peer();
+      service_.accept(std::move(stream), peer.ip, peer.port);
+      ++accepted;
+    }
+    if (accepted == kAcceptsPerTurn) {
+      co_await yield(scheduler_);
+    } else {
+      co_await socket_->wait();
+    }
+  }
+}
+
+}  // namespace duet::server
