@@ -70,8 +70,8 @@ class Memory final : public MappedMemory {
     if (mapping_.persistent()) {
       pmem_drain();
     } else {
-      // Nothing stored before may be left to the compiler; the kernel sees it all.
-      std::atomic_thread_fence(std::memory_order_seq_cst);
+      // For the compiler only: the kernel keeps every store that was executed.
+      std::atomic_signal_fence(std::memory_order_seq_cst);
     }
     return Ok{};
   }
