@@ -13,6 +13,7 @@ namespace duet::wafl {
 namespace {
 
 constexpr std::uint64_t kDeadPerBlock = kBlockBytes / sizeof(BlockPointer);
+constexpr std::uint64_t kNoCut = ~std::uint64_t{0};
 constexpr std::uint64_t kZombiesPerBlock = kBlockBytes / sizeof(ZombieEntry);
 
 TreeOwner owner_of(TreeKind kind, const DiskDataset& record) { return {kind, record.volume, 0}; }
@@ -98,8 +99,7 @@ Task<Status> append_dead(CpContext& context, DiskDataset& record, std::uint64_t&
   fill_leaves(context, entries, taken, leaf, kDeadPerBlock, leaves);
   FreeAtOnce reclaimer(context, &used_blocks);
   TreeWriter writer(context, owner_of(TreeKind::kDeadList, record), reclaimer, &used_blocks);
-  const Result<TreeRoot> tree =
-      co_await writer.update(record.dead_list, ~std::uint64_t{0}, leaves);
+  const Result<TreeRoot> tree = co_await writer.update(record.dead_list, kNoCut, leaves);
   if (!tree.ok()) {
     co_return tree.error();
   }
@@ -119,7 +119,8 @@ Task<Status> read_dead(CpContext& context, const DiskDataset& record,
 Task<Status> discard_dead(CpContext& context, DiskDataset& record, std::uint64_t& used_blocks) {
   FreeAtOnce reclaimer(context, &used_blocks);
   TreeWriter writer(context, owner_of(TreeKind::kDeadList, record), reclaimer, &used_blocks);
-  const Result<TreeRoot> tree = co_await writer.update(record.dead_list, 0, {});
+  const std::vector<DirtyLeaf> none;
+  const Result<TreeRoot> tree = co_await writer.update(record.dead_list, 0, none);
   if (!tree.ok()) {
     co_return tree.error();
   }
@@ -226,7 +227,8 @@ Task<Status> merge_deleted(CpContext& context, Dataset& deleted, std::uint32_t c
   }
   next_zombies.insert(next_zombies.end(), deleted.zombies.begin(), deleted.zombies.end());
   // The deleted snapshot's own zombie file.
-  const Status gone = co_await write_zombies(context, deleted.record, used_blocks, {});
+  const std::vector<ZombieEntry> none;
+  const Status gone = co_await write_zombies(context, deleted.record, used_blocks, none);
   co_return gone;
 }
 

@@ -105,64 +105,71 @@ Task<Result<MapWriter::Node*>> MapWriter::touch(Map& map, std::uint32_t level,
   co_return touched;
 }
 
-Task<Status> MapWriter::set_bit(std::uint64_t block, bool allocated) {
+MutableBytes MapWriter::recent(std::size_t which, std::uint64_t leaf) const {
+  const auto& [index, node] = recent_[which];
+  return node != nullptr && index == leaf ? node->buffer.mutable_bytes() : MutableBytes();
+}
+
+Task<Status> MapWriter::touch_leaves(std::uint64_t block, bool owners) {
   const std::uint64_t area = block / kAreaBlocks;
-  for (const Which which : {kBlocks, kAreas}) {
-    const std::uint64_t leaf = which == kBlocks ? area : area / kAreasPerBlock;
-    if (recent_[which].second == nullptr || recent_[which].first != leaf) {
-      const Result<Node*> node = co_await touch(maps_[which], 0, leaf);
-      if (!node.ok()) {
-        co_return node.error();
-      }
-      recent_[which] = {leaf, node.value()};
+  const std::array<std::uint64_t, 3> leaves{area, block / kOwnersPerBlock, area / kAreasPerBlock};
+  for (const Which which : {kBlocks, kOwners, kAreas}) {
+    if ((which == kOwners && !owners) || !recent(which, leaves[which]).empty()) {
+      continue;
     }
+    const Result<Node*> node = co_await touch(maps_[which], 0, leaves[which]);
+    if (!node.ok()) {
+      co_return node.error();
+    }
+    recent_[which] = {leaves[which], node.value()};
   }
-  const MutableBytes map = recent_[kBlocks].second->buffer.mutable_bytes();
-  std::byte& byte = map[block % kAreaBlocks / 8];
+  co_return Ok{};
+}
+
+// False: the bit has that value already.  REQUIRES: touch_leaves().
+bool MapWriter::set_bit(std::uint64_t block, bool allocated) {
+  const std::uint64_t area = block / kAreaBlocks;
+  std::byte& byte = recent(kBlocks, area)[block % kAreaBlocks / 8];
   const auto mask = std::byte(1U << (block % 8));
   if (((byte & mask) != std::byte{0}) == allocated) {
-    co_return Error{Errc::kCorrupt, "the block map disagrees with what is allocated or freed"};
+    return false;
   }
   byte ^= mask;
   area_free_[area] += allocated ? ~std::uint32_t{0} : 1;
   free_delta_ += allocated ? -1 : 1;
-  co_return Ok{};
+  return true;
 }
 
-Task<Status> MapWriter::set_owner(std::uint64_t block, const OwnerEntry& owner) {
-  const std::uint64_t leaf = block / kOwnersPerBlock;
-  if (recent_[kOwners].second == nullptr || recent_[kOwners].first != leaf) {
-    const Result<Node*> node = co_await touch(maps_[kOwners], 0, leaf);
-    if (!node.ok()) {
-      co_return node.error();
-    }
-    recent_[kOwners] = {leaf, node.value()};
+// One change; touches map blocks only where the one before did not.
+Task<Status> MapWriter::apply(std::uint64_t block, const OwnerEntry* owner, bool allocated) {
+  const Status touched = co_await touch_leaves(block, owner != nullptr);
+  if (!touched.ok()) {
+    co_return touched;
   }
-  store(recent_[kOwners].second->buffer.mutable_bytes(),
-        block % kOwnersPerBlock * sizeof(OwnerEntry), owner);
+  if (!set_bit(block, allocated)) {
+    co_return Error{Errc::kCorrupt, "the block map disagrees with what is allocated or freed"};
+  }
+  if (owner != nullptr) {
+    store(recent(kOwners, block / kOwnersPerBlock), block % kOwnersPerBlock * sizeof(OwnerEntry),
+          *owner);
+  }
   co_return Ok{};
 }
 
 // Works off what was allocated and freed, also by itself, until nothing is left.
 Task<Status> MapWriter::settle() {
-  constexpr std::size_t kChangesPerTurn = 256;
+  constexpr std::size_t kChangesPerTurn = 512;
   std::size_t since_pause = 0;
   while (allocated_done_ < context_.allocated.size() || freed_done_ < context_.freed.size()) {
-    if (allocated_done_ < context_.allocated.size()) {
-      const CpContext::Allocation change = context_.allocated[allocated_done_++];
-      const Status bit = co_await set_bit(change.block, true);
-      if (!bit.ok()) {
-        co_return bit;
-      }
-      const Status owner = co_await set_owner(change.block, change.owner);
-      if (!owner.ok()) {
-        co_return owner;
-      }
-    } else {
-      const Status bit = co_await set_bit(context_.freed[freed_done_++], false);
-      if (!bit.ok()) {
-        co_return bit;
-      }
+    const bool allocate = allocated_done_ < context_.allocated.size();
+    // A copy: touching a map block may grow the list.
+    const CpContext::Allocation change =
+        allocate ? context_.allocated[allocated_done_++]
+                 : CpContext::Allocation{context_.freed[freed_done_++], OwnerEntry{}};
+    const OwnerEntry* owner = allocate ? &change.owner : nullptr;
+    const Status applied = co_await apply(change.block, owner, allocate);
+    if (!applied.ok()) {
+      co_return applied;
     }
     if (++since_pause >= kChangesPerTurn) {
       since_pause = 0;
@@ -182,9 +189,9 @@ Task<Status> MapWriter::finish() {
     }
   }
   for (const std::uint64_t block : occupied_) {
-    const Status bit = co_await set_bit(block, true);
-    if (!bit.ok()) {
-      co_return bit;
+    const Status applied = co_await apply(block, nullptr, true);
+    if (!applied.ok()) {
+      co_return applied;
     }
   }
   // Runs of neighbours touch the same map blocks.

@@ -56,8 +56,11 @@ class MapWriter {
   // The map's leaf or indirect block, changed in this CP from now on.
   Task<Result<Node*>> touch(Map& map, std::uint32_t level, std::uint64_t index);
   Task<Result<BlockPointer>> old_pointer(Map& map, std::uint32_t level, std::uint64_t index);
-  Task<Status> set_bit(std::uint64_t block, bool allocated);
-  Task<Status> set_owner(std::uint64_t block, const OwnerEntry& owner);
+  // The leaf touched last, if it is that one; else empty.
+  [[nodiscard]] MutableBytes recent(std::size_t which, std::uint64_t leaf) const;
+  Task<Status> touch_leaves(std::uint64_t block, bool owners);
+  bool set_bit(std::uint64_t block, bool allocated);
+  Task<Status> apply(std::uint64_t block, const OwnerEntry* owner, bool allocated);
   Task<Status> settle();
   void write(Map& map);
 

@@ -146,8 +146,8 @@ Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices,
   for (std::size_t i = 0; i < devices.size(); ++i) {
     root.disks[i] = {draw_uuid(entropy), devices[i]->block_count()};
     state.disks.add(*devices[i], devices[i]->block_count());
-    const Status labelled =
-        co_await write_label(state.pool, *devices[i], make_label(root, std::uint32_t(i)));
+    const DiskLabel label = make_label(root, static_cast<std::uint32_t>(i));
+    const Status labelled = co_await write_label(state.pool, *devices[i], label);
     if (!labelled.ok()) {
       co_return labelled;
     }
@@ -170,8 +170,8 @@ Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices,
   state.growth = std::move(growth);
   Aggregate aggregate(std::move(owned));
   state.make_volume(static_cast<std::uint32_t>(kSystemVolume), "system", 0, options.now);
-  const Status written = co_await aggregate.consistency_point(
-      {.epoch = 0, .log_id = options.log_id, .last_sequence = 0, .log_empty = true});
+  const LogPosition nothing_logged{.log_id = options.log_id, .log_empty = true};
+  const Status written = co_await aggregate.consistency_point(nothing_logged);
   co_return written;
 }
 
@@ -432,8 +432,8 @@ Task<Status> Aggregate::label_new_disk(BlockDevice& device, Entropy& entropy) {
     co_return Error{Errc::kRefused, "label_new_disk: the aggregate has the most disks it can"};
   }
   future.disks[future.disk_count] = {draw_uuid(entropy), device.block_count()};
-  const Status written = co_await write_label(state_->pool, device,
-                                              make_label(future, future.disk_count));
+  const DiskLabel label = make_label(future, future.disk_count);
+  const Status written = co_await write_label(state_->pool, device, label);
   if (written.ok()) {
     state_->new_disk = future.disks[future.disk_count].disk;
   }

@@ -12,8 +12,11 @@ namespace {
 constexpr std::uint64_t kDatasetsPerBlock = kBlockBytes / sizeof(DiskDataset);
 constexpr std::uint64_t kZombiesPerBlock = kBlockBytes / sizeof(ZombieEntry);
 
-Task<void> walk_all(Image& image, TreeRoot tree, WalkRules rules, std::string where) {
+// `on_shared` may be empty.
+Task<void> walk_all(Image& image, TreeRoot tree, WalkRules rules, std::string where,
+                    std::function<void(const BlockPointer&)> on_shared) {
   TreeWalk walk(image, tree, rules, std::move(where));
+  walk.on_shared = std::move(on_shared);
   for (;;) {
     const std::optional<Leaf> leaf = co_await walk.next();
     if (!leaf) {
@@ -27,6 +30,23 @@ WalkRules aggregate_rules(const Image& image, TreeKind kind) {
   rules.kind = kind;
   rules.birth_max = image.root.cp;
   return rules;
+}
+
+Task<void> check_map_tree(Image& image, TreeRoot tree, TreeKind kind, std::string_view name) {
+  const WalkRules rules = aggregate_rules(image, kind);
+  std::string where(name);
+  std::function<void(const BlockPointer&)> none;
+  co_await walk_all(image, tree, rules, std::move(where), std::move(none));
+}
+
+// A zombie's blocks that older snapshots hold.
+std::function<void(const BlockPointer&)> note_pending(Image& image) {
+  return [&image](const BlockPointer& pointer) {
+    if (!image.pending.add(pointer.block())) {
+      image.problem(ProblemKind::kZombie, pointer.block(),
+                    text_of("block ", pointer.block(), " is in two zombies"));
+    }
+  };
 }
 
 bool name_possible(const DiskDataset& record) {
@@ -144,6 +164,7 @@ Task<void> check_inode_file(Image& image, const CheckDataset& dataset,
 Task<void> check_zombie_inodes(Image& image, const CheckDataset& dataset, WalkRules rules,
                                Leaf leaf, std::string where) {
   rules.kind = TreeKind::kFile;
+  rules.reads = LeafReads::kNew;
   rules.place_from_owner = false;
   rules.base = 0;
   rules.birth_max = leaf.pointer.birth;
@@ -152,7 +173,9 @@ Task<void> check_zombie_inodes(Image& image, const CheckDataset& dataset, WalkRu
     const auto inode = load<DiskInode>(leaf.bytes, i * sizeof(DiskInode));
     if (inode.type != 0 && !inode.tree.pointer.hole()) {
       rules.inode = leaf.index * kInodesPerBlock + i;
-      co_await walk_all(image, inode.tree, rules, text_of(where, ": inode ", rules.inode));
+      std::string name = text_of(where, ": inode ", rules.inode);
+      std::function<void(const BlockPointer&)> pending = note_pending(image);
+      co_await walk_all(image, inode.tree, rules, std::move(name), std::move(pending));
     }
   }
 }
@@ -171,8 +194,10 @@ Task<void> check_zombie(Image& image, const CheckDataset& dataset, std::uint32_t
   rules.keep_birth = zombie.keep_birth;
   rules.birth_max = birth;
   rules.place_from_owner = true;
+  rules.into_shared = true;
   if (zombie.kind == 1) {
     rules.kind = TreeKind::kInodeFile;
+    rules.reads = LeafReads::kAll;
   } else if (zombie.pointer.block() < image.reader.block_count()) {
     // An inode map goes the same way as a file.
     const OwnerEntry owner = co_await image.owner(zombie.pointer.block());
@@ -182,6 +207,7 @@ Task<void> check_zombie(Image& image, const CheckDataset& dataset, std::uint32_t
   }
   const TreeRoot top{zombie.pointer, zombie.height, 0, 0};
   TreeWalk walk(image, top, rules, where);
+  walk.on_shared = note_pending(image);
   for (;;) {
     const std::optional<Leaf> leaf = co_await walk.next();
     if (!leaf) {
@@ -227,7 +253,8 @@ Task<void> check_dataset(Image& image, const CheckDataset& dataset, const DiskDa
   co_await check_inode_map(image, dataset, shared_birth);
   co_await check_zombies(image, dataset, shared_birth);
   const DiskDataset nothing;
-  co_await check_dead(image, before != nullptr ? *before : nothing, dataset);
+  const DiskDataset& older = before != nullptr ? *before : nothing;
+  co_await check_dead(image, older, dataset);
 }
 
 }  // namespace
@@ -240,11 +267,9 @@ std::string CheckDataset::name() const {
 Task<std::vector<CheckVolume>> check_aggregate_trees(Image& image) {
   image.stage = "maps";
   const DiskRoot& root = image.root;
-  co_await walk_all(image, root.owner_map, aggregate_rules(image, TreeKind::kOwnerMap),
-                    "owner map");
-  co_await walk_all(image, root.block_map, aggregate_rules(image, TreeKind::kBlockMap),
-                    "block map");
-  co_await walk_all(image, root.area_map, aggregate_rules(image, TreeKind::kAreaMap), "area map");
+  co_await check_map_tree(image, root.owner_map, TreeKind::kOwnerMap, "owner map");
+  co_await check_map_tree(image, root.block_map, TreeKind::kBlockMap, "block map");
+  co_await check_map_tree(image, root.area_map, TreeKind::kAreaMap, "area map");
 
   VolumeTable table;
   TreeWalk walk(image, root.datasets, aggregate_rules(image, TreeKind::kDatasets), "datasets");

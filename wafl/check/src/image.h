@@ -19,7 +19,10 @@ namespace duet::wafl {
 // One bit per block of the aggregate.
 class BlockSet {
  public:
-  void resize(std::uint64_t blocks) { words_.assign((blocks + 63) / 64, 0); }
+  void resize(std::uint64_t blocks) {
+    words_.assign((blocks + 63) / 64, 0);
+    count_ = 0;
+  }
   [[nodiscard]] bool has(std::uint64_t block) const {
     return (words_[block / 64] >> (block % 64) & 1U) != 0;
   }
@@ -38,6 +41,11 @@ class BlockSet {
     return there;
   }
   [[nodiscard]] std::uint64_t count() const { return count_; }
+  void clear() {
+    if (count_ != 0) {
+      resize(words_.size() * 64);
+    }
+  }
 
  private:
   std::vector<std::uint64_t> words_;
@@ -61,6 +69,10 @@ class Image {
   BlockReader reader;
   DiskRoot root;
   BlockSet reached;
+  // Of the dataset at hand: blocks of the snapshot before it that it has no more, and those of
+  // them that its zombies still hold.
+  BlockSet died;
+  BlockSet pending;
   std::string_view stage;
 
   void problem(ProblemKind kind, std::uint64_t block, std::string text);

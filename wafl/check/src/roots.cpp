@@ -1,7 +1,6 @@
 // Labels, the disk table and the two copies of the root.
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "stages.h"
@@ -23,25 +22,24 @@ bool checksum_fits(T value) {
 }
 
 // A block of a device that is not yet part of the aggregate.
-Task<std::optional<CheckBlock>> read_block(Image& image, BlockDevice* device,
-                                           std::uint64_t block) {
+Task<CheckBlockRef> read_block(Image& image, BlockDevice* device, std::uint64_t block) {
   if (block >= device->block_count()) {
-    co_return std::nullopt;
+    co_return nullptr;
   }
-  const auto buffer = std::make_unique<CheckBlock>();
+  const auto buffer = std::make_shared<CheckBlock>();
   const std::array<MutableBytes, 1> parts{buffer->bytes};
   const Status status = co_await device->read(block, parts);
   if (!status.ok()) {
     image.problem(ProblemKind::kUnreadable, kNoBlock,
                   text_of("disk ", device->name(), ": block ", block, " cannot be read"));
-    co_return std::nullopt;
+    co_return nullptr;
   }
-  co_return *buffer;
+  co_return CheckBlockRef(buffer);
 }
 
 Task<std::optional<DiskLabel>> read_label(Image& image, BlockDevice* device) {
-  const std::optional<CheckBlock> block = co_await read_block(image, device, kLabelBlock);
-  if (!block) {
+  const CheckBlockRef block = co_await read_block(image, device, kLabelBlock);
+  if (block == nullptr) {
     co_return std::nullopt;
   }
   const auto label = load<DiskLabel>(block->bytes, 0);
@@ -54,8 +52,8 @@ Task<std::optional<DiskLabel>> read_label(Image& image, BlockDevice* device) {
 }
 
 Task<std::optional<DiskRoot>> read_root(Image& image, BlockDevice* device, std::uint64_t block) {
-  const std::optional<CheckBlock> bytes = co_await read_block(image, device, block);
-  if (!bytes) {
+  const CheckBlockRef bytes = co_await read_block(image, device, block);
+  if (bytes == nullptr) {
     co_return std::nullopt;
   }
   const auto root = load<DiskRoot>(bytes->bytes, 0);
@@ -181,6 +179,8 @@ Task<bool> load_image(Image& image, std::vector<BlockDevice*> devices) {
     co_return false;
   }
   image.reached.resize(image.reader.block_count());
+  image.died.resize(image.reader.block_count());
+  image.pending.resize(image.reader.block_count());
   image.report.cp = image.root.cp;
   image.report.blocks = image.reader.block_count();
   co_return true;
