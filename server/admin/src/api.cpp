@@ -27,7 +27,7 @@ Api::~Api() = default;
 Task<Response> Api::handle(Request request) {
   Parts parts = split(request.path);
   if (request.method == "GET" && parts == Parts{"metrics"}) {
-    co_return state_->metrics();
+    co_return co_await state_->metrics();
   }
   if (parts.size() < 2 || parts[0] != "v1") {
     co_return not_found();
@@ -56,7 +56,7 @@ Task<Response> Api::handle(Request request) {
     co_return wrong_method();
   }
   if (resource == "status") {
-    co_return state_->status();
+    co_return co_await state_->status();
   }
   if (resource == "df") {
     co_return state_->space();
@@ -65,7 +65,7 @@ Task<Response> Api::handle(Request request) {
     co_return state_->log();
   }
   if (resource == "counters") {
-    co_return state_->counters();
+    co_return co_await state_->counters();
   }
   if (resource == "version") {
     co_return state_->version();

@@ -25,7 +25,16 @@ Task<Response> Api::State::disks(const Request& request) {
   if (opened.first == nullptr) {
     co_return refusal(409, "refused", opened.second);
   }
+  const Result<wafl::DiskProbe> probe = co_await wafl::probe(*opened.first);
+  if (!probe.ok() || !probe.value().blank) {
+    context.close_disk(opened.first);
+    co_return refusal(409, "foreign", "disk " + *path + " holds data, or cannot be read",
+                      "name a blank disk; erase its first MiB if its contents are not needed");
+  }
   const Status status = co_await context.filer.add_disk(*opened.first);
+  if (!status.ok()) {
+    context.close_disk(opened.first);
+  }
   co_return outcome(status, "disk " + *path);
 }
 

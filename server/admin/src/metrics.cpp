@@ -73,11 +73,16 @@ void add_server(Metrics& metrics, const ServerCounters& counted) {
                   number(counted.connections_accepted));
   metrics.counter("duet_connections_refused_total", "Connections beyond the limits.",
                   number(counted.connections_refused));
-  metrics.counter("duet_received_bytes_total", "Bytes from clients.",
-                  number(counted.bytes_received));
-  metrics.counter("duet_sent_bytes_total", "Bytes to clients.", number(counted.bytes_sent));
-  metrics.counter("duet_bad_calls_total", "Records that were no valid call.",
-                  number(counted.bad_calls));
+  metrics.counter("duet_connections_evicted_total", "Connections closed to make room.",
+                  number(counted.connections_evicted));
+  metrics.counter("duet_connections_timed_out_total", "Connections that stalled.",
+                  number(counted.connections_timed_out));
+  metrics.counter("duet_bad_records_total", "Connections closed for what is no RPC.",
+                  number(counted.bad_records));
+  metrics.counter("duet_denied_calls_total", "Calls answered without reaching a procedure.",
+                  number(counted.denied_calls));
+  metrics.gauge("duet_receive_buffer_bytes", "Receive buffers in use.",
+                number(counted.receive_bytes));
   for (const ProcedureCounters& procedure : counted.procedures) {
     metrics.counter("duet_requests_total", "Requests answered, by procedure.",
                     number(procedure.calls), labels_of(procedure));
@@ -150,7 +155,8 @@ void add_aggregate(Metrics& metrics, const wafl::Aggregate& aggregate) {
 
 }  // namespace
 
-Response Api::State::metrics() {
+Task<Response> Api::State::metrics() {
+  const ServerCounters counted = co_await context.counters();
   Metrics metrics;
   metrics.gauge("duet_info", "Always 1; the labels tell who this is.", 1,
                 {{"version", context.version},
@@ -161,14 +167,14 @@ Response Api::State::metrics() {
                 context.memory.persistent ? 1 : 0);
   metrics.gauge("duet_uptime_seconds", "Since the filer was opened.",
                 seconds(context.scheduler.now() - context.started));
-  add_server(metrics, context.counters());
+  add_server(metrics, counted);
   add_filer(metrics, context.filer.statistics());
   const nvlog::RequestLog& log = context.filer.log();
   metrics.gauge("duet_log_half_bytes", "Size of a log half.", number(log.half_bytes()));
   metrics.gauge("duet_log_filling_bytes", "Used of the filling half.", number(log.filling_bytes()));
   metrics.gauge("duet_log_filling_records", "Records in it.", number(log.filling_records()));
   add_aggregate(metrics, context.filer.aggregate());
-  return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()};
+  co_return Response{200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()};
 }
 
 }  // namespace duet::admin

@@ -59,12 +59,12 @@ class Api::State {
   Task<void> run_scrub();
   Task<Status> scrub_volume(std::string name);
   Task<Response> consistency_point();
-  [[nodiscard]] Response status();
+  Task<Response> status();
   [[nodiscard]] Response space();
   [[nodiscard]] Response log();
-  [[nodiscard]] Response counters();
+  Task<Response> counters();
   [[nodiscard]] Response version();
-  [[nodiscard]] Response metrics();
+  Task<Response> metrics();
 
   [[nodiscard]] Json volume_json(const wafl::Volume& volume) const;
   [[nodiscard]] std::vector<std::string> warnings() const;

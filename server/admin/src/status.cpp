@@ -65,13 +65,13 @@ std::vector<std::string> Api::State::warnings() const {
   return list;
 }
 
-Response Api::State::status() {
+Task<Response> Api::State::status() {
+  const ServerCounters counted = co_await context.counters();
   filer::Filer& filer = context.filer;
   Json volumes = Json::array();
   for (const wafl::Volume* volume : filer.aggregate().volumes()) {
     volumes.push_back(volume_json(*volume));
   }
-  const ServerCounters counted = context.counters();
   const Duration up = context.scheduler.now() - context.started;
   const std::vector<std::string> warned = warnings();
   Json json = {{"pair", context.pair},
@@ -95,7 +95,7 @@ Response Api::State::status() {
                {"space", space_json(filer.aggregate().usage())},
                {"cp", cp_json(filer.aggregate().cp_statistics(), filer.statistics())},
                {"log", log_json(filer.log(), filer.statistics())}};
-  return reply(json);
+  co_return reply(json);
 }
 
 Response Api::State::space() {
@@ -113,8 +113,8 @@ Response Api::State::log() {
 
 Response Api::State::version() { return reply({{"version", context.version}, {"api", "v1"}}); }
 
-Response Api::State::counters() {
-  const ServerCounters counted = context.counters();
+Task<Response> Api::State::counters() {
+  const ServerCounters counted = co_await context.counters();
   Json procedures = Json::array();
   for (const ProcedureCounters& procedure : counted.procedures) {
     procedures.push_back({{"program", procedure.program},
@@ -125,16 +125,14 @@ Response Api::State::counters() {
                           {"buckets", procedure.buckets}});
   }
   const filer::FilerStatistics& filer = context.filer.statistics();
-  return reply({{"now_ns", context.scheduler.now().since_start.count()},
-                {"connections", counted.connections},
-                {"bytes_received", counted.bytes_received},
-                {"bytes_sent", counted.bytes_sent},
-                {"reply_cache_hits", filer.reply_cache_hits},
-                {"loads", filer.loads},
-                {"procedures", procedures},
-                {"space", space_json(context.filer.aggregate().usage())},
-                {"cp", cp_json(context.filer.aggregate().cp_statistics(), filer)},
-                {"log", log_json(context.filer.log(), filer)}});
+  co_return reply({{"now_ns", context.scheduler.now().since_start.count()},
+                   {"connections", counted.connections},
+                   {"reply_cache_hits", filer.reply_cache_hits},
+                   {"loads", filer.loads},
+                   {"procedures", procedures},
+                   {"space", space_json(context.filer.aggregate().usage())},
+                   {"cp", cp_json(context.filer.aggregate().cp_statistics(), filer)},
+                   {"log", log_json(context.filer.log(), filer)}});
 }
 
 }  // namespace duet::admin

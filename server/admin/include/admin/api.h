@@ -34,9 +34,8 @@ struct Response {
 
 // Calls of one procedure, as the server's reactors counted them.
 struct ProcedureCounters {
-  // Upper bounds double from 1 us: bucket i counts calls of less than 2^i us; the last one all
-  // others.
-  static constexpr std::size_t kBuckets = 24;
+  // Bucket i counts the calls that took less than 2^(i + 10) ns; the last one all others too.
+  static constexpr std::size_t kBuckets = 25;
   std::string program;    // "nfs3", "mount3", "portmap"
   std::string procedure;  // "GETATTR"
   std::uint64_t calls = 0;
@@ -46,12 +45,14 @@ struct ProcedureCounters {
 };
 
 struct ServerCounters {
-  std::uint64_t connections = 0;           // open now
-  std::uint64_t connections_accepted = 0;  // ever
-  std::uint64_t connections_refused = 0;   // beyond the limits
-  std::uint64_t bytes_received = 0;
-  std::uint64_t bytes_sent = 0;
-  std::uint64_t bad_calls = 0;  // not RPC, or refused before a procedure was known
+  std::uint64_t connections = 0;            // open now
+  std::uint64_t connections_accepted = 0;   // ever
+  std::uint64_t connections_refused = 0;    // no room
+  std::uint64_t connections_evicted = 0;    // closed to make room
+  std::uint64_t connections_timed_out = 0;  // half a record, or replies not taken
+  std::uint64_t bad_records = 0;            // connections closed for what is no RPC
+  std::uint64_t denied_calls = 0;           // answered without reaching a procedure
+  std::uint64_t receive_bytes = 0;          // of buffers, in use now
   std::vector<ProcedureCounters> procedures;
 };
 
@@ -77,12 +78,14 @@ struct Context {
   WallClock& clock;
   filer::Filer& filer;
 
-  std::function<ServerCounters()> counters;
+  // Asks every reactor; completes on the strand.
+  std::function<Task<ServerCounters>()> counters;
   std::function<std::vector<DiskInfo>()> disks;
   // The exports of the configuration file as it is now.  A text: why it cannot be read.
   std::function<std::variant<filer::ExportTable, std::string>()> read_exports;
-  // Opens a disk; the owner keeps it.  Null and a text: why not.
+  // Opens a disk; the owner keeps it until close_disk.  Null and a text: why not.
   std::function<std::pair<BlockDevice*, std::string>(const std::string& path)> open_disk;
+  std::function<void(BlockDevice*)> close_disk;
 };
 
 class Api {
