@@ -70,8 +70,8 @@ constexpr LogIdentity kGolden{.pair = {0x0706'0504'0302'0100, 0x0F0E'0D0C'0B0A'0
 // The example of FORMAT.md: two records, a CP's freeze, one more.
 Body worked_example(Scheduler& scheduler) {
   CrashMemory memory(small_region());
-  Recovered opened = recover(
-      scheduler, memory, {.epoch = 5, .last = Sequence{41}, .log_empty = true}, kGolden);
+  Recovered opened =
+      recover(scheduler, memory, {.epoch = 5, .last = Sequence{41}, .log_empty = true}, kGolden);
   DUET_CHECK(opened.log->start(5).ok());
   DUET_CHECK(append(*opened.log, text("mkdir a")).ok());
   DUET_CHECK(append(*opened.log, text("write a/b, twenty bytes")).ok());
@@ -88,8 +88,8 @@ TEST(LogFormat, TheWorkedExampleGivesTheGoldenImage) {
 TEST(LogFormat, TheGoldenImageIsRead) {
   sim::SimScheduler scheduler(1);
   CrashMemory memory(undump(golden(), region_bytes(kSmallHalf)));
-  const Recovered found = recover(
-      scheduler, memory, {.epoch = 5, .last = Sequence{41}, .log_empty = false}, kGolden);
+  const Recovered found =
+      recover(scheduler, memory, {.epoch = 5, .last = Sequence{41}, .log_empty = false}, kGolden);
   ASSERT_TRUE(found.status.ok());
   ASSERT_EQ(found.records.size(), 3U);
   EXPECT_EQ(found.records[0], std::pair(std::uint64_t{42}, text("mkdir a")));

@@ -24,7 +24,8 @@ inline constexpr std::uint64_t kSmallHalf = 512;
 // Stores and persists; calls `on_step` after each so that a test can stop there.
 class CrashMemory final : public PersistentMemory {
  public:
-  explicit CrashMemory(std::vector<std::byte> bytes) : current_(bytes), durable_(std::move(bytes)) {}
+  explicit CrashMemory(std::vector<std::byte> bytes)
+      : current_(bytes), durable_(std::move(bytes)) {}
 
   [[nodiscard]] std::span<const std::byte> bytes() const override { return current_; }
   void store(std::uint64_t offset, std::span<const std::byte> data) override {
@@ -117,13 +118,12 @@ struct Recovered {
 inline Recovered recover(Scheduler& scheduler, PersistentMemory& memory, const Covered& covered,
                          const LogIdentity& identity = kIdentity) {
   Recovered result;
-  auto log = RequestLog::recover(scheduler, memory, identity, covered,
-                                 [&](const ReplayRecord& record) -> Status {
-                                   result.records.emplace_back(
-                                       static_cast<std::uint64_t>(record.sequence),
-                                       Body(record.body.begin(), record.body.end()));
-                                   return Ok{};
-                                 });
+  auto log = RequestLog::recover(
+      scheduler, memory, identity, covered, [&](const ReplayRecord& record) -> Status {
+        result.records.emplace_back(static_cast<std::uint64_t>(record.sequence),
+                                    Body(record.body.begin(), record.body.end()));
+        return Ok{};
+      });
   if (log.ok()) {
     result.log = std::move(log.value());
   } else {

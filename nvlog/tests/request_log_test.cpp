@@ -198,10 +198,10 @@ TEST_F(RequestLogTest, TheAreasOfBothFilersLiveSideBySide) {
   ASSERT_TRUE(append(*mine, body_of(1, 100)).ok());
 
   EXPECT_EQ(recover(scheduler_, memory_, kNothing).records.size(), 1U);
-  EXPECT_GE(recover(scheduler_, memory_, {.epoch = 3, .last = Sequence{50}, .log_empty = false},
-                    other)
-                .records.size(),
-            2U);
+  EXPECT_GE(
+      recover(scheduler_, memory_, {.epoch = 3, .last = Sequence{50}, .log_empty = false}, other)
+          .records.size(),
+      2U);
 }
 
 // --- Whose log it is.
@@ -256,8 +256,8 @@ TEST_F(RequestLogTest, OneDamagedCopyOfAHeaderIsNoLoss) {
   const auto log = started(scheduler_, memory_);
   ASSERT_TRUE(append(*log, body_of(1, 10)).ok());
   const std::uint64_t area = area_offset(kSmallHalf, kIdentity.filer);
-  for (const std::uint64_t offset : {std::uint64_t{0}, kHeaderCopyBytes, area,
-                                     area + kHeaderCopyBytes}) {
+  for (const std::uint64_t offset :
+       {std::uint64_t{0}, kHeaderCopyBytes, area, area + kHeaderCopyBytes}) {
     CrashMemory damaged(Body(memory_.bytes().begin(), memory_.bytes().end()));
     damaged.store(offset + 16, Body(8, std::byte{0xEE}));
     EXPECT_EQ(recover(scheduler_, damaged, kNothing).records.size(), 1U);
@@ -343,7 +343,8 @@ TEST(LogRegion, ASmallMemoryIsRefused) {
                                  static_cast<std::size_t>(region_bytes(half_bytes_min()) - 1)}) {
     sim::SimPersistentMemory memory(size);
     EXPECT_FALSE(format_area(memory, kIdentity, 7).ok());
-    const Recovered refused = recover(scheduler, memory, {.epoch = 7, .last = {}, .log_empty = true});
+    const Recovered refused =
+        recover(scheduler, memory, {.epoch = 7, .last = {}, .log_empty = true});
     ASSERT_FALSE(refused.status.ok());
     EXPECT_EQ(refused.status.error().code, Errc::kInvalid);
     EXPECT_FALSE(probe(memory).ours);

@@ -34,8 +34,8 @@ enum class Sequence : std::uint64_t {};
 // Whose log it is.  All of it stands in the area's header and must match.
 struct LogIdentity {
   std::array<std::uint64_t, 2> pair{};
-  std::uint32_t filer = 0;      // which of the pair's filers; also the area in the region
-  std::uint64_t log_id = 0;     // drawn when the filer was formatted
+  std::uint32_t filer = 0;   // which of the pair's filers; also the area in the region
+  std::uint64_t log_id = 0;  // drawn when the filer was formatted
   friend bool operator==(const LogIdentity&, const LogIdentity&) = default;
 };
 
@@ -46,7 +46,7 @@ struct Covered {
   bool log_empty = false;  // the root says that nothing was logged after `last`
 };
 
-inline constexpr std::uint32_t kAreas = 2;                     // filers of a pair
+inline constexpr std::uint32_t kAreas = 2;  // filers of a pair
 inline constexpr std::uint32_t kBodyBytesMax = (1U << 20U) + (64U << 10U);
 
 // Bytes a region needs for halves of `half_bytes`; and the least that a half may have:
@@ -56,16 +56,16 @@ inline constexpr std::uint32_t kBodyBytesMax = (1U << 20U) + (64U << 10U);
 
 // What `memory` holds, for `duet init` and for messages.
 struct RegionProbe {
-  bool blank = false;  // the header is all zero
-  bool ours = false;   // a valid region header
-  std::array<LogIdentity, kAreas> areas{};     // all zero: the area was never formatted
+  bool blank = false;                       // the header is all zero
+  bool ours = false;                        // a valid region header
+  std::array<LogIdentity, kAreas> areas{};  // all zero: the area was never formatted
   std::array<std::uint64_t, kAreas> epochs{};
   std::array<std::uint64_t, kAreas> records{};  // valid ones found in both halves
 };
 [[nodiscard]] RegionProbe probe(const PersistentMemory& memory);
 
-// Writes a region header and formats the area of `identity`; other areas are formatted by later calls.
-// Error: kIo; kInvalid when the memory is too small.
+// Writes a region header and formats the area of `identity`; other areas are formatted by later
+// calls. Error: kIo; kInvalid when the memory is too small.
 Status format_area(PersistentMemory& memory, const LogIdentity& identity, std::uint64_t epoch);
 
 struct ReplayRecord {
@@ -89,8 +89,8 @@ class RequestLog {
   RequestLog(const RequestLog&) = delete;
   RequestLog& operator=(const RequestLog&) = delete;
 
-  [[nodiscard]] virtual Sequence last() const = 0;      // newest appended or replayed
-  [[nodiscard]] virtual Sequence durable() const = 0;   // all up to here survive
+  [[nodiscard]] virtual Sequence last() const = 0;     // newest appended or replayed
+  [[nodiscard]] virtual Sequence durable() const = 0;  // all up to here survive
 
   // Opens the log for records of `epoch`, both halves empty.
   // REQUIRES: a durable root covers last() and carries `epoch`.  Error: kIo.
@@ -113,7 +113,7 @@ class RequestLog {
   virtual Status release(Sequence covered) = 0;
 
   [[nodiscard]] virtual std::uint64_t half_bytes() const = 0;
-  [[nodiscard]] virtual std::uint64_t filling_bytes() const = 0;    // used of the filling half
+  [[nodiscard]] virtual std::uint64_t filling_bytes() const = 0;  // used of the filling half
   [[nodiscard]] virtual std::uint64_t filling_records() const = 0;
 
  protected:

@@ -139,8 +139,7 @@ class VolumeTable {
   std::map<std::uint32_t, CheckVolume> volumes_;
 };
 
-Task<void> check_inode_file(Image& image, const CheckDataset& dataset,
-                            std::uint32_t shared_birth) {
+Task<void> check_inode_file(Image& image, const CheckDataset& dataset, std::uint32_t shared_birth) {
   WalkRules rules = rules_of(TreeKind::kInodeFile, dataset);
   rules.shared_birth = shared_birth;
   if (dataset.record.state == kDatasetSnapshot) {
@@ -241,9 +240,9 @@ Task<void> check_zombies(Image& image, const CheckDataset& dataset, std::uint32_
     }
   }
   if (blocks != (record.zombie_entries + kZombiesPerBlock - 1) / kZombiesPerBlock) {
-    image.problem(ProblemKind::kZombie, kNoBlock,
-                  text_of(dataset.name(), ": ", record.zombie_entries, " zombies in ", blocks,
-                          " blocks"));
+    image.problem(
+        ProblemKind::kZombie, kNoBlock,
+        text_of(dataset.name(), ": ", record.zombie_entries, " zombies in ", blocks, " blocks"));
   }
 }
 

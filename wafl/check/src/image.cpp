@@ -11,28 +11,50 @@ constexpr std::uint64_t kProgressBlocks = 4096;
 
 std::string_view problem_name(ProblemKind kind) {
   switch (kind) {
-    case ProblemKind::kUnreadable: return "unreadable";
-    case ProblemKind::kChecksum: return "checksum";
-    case ProblemKind::kLabel: return "label";
-    case ProblemKind::kRoot: return "root";
-    case ProblemKind::kPointer: return "pointer";
-    case ProblemKind::kBirth: return "birth";
-    case ProblemKind::kDoubleUse: return "double-use";
-    case ProblemKind::kOwner: return "owner";
-    case ProblemKind::kLeak: return "leak";
-    case ProblemKind::kNotAllocated: return "not-allocated";
-    case ProblemKind::kFreeCount: return "free-count";
-    case ProblemKind::kDataset: return "dataset";
-    case ProblemKind::kInode: return "inode";
-    case ProblemKind::kInodeMap: return "inode-map";
-    case ProblemKind::kSize: return "size";
-    case ProblemKind::kSymlink: return "symlink";
-    case ProblemKind::kDirectory: return "directory";
-    case ProblemKind::kLinks: return "links";
-    case ProblemKind::kOrphan: return "orphan";
-    case ProblemKind::kDeadList: return "dead-list";
-    case ProblemKind::kZombie: return "zombie";
-    case ProblemKind::kVolumeUsed: return "volume-used";
+    case ProblemKind::kUnreadable:
+      return "unreadable";
+    case ProblemKind::kChecksum:
+      return "checksum";
+    case ProblemKind::kLabel:
+      return "label";
+    case ProblemKind::kRoot:
+      return "root";
+    case ProblemKind::kPointer:
+      return "pointer";
+    case ProblemKind::kBirth:
+      return "birth";
+    case ProblemKind::kDoubleUse:
+      return "double-use";
+    case ProblemKind::kOwner:
+      return "owner";
+    case ProblemKind::kLeak:
+      return "leak";
+    case ProblemKind::kNotAllocated:
+      return "not-allocated";
+    case ProblemKind::kFreeCount:
+      return "free-count";
+    case ProblemKind::kDataset:
+      return "dataset";
+    case ProblemKind::kInode:
+      return "inode";
+    case ProblemKind::kInodeMap:
+      return "inode-map";
+    case ProblemKind::kSize:
+      return "size";
+    case ProblemKind::kSymlink:
+      return "symlink";
+    case ProblemKind::kDirectory:
+      return "directory";
+    case ProblemKind::kLinks:
+      return "links";
+    case ProblemKind::kOrphan:
+      return "orphan";
+    case ProblemKind::kDeadList:
+      return "dead-list";
+    case ProblemKind::kZombie:
+      return "zombie";
+    case ProblemKind::kVolumeUsed:
+      return "volume-used";
   }
   return "unknown";
 }
@@ -58,8 +80,7 @@ void Image::progressed() {
 }
 
 Task<OwnerEntry> Image::owner(std::uint64_t block) {
-  const Result<CheckBlockRef> leaf =
-      co_await reader.leaf(root.owner_map, block / kOwnersPerBlock);
+  const Result<CheckBlockRef> leaf = co_await reader.leaf(root.owner_map, block / kOwnersPerBlock);
   if (!leaf.ok() || leaf.value() == nullptr) {
     co_return OwnerEntry{};
   }

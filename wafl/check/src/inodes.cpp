@@ -25,8 +25,7 @@ std::uint64_t bits_set(ConstBytes map) {
 }
 
 bool holds_blocks(FileType type) {
-  return type == FileType::kRegular || type == FileType::kDirectory ||
-         type == FileType::kSymlink;
+  return type == FileType::kRegular || type == FileType::kDirectory || type == FileType::kSymlink;
 }
 
 class InodeCheck {
@@ -77,8 +76,7 @@ class InodeCheck {
   [[nodiscard]] FileType type() const { return static_cast<FileType>(inode_.type); }
 
   void target(ConstBytes block) {
-    const ConstBytes text =
-        block.first(std::min<std::uint64_t>(inode_.size_bytes, block.size()));
+    const ConstBytes text = block.first(std::min<std::uint64_t>(inode_.size_bytes, block.size()));
     if (std::ranges::find(text, std::byte{0}) != text.end()) {
       bad(ProblemKind::kSymlink, "has a target with a NUL");
     }
@@ -111,13 +109,12 @@ Task<void> check_map_block(Image& image, const CheckDataset& dataset, const Leaf
       if ((bits >> i & 1U) == 0 || number < kRoot || !block.ok()) {
         continue;
       }
-      const bool used =
-          block.value() != nullptr &&
-          load<DiskInode>(block.value()->bytes, i * sizeof(DiskInode)).type != 0;
+      const bool used = block.value() != nullptr &&
+                        load<DiskInode>(block.value()->bytes, i * sizeof(DiskInode)).type != 0;
       if (!used) {
-        image.problem(ProblemKind::kInodeMap, kNoBlock,
-                      text_of(dataset.name(), ": inode ", number,
-                              " is free, and the map says in use"));
+        image.problem(
+            ProblemKind::kInodeMap, kNoBlock,
+            text_of(dataset.name(), ": inode ", number, " is free, and the map says in use"));
       }
     }
   }
@@ -128,16 +125,19 @@ Task<void> check_map_block(Image& image, const CheckDataset& dataset, const Leaf
 Task<bool> in_inode_map(Image& image, const DiskDataset& record, std::uint64_t number) {
   const Result<CheckBlockRef> block =
       co_await image.reader.leaf(record.inode_map, number / kBitsPerBlock);
-  co_return block.ok() && block.value() != nullptr &&
-      bit(block.value()->bytes, number % kBitsPerBlock);
+  if (!block.ok() || block.value() == nullptr) {
+    co_return false;
+  }
+  co_return bit(block.value()->bytes, number % kBitsPerBlock);
 }
 
 Task<void> check_inode(Image& image, const CheckDataset& dataset, std::uint32_t shared_birth,
                        std::uint64_t number, DiskInode inode, std::uint32_t birth) {
   if (inode.type == 0) {
     if (!inode.tree.pointer.hole() || inode.used_blocks != 0 || inode.size_bytes != 0) {
-      image.problem(ProblemKind::kInode, kNoBlock,
-                    text_of(dataset.name(), ": inode ", number, " is free and has blocks or a size"));
+      image.problem(
+          ProblemKind::kInode, kNoBlock,
+          text_of(dataset.name(), ": inode ", number, " is free and has blocks or a size"));
     }
     co_return;
   }

@@ -53,8 +53,7 @@ class MapCheck {
     std::uint32_t free = 0;
     for (std::uint64_t i = 0; i < kAreaBlocks; ++i) {
       const std::uint64_t block = area * kAreaBlocks + i;
-      const bool allocated =
-          !map.empty() && (map[i / 8] >> (i % 8) & std::byte{1}) != std::byte{0};
+      const bool allocated = !map.empty() && (map[i / 8] >> (i % 8) & std::byte{1}) != std::byte{0};
       free += allocated ? 0 : 1;
       judge(block, allocated);
     }
@@ -113,9 +112,9 @@ Task<void> check_maps(Image& image) {
     }
   }
   if (free_blocks != image.root.free_blocks) {
-    image.problem(ProblemKind::kFreeCount, kNoBlock,
-                  text_of("root: ", image.root.free_blocks, " free blocks, the block map has ",
-                          free_blocks));
+    image.problem(
+        ProblemKind::kFreeCount, kNoBlock,
+        text_of("root: ", image.root.free_blocks, " free blocks, the block map has ", free_blocks));
   }
 }
 

@@ -127,11 +127,10 @@ bool match_disks(Image& image, const std::vector<LabelledDisk>& disks) {
     const LabelledDisk& disk = disks[i];
     if (disk.label.index != i || disk.label.disk != entry.disk ||
         disk.label.aggregate != root.aggregate || disk.label.block_count != entry.block_count ||
-        entry.block_count <= kReservedBlocks ||
-        entry.block_count > disk.device->block_count()) {
-      image.problem(ProblemKind::kLabel, kNoBlock,
-                    text_of("disk ", disk.device->name(), " is not disk ", i,
-                            " of the root's table"));
+        entry.block_count <= kReservedBlocks || entry.block_count > disk.device->block_count()) {
+      image.problem(
+          ProblemKind::kLabel, kNoBlock,
+          text_of("disk ", disk.device->name(), " is not disk ", i, " of the root's table"));
       fits = false;
     } else {
       image.reader.add(*disk.device, entry.block_count);

@@ -17,8 +17,7 @@ TreeWalk::TreeWalk(Image& image, TreeRoot root, const WalkRules& rules, std::str
 
 void TreeWalk::report(ProblemKind kind, const BlockPointer& pointer, std::string_view what) {
   if (rules_.mark) {
-    image_.problem(kind, pointer.block(),
-                   text_of(where_, ": block ", pointer.block(), " ", what));
+    image_.problem(kind, pointer.block(), text_of(where_, ": block ", pointer.block(), " ", what));
   }
 }
 
@@ -39,8 +38,8 @@ bool TreeWalk::possible(const BlockPointer& pointer, std::uint32_t birth_max) {
   return true;
 }
 
-bool TreeWalk::owner_fits(const OwnerEntry& owner, const BlockPointer& pointer,
-                          std::uint32_t level, std::uint64_t offset) const {
+bool TreeWalk::owner_fits(const OwnerEntry& owner, const BlockPointer& pointer, std::uint32_t level,
+                          std::uint64_t offset) const {
   return owner.birth == pointer.birth && owner.level == level && owner.offset == offset &&
          owner.volume == rules_.volume && owner.inode == rules_.inode &&
          owner.tree == static_cast<std::uint8_t>(rules_.kind);
@@ -81,8 +80,8 @@ Task<TreeWalk::Verdict> TreeWalk::judge(BlockPointer pointer, std::uint32_t leve
   if (!owner_fits(owner, pointer, level, offset)) {
     report(ProblemKind::kOwner, pointer,
            text_of("has another owner in the owner map: volume ", owner.volume, ", inode ",
-                   owner.inode, ", tree ", unsigned{owner.tree}, ", level ",
-                   unsigned{owner.level}, ", offset ", owner.offset, ", birth ", owner.birth));
+                   owner.inode, ", tree ", unsigned{owner.tree}, ", level ", unsigned{owner.level},
+                   ", offset ", owner.offset, ", birth ", owner.birth));
   }
   co_return Verdict::kNew;
 }
@@ -163,8 +162,8 @@ Task<Leaf> TreeWalk::leaf_at(BlockPointer pointer, std::uint64_t index, bool sha
   Leaf leaf{index, pointer, shared, {}};
   image_.progressed();
   const bool data = rules_.kind == TreeKind::kFile && !image_.options.read_data;
-  const bool wanted = rules_.reads == LeafReads::kAll ||
-                      (rules_.reads == LeafReads::kNew && !shared && !data);
+  const bool wanted =
+      rules_.reads == LeafReads::kAll || (rules_.reads == LeafReads::kNew && !shared && !data);
   if (wanted) {
     leaf.bytes = co_await read_leaf(pointer);
   }

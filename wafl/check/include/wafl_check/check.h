@@ -60,22 +60,22 @@ struct CheckProgress {
 };
 
 struct CheckOptions {
-  std::size_t problems_max = 1000;      // kept; all are counted
-  bool read_data = true;                // contents of files too, not only what points to them
-  bool names_of_snapshots = false;      // directories and link counts of every snapshot too
+  std::size_t problems_max = 1000;  // kept; all are counted
+  bool read_data = true;            // contents of files too, not only what points to them
+  bool names_of_snapshots = false;  // directories and link counts of every snapshot too
   std::function<void(const CheckProgress&)> progress;  // every few thousand blocks; may be empty
 };
 
 struct CheckReport {
   std::vector<CheckProblem> problems;  // the first problems_max
   std::uint64_t problem_count = 0;
-  std::vector<std::string> notes;      // what a crash may leave and the next start repairs
+  std::vector<std::string> notes;  // what a crash may leave and the next start repairs
   std::uint32_t cp = 0;
-  std::uint64_t blocks = 0;            // of the aggregate
-  std::uint64_t blocks_reached = 0;    // without the reserved ones
-  std::uint64_t volumes = 0;           // the system volume included
+  std::uint64_t blocks = 0;          // of the aggregate
+  std::uint64_t blocks_reached = 0;  // without the reserved ones
+  std::uint64_t volumes = 0;         // the system volume included
   std::uint64_t snapshots = 0;
-  std::uint64_t inodes = 0;            // in use in live trees
+  std::uint64_t inodes = 0;  // in use in live trees
   [[nodiscard]] bool clean() const { return problem_count == 0; }
 };
 
