@@ -25,7 +25,8 @@ LogPosition Aggregate::log_position() const {
 
 AggregateUsage Aggregate::usage() const {
   const DiskRoot& root = state_->root;
-  const std::uint64_t taken = state_->pending_blocks() + state_->reserve_blocks();
+  const std::uint64_t taken =
+      state_->pending_blocks + state_->frozen_pending_blocks + state_->reserve_blocks();
   AggregateUsage usage;
   usage.total_bytes = root.block_count * kBlockBytes;
   usage.free_bytes = (root.free_blocks > taken ? root.free_blocks - taken : 0) * kBlockBytes;
@@ -149,8 +150,7 @@ void AggregateState::make_volume(std::uint32_t id, std::string_view name,
   admin_changed = true;
 }
 
-Status Aggregate::create_volume(std::string_view name, std::uint64_t limit_bytes,
-                                Timestamp now) {
+Status Aggregate::create_volume(std::string_view name, std::uint64_t limit_bytes, Timestamp now) {
   if (Status checked = check_name(name); !checked.ok()) {
     return checked;
   }
@@ -245,8 +245,8 @@ Status Volume::create_snapshot(std::string_view name, Timestamp now) {
 }
 
 Status Volume::delete_snapshot(std::string_view name) {
-  const auto it = std::ranges::find_if(state_->snapshots,
-                                       [name](const auto& s) { return s->name() == name; });
+  const auto it =
+      std::ranges::find_if(state_->snapshots, [name](const auto& s) { return s->name() == name; });
   if (it == state_->snapshots.end() || it->get() == state_->snapshot_of_cp) {
     return Error{Errc::kNotFound, "delete_snapshot: no such snapshot"};
   }
@@ -277,8 +277,8 @@ Status Volume::rename_snapshot(std::string_view from, std::string_view to) {
 }
 
 Status Volume::restore_snapshot(std::string_view name) {
-  const auto it = std::ranges::find_if(state_->snapshots,
-                                       [name](const auto& s) { return s->name() == name; });
+  const auto it =
+      std::ranges::find_if(state_->snapshots, [name](const auto& s) { return s->name() == name; });
   if (it == state_->snapshots.end() || it->get() == state_->snapshot_of_cp) {
     return Error{Errc::kNotFound, "restore_snapshot: no such snapshot"};
   }

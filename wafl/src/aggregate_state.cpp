@@ -27,14 +27,6 @@ std::uint64_t AggregateState::reserve_blocks() const {
   return std::min(total / 16, 1024 + total / 128);
 }
 
-std::uint64_t AggregateState::pending_blocks() const {
-  std::uint64_t blocks = 0;
-  for (const auto& [id, volume] : volumes) {
-    blocks += volume->state_->pending_blocks + volume->state_->frozen_blocks;
-  }
-  return blocks;
-}
-
 bool AggregateState::zombies_left() const {
   return !dying.empty() || std::ranges::any_of(volumes, [](const auto& entry) {
     const VolumeState& state = *entry.second->state_;

@@ -31,8 +31,8 @@ struct InodeKey {
 };
 struct InodeKeyHash {
   std::size_t operator()(const InodeKey& key) const {
-    std::uint64_t h = key.inode + (std::uint64_t{key.volume} << 40U) +
-                      (std::uint64_t{key.snapshot} << 52U);
+    std::uint64_t h =
+        key.inode + (std::uint64_t{key.volume} << 40U) + (std::uint64_t{key.snapshot} << 52U);
     h *= 0x9E37'79B9'7F4A'7C15U;
     return h ^ (h >> 32U);
   }
@@ -55,7 +55,7 @@ class AggregateState {
   DiskSet disks;
   BufferPool pool;
   BlockCache cache;
-  DiskRoot root;              // as of the last durable CP
+  DiskRoot root;                         // as of the last durable CP
   std::vector<std::uint32_t> area_free;  // free blocks of each area, as of the last durable CP
 
   Aggregate* aggregate = nullptr;
@@ -67,14 +67,17 @@ class AggregateState {
   // Inodes in memory.
   std::unordered_map<InodeKey, std::unique_ptr<Inode>, InodeKeyHash> inodes;
   std::vector<std::unique_ptr<Inode>> orphans;  // dropped by a restore while somebody held them
-  std::vector<Inode*> dirty;   // with a current layer
-  std::vector<Inode*> frozen;  // with a frozen layer: part of the running CP
+  std::vector<Inode*> dirty;                    // with a current layer
+  std::vector<Inode*> frozen;                   // with a frozen layer: part of the running CP
 
   bool cp_running = false;
-  bool failed = false;          // a CP failed: nothing may change any more
-  bool admin_changed = false;   // an administrative change waits for its CP
+  bool failed = false;              // a CP failed: nothing may change any more
+  bool admin_changed = false;       // an administrative change waits for its CP
   std::uint64_t dirty_blocks = 0;   // leaf buffers in current layers
   std::uint64_t frozen_blocks = 0;  // in frozen layers
+  // Blocks that the next CP and the running one may need at most: the sums of the volumes'.
+  std::uint64_t pending_blocks = 0;
+  std::uint64_t frozen_pending_blocks = 0;
   CpStatistics statistics;
 
   // Blocks being read.  Who needs one of them waits for load_done and looks again.
@@ -83,7 +86,6 @@ class AggregateState {
 
   // Blocks that normal changes leave alone, so that deleting and CPs always have room.
   [[nodiscard]] std::uint64_t reserve_blocks() const;
-  [[nodiscard]] std::uint64_t pending_blocks() const;  // of all volumes, running CP included
   [[nodiscard]] bool zombies_left() const;
 
   // Slots of the dataset file.

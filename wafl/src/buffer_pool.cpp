@@ -19,7 +19,7 @@ void release_buffer(Buffer* buffer) { buffer->pool->release(buffer); }
 BufferPool::~BufferPool() {
   DUET_CHECK(in_use_ == 0);
   for (std::byte* slab : slabs_) {
-    ::operator delete(slab, std::align_val_t{kBlockBytes});
+    ::operator delete (slab, std::align_val_t{kBlockBytes});
   }
 }
 
@@ -51,7 +51,7 @@ void BufferPool::release(Buffer* buffer) {
 
 void BufferPool::grow() {
   auto* slab = static_cast<std::byte*>(
-      ::operator new(kSlabBlocks * kBlockBytes, std::align_val_t{kBlockBytes}));
+      ::operator new (kSlabBlocks* kBlockBytes, std::align_val_t{kBlockBytes}));
   slabs_.push_back(slab);
   auto headers = std::make_unique<Buffer[]>(kSlabBlocks);
   for (std::size_t i = 0; i < kSlabBlocks; ++i) {

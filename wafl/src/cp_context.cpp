@@ -4,8 +4,8 @@
 
 namespace duet::wafl {
 
-BlockPointer CpContext::place(const BufferRef& buffer, const TreeOwner& owner,
-                              std::uint32_t level, std::uint64_t offset) {
+BlockPointer CpContext::place(const BufferRef& buffer, const TreeOwner& owner, std::uint32_t level,
+                              std::uint64_t offset) {
   const std::uint64_t block = allocator.take();
   OwnerEntry entry;
   entry.inode = owner.inode;

@@ -56,7 +56,7 @@ class CpContext {
   Task<void> pause();
 
  private:
-  static constexpr std::uint32_t kPlacedPerTurn = 64;    // about 50 us of work
+  static constexpr std::uint32_t kPlacedPerTurn = 64;      // about 50 us of work
   static constexpr std::size_t kBlocksUnderWayMax = 8192;  // 32 MiB
 
   std::uint32_t placed_since_pause_ = 0;

@@ -39,12 +39,13 @@ void CpWriter::freeze() {
   for (Inode* inode : state_.dirty) {
     DUET_CHECK(!inode->frozen_);
     inode->frozen_ = std::move(inode->current_);
-    inode->frozen_->frozen = encode_inode(inode->attributes_, inode->id_.generation,
-                                          inode->user_words_, inode->tree_);
+    inode->frozen_->frozen =
+        encode_inode(inode->attributes_, inode->id_.generation, inode->user_words_, inode->tree_);
   }
   state_.frozen = std::move(state_.dirty);
   state_.dirty.clear();
   state_.frozen_blocks = std::exchange(state_.dirty_blocks, 0);
+  state_.frozen_pending_blocks = std::exchange(state_.pending_blocks, 0);
   state_.admin_changed = false;
   root_.next_volume = state_.next_volume;
   root_.block_count = state_.disks.block_count();
@@ -218,8 +219,7 @@ Task<Status> CpWriter::write_inode_file(VolumeState& volume, const InodeList& in
       if (is_inode_map(*inode)) {
         continue;
       }
-      const std::uint64_t index =
-          static_cast<std::uint64_t>(inode->id().inode) / kInodesPerBlock;
+      const std::uint64_t index = static_cast<std::uint64_t>(inode->id().inode) / kInodesPerBlock;
       if (!leaves.empty() && leaves.back().index == index) {
         continue;
       }
@@ -309,8 +309,8 @@ Task<Status> CpWriter::merge_deleted_snapshots(VolumeState& volume) {
 }
 
 Task<Status> CpWriter::reap(VolumeState& volume, Reclaimer& live_reclaimer) {
-  Status status = co_await reap_zombies(context_, volume.frozen_zombies, live_reclaimer,
-                                        kReapedPerCp);
+  Status status =
+      co_await reap_zombies(context_, volume.frozen_zombies, live_reclaimer, kReapedPerCp);
   if (!status.ok()) {
     co_return status;
   }
@@ -467,6 +467,7 @@ void CpWriter::commit() {
   }
   state_.frozen.clear();
   state_.frozen_blocks = 0;
+  state_.frozen_pending_blocks = 0;
   for (const auto& [id, volume] : state_.volumes) {
     commit_volume(*volume->state_);
   }

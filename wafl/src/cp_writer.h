@@ -42,8 +42,7 @@ class CpWriter {
   Task<Status> write_volume(Volume& volume, InodeList inodes);
   Task<Status> write_inodes(VolumeState& volume, const InodeList& inodes, Reclaimer& reclaimer);
   Task<Status> write_inode(VolumeState& volume, Inode& inode, Reclaimer& reclaimer);
-  Task<Status> write_inode_file(VolumeState& volume, const InodeList& inodes,
-                                Reclaimer& reclaimer);
+  Task<Status> write_inode_file(VolumeState& volume, const InodeList& inodes, Reclaimer& reclaimer);
   Task<Status> merge_deleted_snapshots(VolumeState& volume);
   Task<Status> reap(VolumeState& volume, Reclaimer& live_reclaimer);
   Task<Status> write_lists(VolumeState& volume, const std::vector<BlockPointer>& dead);

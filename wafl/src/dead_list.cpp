@@ -111,8 +111,8 @@ Task<Status> append_dead(CpContext& context, DiskDataset& record, std::uint64_t&
 
 Task<Status> read_dead(CpContext& context, const DiskDataset& record,
                        std::vector<BlockPointer>& entries) {
-  const Status read = co_await read_array(context, record.dead_list, record.dead_entries,
-                                          kDeadPerBlock, entries);
+  const Status read =
+      co_await read_array(context, record.dead_list, record.dead_entries, kDeadPerBlock, entries);
   co_return read;
 }
 

@@ -107,7 +107,7 @@ Layer& Inode::current() {
     last_dirty_ = ~std::uint64_t{0};
     volume_.aggregate().state().note_dirty(*this);
     // The inode's own block in the inode file, and what leads to it.
-    volume_.state_->pending_blocks += 2;
+    volume_.expect_blocks(2);
   }
   return *current_;
 }
@@ -125,8 +125,7 @@ MutableBytes Inode::fresh_block(Layer& layer, std::uint64_t index, const std::by
     ++state.dirty_blocks;
     // Neighbours share their indirect blocks; a jump may need new ones at every level.
     const bool same_parent = index / kFanOut == last_dirty_ / kFanOut;
-    volume_.state_->pending_blocks +=
-        same_parent ? 1 : 1 + std::max(tree_.height, height_for(index));
+    volume_.expect_blocks(same_parent ? 1 : 1 + std::max(tree_.height, height_for(index)));
     last_dirty_ = index;
   }
   return bytes;

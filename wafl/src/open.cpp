@@ -48,9 +48,7 @@ bool valid_label(const DiskLabel& label) {
          label.index < kDisksMax && label.block_count >= kReservedBlocks;
 }
 
-bool valid_root(const DiskRoot& root) {
-  return root.magic == kRootMagic && sealed(root);
-}
+bool valid_root(const DiskRoot& root) { return root.magic == kRootMagic && sealed(root); }
 
 Uuid draw_uuid(Entropy& entropy) { return {entropy.next(), entropy.next()}; }
 
@@ -128,8 +126,8 @@ Task<Result<DiskProbe>> probe(BlockDevice& device) {
   co_return result;
 }
 
-Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices,
-                    FormatOptions options, Entropy& entropy) {
+Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices, FormatOptions options,
+                    Entropy& entropy) {
   DUET_CHECK(!devices.empty() && devices.size() <= kDisksMax);
   ZeroClock clock(options.now);
   auto owned = std::make_unique<AggregateState>(scheduler, clock, AggregateOptions{});
@@ -287,9 +285,8 @@ Status Opener::check_disks() {
   }
   std::uint64_t blocks = 0;
   for (std::uint32_t i = 0; i < root.disk_count; ++i) {
-    const auto it = std::ranges::find_if(labelled_, [&](const auto& entry) {
-      return entry.first.disk == root.disks[i].disk;
-    });
+    const auto it = std::ranges::find_if(
+        labelled_, [&](const auto& entry) { return entry.first.disk == root.disks[i].disk; });
     if (it == labelled_.end()) {
       return Error{Errc::kNotFound, "a disk of the aggregate is missing"};
     }
@@ -351,13 +348,12 @@ Task<Status> Opener::load_datasets() {
   std::vector<std::unique_ptr<VolumeState>> volumes;
   std::vector<std::unique_ptr<Dataset>> snapshots;
   for (std::uint64_t slot = 0; slot < state_.slots; ++slot) {
-    const Result<BufferRef> block =
-        co_await leaf(state_.root.datasets, slot / kDatasetsPerBlock);
+    const Result<BufferRef> block = co_await leaf(state_.root.datasets, slot / kDatasetsPerBlock);
     if (!block.ok()) {
       co_return block.error();
     }
-    const auto record = load<DiskDataset>(block.value().bytes(),
-                                          slot % kDatasetsPerBlock * sizeof(DiskDataset));
+    const auto record =
+        load<DiskDataset>(block.value().bytes(), slot % kDatasetsPerBlock * sizeof(DiskDataset));
     if (record.state == kDatasetFree) {
       state_.free_slots.push_back(slot);
       continue;

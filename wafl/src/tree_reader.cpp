@@ -57,9 +57,9 @@ Result<std::uint64_t> count_below(Attempt& attempt, const BlockPointer& pointer,
   bool missed = false;
   for (std::uint64_t slot = from / child_leaves; slot <= (to - 1) / child_leaves; ++slot) {
     const std::uint64_t base = slot * child_leaves;
-    Result<std::uint64_t> below = count_below(
-        attempt, child_pointer(indirect.value().bytes(), slot), level - 1,
-        from > base ? from - base : 0, std::min(to - base, child_leaves));
+    Result<std::uint64_t> below =
+        count_below(attempt, child_pointer(indirect.value().bytes(), slot), level - 1,
+                    from > base ? from - base : 0, std::min(to - base, child_leaves));
     missed = missed || !below.ok();  // go on: name everything that is missing at once
     count += below.ok() ? below.value() : 0;
   }

@@ -29,8 +29,7 @@ bool all_zero(ConstBytes bytes) {
 
 }  // namespace
 
-BlockPointer TreeWriter::place(const BufferRef& buffer, std::uint32_t level,
-                               std::uint64_t offset) {
+BlockPointer TreeWriter::place(const BufferRef& buffer, std::uint32_t level, std::uint64_t offset) {
   if (used_blocks_ != nullptr) {
     ++*used_blocks_;
   }
@@ -49,8 +48,8 @@ Task<Result<TreeRoot>> TreeWriter::update(TreeRoot old, std::uint64_t cut, Leave
     old_ = result = TreeRoot{};
   }
   if (!leaves.empty()) {
-    result.height = std::max(old_.pointer.hole() ? 0 : old_.height,
-                             height_for(leaves.back().index));
+    result.height =
+        std::max(old_.pointer.hole() ? 0 : old_.height, height_for(leaves.back().index));
   }
   if (result.height > 0) {
     const Result<BlockPointer> top = co_await node(result.height, 0, old_.pointer, leaves);
@@ -125,8 +124,7 @@ Task<Result<BlockPointer>> TreeWriter::node(std::uint32_t level, std::uint64_t b
   co_return place(content, level, base);
 }
 
-Task<Status> TreeWriter::parent_of_leaves(std::uint64_t base, MutableBytes content,
-                                          Leaves leaves) {
+Task<Status> TreeWriter::parent_of_leaves(std::uint64_t base, MutableBytes content, Leaves leaves) {
   const Status prepared = co_await context_.allocator.prepare(leaves.size());
   if (!prepared.ok()) {
     co_return prepared;

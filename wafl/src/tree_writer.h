@@ -25,14 +25,12 @@ struct DirtyLeaf {
 class TreeWriter {
  public:
   // `used_blocks` grows by one for each block written; null: nobody counts.
-  TreeWriter(CpContext& context, TreeOwner owner, Reclaimer& reclaimer,
-             std::uint64_t* used_blocks)
+  TreeWriter(CpContext& context, TreeOwner owner, Reclaimer& reclaimer, std::uint64_t* used_blocks)
       : context_(context), owner_(owner), reclaimer_(reclaimer), used_blocks_(used_blocks) {}
 
   // The tree without its leaves at or behind `cut`, and with `leaves` (by index, ascending).
   // Error: kNoSpace, kIo, kCorrupt.
-  Task<Result<TreeRoot>> update(TreeRoot old, std::uint64_t cut,
-                                std::span<const DirtyLeaf> leaves);
+  Task<Result<TreeRoot>> update(TreeRoot old, std::uint64_t cut, std::span<const DirtyLeaf> leaves);
   // Gives up a whole tree.
   Task<Status> drop(BlockPointer pointer, std::uint32_t height);
 
@@ -43,8 +41,7 @@ class TreeWriter {
   Task<Status> parent_of_leaves(std::uint64_t base, MutableBytes content, Leaves leaves);
   Task<Status> parent_of_nodes(std::uint32_t level, std::uint64_t base, MutableBytes content,
                                Leaves leaves);
-  Task<Status> prefetch(std::uint32_t level, std::uint64_t base, ConstBytes content,
-                        Leaves leaves);
+  Task<Status> prefetch(std::uint32_t level, std::uint64_t base, ConstBytes content, Leaves leaves);
   BlockPointer place(const BufferRef& buffer, std::uint32_t level, std::uint64_t offset);
   // Above the old root while the tree grows: the block does not exist yet.
   [[nodiscard]] bool above_old_root(std::uint32_t level, std::uint64_t base) const {

@@ -60,9 +60,7 @@ VolumeId Volume::id() const { return VolumeId{state_->live.record.volume}; }
 std::string Volume::name() const { return state_->live.name(); }
 Timestamp Volume::created() const { return Timestamp{state_->live.record.created_ns}; }
 std::uint64_t Volume::fsid() const { return state_->live.record.fsid; }
-std::uint64_t Volume::limit_bytes() const {
-  return state_->live.record.limit_blocks * kBlockBytes;
-}
+std::uint64_t Volume::limit_bytes() const { return state_->live.record.limit_blocks * kBlockBytes; }
 std::uint64_t Volume::used_bytes() const {
   return (state_->live.record.used_blocks + state_->pending_blocks + state_->frozen_blocks) *
          kBlockBytes;
@@ -133,8 +131,8 @@ Result<InodeRef> Volume::load_inode(Attempt& attempt, SnapshotId snapshot, Inode
     return Error{Errc::kCorrupt, "an inode makes no sense"};
   }
   state.trim_inodes();
-  auto inode = std::make_unique<Inode>(
-      *this, FileId{id(), snapshot, number, Generation{disk.generation}});
+  auto inode =
+      std::make_unique<Inode>(*this, FileId{id(), snapshot, number, Generation{disk.generation}});
   inode->attributes_ = decode_attributes(disk);
   inode->user_words_[0] = disk.user_words[0];
   inode->user_words_[1] = disk.user_words[1];
@@ -231,8 +229,12 @@ void Volume::free_inode(Inode& inode) {
   inode.attributes_ = Attributes{};
   inode.user_words_[0] = inode.user_words_[1] = 0;
   --state_->live.record.inodes_used;
-  state_->search_from =
-      std::min(state_->search_from, static_cast<std::uint64_t>(inode.id_.inode));
+  state_->search_from = std::min(state_->search_from, static_cast<std::uint64_t>(inode.id_.inode));
+}
+
+void Volume::expect_blocks(std::uint64_t blocks) {
+  state_->pending_blocks += blocks;
+  aggregate_.state().pending_blocks += blocks;
 }
 
 Status Volume::reserve(const Attempt& attempt, std::uint64_t blocks, Room room) {
@@ -245,20 +247,20 @@ Status Volume::reserve(const Attempt& attempt, std::uint64_t blocks, Room room) 
   }
   // Every new leaf may need a path of its own, an inode its block and path.
   const std::uint64_t need = blocks + 3 + 4;
-  const std::uint64_t pending = state.pending_blocks();
-  const std::uint64_t reserve = room == Room::kToFree ? state.reserve_blocks() / 2
-                                                      : state.reserve_blocks();
-  const bool gains = pending > 0 || state.zombies_left();
+  const std::uint64_t pending = state.pending_blocks + state.frozen_pending_blocks;
+  const std::uint64_t reserve =
+      room == Room::kToFree ? state.reserve_blocks() / 2 : state.reserve_blocks();
+  const auto gains = [&] { return pending > 0 || state.zombies_left(); };
   if (pending + need + reserve > state.root.free_blocks) {
-    return gains ? Error{Errc::kTryAgain, "a CP may make room"}
-                 : Error{Errc::kNoSpace, "the aggregate is full"};
+    return gains() ? Error{Errc::kTryAgain, "a CP may make room"}
+                   : Error{Errc::kNoSpace, "the aggregate is full"};
   }
   const DiskDataset& record = state_->live.record;
   if (room == Room::kNormal && record.limit_blocks != 0) {
     const std::uint64_t ours = state_->pending_blocks + state_->frozen_blocks;
     if (record.used_blocks + ours + need > record.limit_blocks) {
-      return ours > 0 || gains ? Error{Errc::kTryAgain, "a CP may make room"}
-                               : Error{Errc::kOverLimit, "the volume's size limit is reached"};
+      return ours > 0 || gains() ? Error{Errc::kTryAgain, "a CP may make room"}
+                                 : Error{Errc::kOverLimit, "the volume's size limit is reached"};
     }
   }
   return Ok{};

@@ -46,9 +46,9 @@ class VolumeState {
   bool changed = false;  // the record must be written though no inode changed
 
   // --- Only while a CP runs.
-  DiskDataset frozen;           // live.record as it was at the freeze, and what the CP makes of it
+  DiskDataset frozen;  // live.record as it was at the freeze, and what the CP makes of it
   std::vector<ZombieEntry> frozen_zombies;  // likewise
-  bool in_cp = false;           // the volume is part of the running CP
+  bool in_cp = false;                       // the volume is part of the running CP
 
   // The CP of the newest snapshot before `dataset`, not counting the one that the running CP
   // makes; 0: there is none.

@@ -188,8 +188,8 @@ TEST(Aggregate, ADestroyedVolumeGivesBackItsBlocks) {
   EXPECT_EQ(world.aggregate->find_volume("gone"), nullptr);
 }
 
-// Random changes, CPs, crashes, snapshots made, deleted, renamed and restored: the live tree and each
-// snapshot read as the model says (I1, I9), and when all is deleted all space is back (I3).
+// Random changes, CPs, crashes, snapshots made, deleted, renamed and restored: the live tree and
+// each snapshot read as the model says (I1, I9), and when all is deleted all space is back (I3).
 void random_history(std::uint64_t seed, int steps) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   World world(seed, 16'384, 2, 1U << 20U);
@@ -248,7 +248,8 @@ void random_history(std::uint64_t seed, int steps) {
       }
       case 5: {
         if (!live.empty()) {
-          const std::string victim = std::next(live.begin(), std::ptrdiff_t(random.below(live.size())))->first;
+          const std::string victim =
+              std::next(live.begin(), std::ptrdiff_t(random.below(live.size())))->first;
           ASSERT_TRUE(files.erase(victim).ok());
           live.erase(victim);
         }

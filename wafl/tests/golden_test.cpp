@@ -78,9 +78,9 @@ void build(World& world) {
   ASSERT_TRUE(world.volume().create_snapshot("first", world.now()).ok());
   world.cp();
   change_root(world, [&](Attempt& attempt, Inode& root) -> Status {
-    const auto made = create(attempt, root, "link",
-                             {.type = FileType::kSymlink, .mode = 0777, .target = "greeting"},
-                             world.now());
+    const auto made =
+        create(attempt, root, "link",
+               {.type = FileType::kSymlink, .mode = 0777, .target = "greeting"}, world.now());
     return made.ok() ? remove(attempt, root, "greeting", world.now()) : Status(made.error());
   });
   world.cp();

@@ -24,7 +24,8 @@ namespace duet::wafl::testing {
 // A disk that is always durable; keeps only blocks that were written.
 class MemoryDisk final : public BlockDevice {
  public:
-  MemoryDisk(Scheduler& scheduler, std::uint64_t blocks) : scheduler_(&scheduler), blocks_(blocks) {}
+  MemoryDisk(Scheduler& scheduler, std::uint64_t blocks)
+      : scheduler_(&scheduler), blocks_(blocks) {}
 
   void attach(Scheduler& scheduler) { scheduler_ = &scheduler; }
   [[nodiscard]] std::uint64_t block_count() const override { return blocks_; }

@@ -53,29 +53,29 @@ struct AggregateOptions {
 
 struct AggregateUsage {
   std::uint64_t total_bytes = 0;
-  std::uint64_t free_bytes = 0;      // as NFS may promise: reserve and pending changes taken off
-  std::uint64_t dirty_bytes = 0;     // changed and not yet in a CP
+  std::uint64_t free_bytes = 0;   // as NFS may promise: reserve and pending changes taken off
+  std::uint64_t dirty_bytes = 0;  // changed and not yet in a CP
   std::uint64_t cached_bytes = 0;
 };
 
 struct CpStatistics {
   std::uint64_t count = 0;
-  std::uint64_t blocks_written = 0;      // by the last one
+  std::uint64_t blocks_written = 0;         // by the last one
   std::uint64_t whole_stripes_percent = 0;  // of the last one's data blocks
-  Duration freeze{};    // of the last one: clients wait this long
-  Duration duration{};  // of the last one
+  Duration freeze{};                        // of the last one: clients wait this long
+  Duration duration{};                      // of the last one
 };
 
 // Writes an empty aggregate with only the system volume.  REQUIRES: 1 .. kDisksMax devices,
 // each of at least 4096 blocks.  Error: kIo.
-Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices,
-                    FormatOptions options, Entropy& entropy);
+Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices, FormatOptions options,
+                    Entropy& entropy);
 
 // What is on a disk, for `duet init` and for messages.
 struct DiskProbe {
-  bool blank = false;     // its first 1 MiB is all zero
-  bool ours = false;      // a valid label
-  DiskLabel label;        // valid when `ours`
+  bool blank = false;  // its first 1 MiB is all zero
+  bool ours = false;   // a valid label
+  DiskLabel label;     // valid when `ours`
 };
 Task<Result<DiskProbe>> probe(BlockDevice& device);
 

@@ -49,7 +49,7 @@ struct ListedEntry {
   std::string_view name;  // valid during the call
   InodeNumber inode{};
   FileType type = FileType::kFree;
-  Cookie cookie{};        // list() from here goes on behind this entry
+  Cookie cookie{};  // list() from here goes on behind this entry
 };
 // Gives entries in the order of their cookies, from behind `after` (Cookie{0}: from the
 // start; "." is Cookie{1}, ".." is Cookie{2}, and both are given), until `visit` returns false or
@@ -66,24 +66,22 @@ struct NewNode {
   std::uint32_t mode = 0;
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  Device device;                        // devices
-  std::string_view target;              // symbolic links: 1 .. kSymlinkBytesMax bytes
-  std::optional<Timestamp> atime;       // CREATE may set them; else now (exclusive create: verifier)
+  Device device;                   // devices
+  std::string_view target;         // symbolic links: 1 .. kSymlinkBytesMax bytes
+  std::optional<Timestamp> atime;  // CREATE may set them; else now (exclusive create: verifier)
   std::optional<Timestamp> mtime;
-  std::optional<InodeNumber> inode;     // replay says which
+  std::optional<InodeNumber> inode;  // replay says which
 };
 // Makes it and enters it in `directory`.  Error: kExists, kNotDirectory, kInvalid,
 // kNameTooLong, kTooManyLinks.
 Result<InodeRef> create(Attempt& attempt, Inode& directory, std::string_view name,
                         const NewNode& node, Timestamp now);
 // Error: kExists, kNotDirectory, kIsDirectory (of `inode`), kTooManyLinks, kCrossVolume.
-Status link(Attempt& attempt, Inode& directory, std::string_view name, Inode& inode,
-            Timestamp now);
+Status link(Attempt& attempt, Inode& directory, std::string_view name, Inode& inode, Timestamp now);
 // Anything but a directory.  Error: kNotFound, kIsDirectory, kNotDirectory.
 Status remove(Attempt& attempt, Inode& directory, std::string_view name, Timestamp now);
 // Error: kNotFound, kNotDirectory, kNotEmpty.
-Status remove_directory(Attempt& attempt, Inode& directory, std::string_view name,
-                        Timestamp now);
+Status remove_directory(Attempt& attempt, Inode& directory, std::string_view name, Timestamp now);
 // POSIX rename: replaces what is there if the types allow; nothing happens when both names are
 // the same file.  Error: kNotFound, kNotDirectory, kIsDirectory, kNotEmpty, kInvalid (a directory
 // into itself or below), kTooManyLinks, kCrossVolume.
@@ -105,13 +103,12 @@ struct ReadResult {
 };
 // Up to `count` bytes from `offset`; fewer only at the end of the file.  Does not change atime.
 // Error: kIsDirectory, kBadType.
-Result<ReadResult> read(Attempt& attempt, Inode& inode, std::uint64_t offset,
-                        std::uint32_t count);
+Result<ReadResult> read(Attempt& attempt, Inode& inode, std::uint64_t offset, std::uint32_t count);
 
 // Writes all of `data`, which may lie in several pieces.  Clears set-uid and set-gid when
 // `drop_privileges`.  Error: kIsDirectory, kBadType, kFileTooBig.
-Status write(Attempt& attempt, Inode& inode, std::uint64_t offset,
-             std::span<const ConstBytes> data, bool drop_privileges, Timestamp now);
+Status write(Attempt& attempt, Inode& inode, std::uint64_t offset, std::span<const ConstBytes> data,
+             bool drop_privileges, Timestamp now);
 
 // Error: kBadType when it is no symbolic link.
 Result<std::string> read_link(Attempt& attempt, Inode& inode);

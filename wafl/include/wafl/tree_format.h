@@ -13,14 +13,14 @@
 
 namespace duet::wafl {
 
-inline constexpr std::uint32_t kFanOut = 256;             // pointers per indirect block
-inline constexpr std::uint32_t kHeightMax = 6;            // 256^6 blocks: 2^60 bytes
+inline constexpr std::uint32_t kFanOut = 256;   // pointers per indirect block
+inline constexpr std::uint32_t kHeightMax = 6;  // 256^6 blocks: 2^60 bytes
 inline constexpr std::uint32_t kInodesPerBlock = 32;
-inline constexpr std::uint64_t kReservedBlocks = 256;     // at the start of every disk
-inline constexpr std::uint64_t kLabelBlock = 0;           // within a disk
-inline constexpr std::uint64_t kRootBlockA = 1;           // of the first disk
-inline constexpr std::uint64_t kRootBlockB = 2;           // of the second disk, or of the only one
-inline constexpr std::uint64_t kAreaBlocks = 32'768;      // bits in one block of the block map
+inline constexpr std::uint64_t kReservedBlocks = 256;  // at the start of every disk
+inline constexpr std::uint64_t kLabelBlock = 0;        // within a disk
+inline constexpr std::uint64_t kRootBlockA = 1;        // of the first disk
+inline constexpr std::uint64_t kRootBlockB = 2;        // of the second disk, or of the only one
+inline constexpr std::uint64_t kAreaBlocks = 32'768;   // bits in one block of the block map
 inline constexpr std::uint32_t kDisksMax = 64;
 
 // Where a block is, when it was born and what it holds.  All zero: a hole.
@@ -80,26 +80,26 @@ enum DatasetState : std::uint32_t {
 
 // A volume's live tree, or one of its snapshots.  Four to a block of the dataset file.
 struct DiskDataset {
-  std::uint32_t state = 0;        // DatasetState
+  std::uint32_t state = 0;  // DatasetState
   std::uint32_t volume = 0;
-  std::uint32_t snapshot = 0;     // 0: the live tree
-  std::uint32_t cp = 0;           // of a snapshot: the CP it is an image of
+  std::uint32_t snapshot = 0;  // 0: the live tree
+  std::uint32_t cp = 0;        // of a snapshot: the CP it is an image of
   std::int64_t created_ns = 0;
-  std::uint64_t limit_blocks = 0;   // live: the size limit; 0: none
-  std::uint64_t used_blocks = 0;    // live: everything the volume holds, snapshots included
+  std::uint64_t limit_blocks = 0;  // live: the size limit; 0: none
+  std::uint64_t used_blocks = 0;   // live: everything the volume holds, snapshots included
   std::uint64_t inodes_used = 0;
-  std::uint64_t inode_slots = 0;    // inode numbers below this may be in use
+  std::uint64_t inode_slots = 0;  // inode numbers below this may be in use
   std::uint64_t fsid = 0;
   std::uint32_t next_snapshot = 0;  // live: the next SnapshotId
   std::uint32_t name_bytes = 0;
   std::array<char, 256> name{};
-  TreeRoot inode_file;              // DiskInodes, 32 to a block
-  TreeRoot inode_map;               // one bit per inode number: in use
-  TreeRoot dead_list;               // BlockPointers: died after the snapshot before this dataset
-  TreeRoot zombies;                 // ZombieEntry: trees cut off and not yet freed
+  TreeRoot inode_file;  // DiskInodes, 32 to a block
+  TreeRoot inode_map;   // one bit per inode number: in use
+  TreeRoot dead_list;   // BlockPointers: died after the snapshot before this dataset
+  TreeRoot zombies;     // ZombieEntry: trees cut off and not yet freed
   std::uint64_t dead_entries = 0;
   std::uint64_t zombie_entries = 0;
-  std::uint64_t dead_blocks = 0;    // blocks named by the dead list
+  std::uint64_t dead_blocks = 0;  // blocks named by the dead list
   std::array<std::uint64_t, 68> reserved{};
 };
 static_assert(sizeof(DiskDataset) == 1024);
@@ -108,9 +108,9 @@ static_assert(std::has_unique_object_representations_v<DiskDataset>, "no implici
 // A subtree that no inode points to any more.
 struct ZombieEntry {
   BlockPointer pointer;
-  std::uint32_t height = 0;     // of the subtree: 0 is a data block
-  std::uint32_t kind = 0;       // 0: a file's blocks; 1: an inode file, whose inodes' trees go too
-  std::uint64_t keep_birth = 0; // blocks born at or before this CP live on elsewhere (restore)
+  std::uint32_t height = 0;      // of the subtree: 0 is a data block
+  std::uint32_t kind = 0;        // 0: a file's blocks; 1: an inode file, whose inodes' trees go too
+  std::uint64_t keep_birth = 0;  // blocks born at or before this CP live on elsewhere (restore)
 };
 static_assert(sizeof(ZombieEntry) == 32);
 
@@ -120,8 +120,8 @@ struct OwnerEntry {
   std::uint64_t offset = 0;  // index of the first leaf below it, in blocks of its file
   std::uint32_t volume = 0;
   std::uint32_t birth = 0;
-  std::uint8_t level = 0;    // 0: a leaf
-  std::uint8_t tree = 0;     // TreeKind
+  std::uint8_t level = 0;  // 0: a leaf
+  std::uint8_t tree = 0;   // TreeKind
   std::uint16_t reserved0 = 0;
   std::uint32_t reserved1 = 0;
 };
@@ -129,12 +129,12 @@ static_assert(sizeof(OwnerEntry) == 32);
 
 enum class TreeKind : std::uint8_t {
   kNone = 0,
-  kFile,         // an inode's
-  kInodeFile,    // of a volume
+  kFile,       // an inode's
+  kInodeFile,  // of a volume
   kInodeMap,
   kDeadList,
   kZombies,
-  kDatasets,     // of the aggregate
+  kDatasets,  // of the aggregate
   kBlockMap,
   kOwnerMap,
   kAreaMap,
@@ -181,21 +181,21 @@ enum RootFlags : std::uint32_t {
 struct DiskRoot {
   std::uint64_t magic = kRootMagic;
   std::uint32_t version = kFormatVersion;
-  std::uint32_t flags = 0;             // RootFlags
-  std::uint64_t compatible = 0;        // features that an older build may ignore
+  std::uint32_t flags = 0;                // RootFlags
+  std::uint64_t compatible = 0;           // features that an older build may ignore
   std::uint64_t readonly_compatible = 0;  // ... may ignore while it only reads
-  std::uint64_t incompatible = 0;      // ... must know
+  std::uint64_t incompatible = 0;         // ... must know
   Uuid pair{};
   Uuid aggregate{};
-  std::uint32_t filer = 0;             // 0: filer a's home is node a; 1: b's
+  std::uint32_t filer = 0;  // 0: filer a's home is node a; 1: b's
   std::uint32_t cp = 0;
   std::uint64_t epoch = 0;
   std::uint64_t log_id = 0;
-  std::uint64_t last_sequence = 0;     // every logged request up to this one is in this image
-  std::uint64_t mirror_generation = 0; // of the partner's copy of the log
+  std::uint64_t last_sequence = 0;      // every logged request up to this one is in this image
+  std::uint64_t mirror_generation = 0;  // of the partner's copy of the log
   std::uint64_t membership_generation = 0;
   std::int64_t written_ns = 0;
-  std::uint64_t block_count = 0;       // of the aggregate: all disks, reserved blocks included
+  std::uint64_t block_count = 0;  // of the aggregate: all disks, reserved blocks included
   std::uint64_t free_blocks = 0;
   std::uint64_t dataset_slots = 0;
   std::uint32_t next_volume = 0;

@@ -13,7 +13,7 @@ enum class Generation : std::uint32_t {};  // grows each time an inode number is
 enum class VolumeId : std::uint32_t {};    // never used again within an aggregate
 enum class SnapshotId : std::uint32_t {};  // never used again within a volume; 0 is the live tree
 enum class CpNumber : std::uint32_t {};
-enum class Cookie : std::uint64_t {};      // where an entry stands in its directory
+enum class Cookie : std::uint64_t {};  // where an entry stands in its directory
 
 inline constexpr SnapshotId kLive{0};
 inline constexpr InodeNumber kRootInode{2};

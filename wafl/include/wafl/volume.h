@@ -100,6 +100,8 @@ class Volume {
   // In memory, free or not.  Error: kMiss, kStaleHandle (the snapshot is gone).
   Result<InodeRef> load_inode(Attempt& attempt, SnapshotId snapshot, InodeNumber number);
   void note_change();
+  // The next CP may need this many blocks more.
+  void expect_blocks(std::uint64_t blocks);
   // REQUIRES: the bit's block is in memory.
   void set_in_use(InodeNumber number, bool in_use);
 

@@ -14,9 +14,8 @@ Result<NodeView> DirectoryTree::checked_node(std::uint64_t index) {
   if (!block.ok()) {
     return block.error();
   }
-  const Status checked = check_directory_block(block.value());
-  if (!checked.ok()) {
-    return checked.error();
+  if (!directory_layout_ok(block.value())) {
+    return Error{Errc::kCorrupt, "directory block"};
   }
   return NodeView::open(block.value());
 }
@@ -68,7 +67,7 @@ Status DirectoryTree::find_spare(Change& change) {
       return block.error();
     }
     const auto header = load<DirectoryBlockHeader>(block.value(), 0);
-    if (!check_directory_block(block.value()).ok() ||
+    if (!directory_layout_ok(block.value()) ||
         header.kind != static_cast<std::uint8_t>(DirectoryBlockKind::kFree) ||
         std::ranges::find(change.spare, head) != change.spare.end()) {
       return Error{Errc::kCorrupt, "free chain of a directory"};

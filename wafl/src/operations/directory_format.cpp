@@ -1,7 +1,9 @@
 #include "wafl/directory_format.h"
 
-#include <algorithm>
 #include <bitset>
+#include <cstring>
+
+#include "operations/directory_node.h"
 
 namespace duet::wafl {
 
@@ -9,8 +11,15 @@ namespace {
 
 constexpr Error kBad{Errc::kCorrupt, "directory block"};
 
+constexpr std::size_t kHeaderBytes = sizeof(DirectoryBlockHeader);
+
+std::size_t table_end(const DirectoryBlockHeader& header) {
+  return kHeaderBytes + header.count * sizeof(std::uint16_t);
+}
+
 bool all_zero(ConstBytes bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 bool name_possible(std::string_view name) {
@@ -24,61 +33,72 @@ bool plausible(const DirectoryRecord& record) {
          record.type <= static_cast<std::uint8_t>(FileType::kSocket) && name_possible(record.name);
 }
 
-Status check_leaf(ConstBytes block, const DirectoryBlockHeader& header) {
-  const std::size_t table_end = sizeof(DirectoryBlockHeader) + header.count * std::size_t{2};
-  if (header.level != 0 || header.next_free != 0 || header.heap_offset < table_end ||
-      header.heap_offset > kBlockBytes ||
-      !all_zero(block.subspan(table_end, header.heap_offset - table_end))) {
-    return kBad;
+// The offsets ascend by cookie, and the records fill the heap: no gap, no overlap, none twice.
+bool leaf_layout_ok(ConstBytes block, const DirectoryBlockHeader& header) {
+  if (header.level != 0 || header.next_free != 0 || header.heap_offset > kBlockBytes ||
+      header.heap_offset < table_end(header)) {
+    return false;
   }
   std::bitset<kBlockBytes> starts;
   std::uint64_t last_cookie = 0;
   for (std::uint32_t i = 0; i < header.count; ++i) {
-    const Result<DirectoryRecord> record = directory_record(block, i);
-    if (!record.ok() || record.value().cookie <= last_cookie) {
-      return kBad;
+    const std::size_t offset = load<std::uint16_t>(block, kHeaderBytes + i * std::size_t{2});
+    if (offset < header.heap_offset || offset + kDirectoryRecordBytes > kBlockBytes) {
+      return false;
     }
-    last_cookie = record.value().cookie;
-    starts.set(load<std::uint16_t>(block, sizeof(DirectoryBlockHeader) + i * std::size_t{2}));
+    const auto cookie = load<std::uint64_t>(block, offset);
+    if (cookie <= last_cookie) {
+      return false;
+    }
+    last_cookie = cookie;
+    starts[offset] = true;
   }
-  // The records fill the heap: no gap, no overlap, none twice.
   std::size_t at = header.heap_offset;
   std::uint32_t seen = 0;
-  while (at < kBlockBytes && starts.test(at)) {
+  while (at < kBlockBytes && starts[at]) {
     ++seen;
     at += kDirectoryRecordBytes + load<std::uint8_t>(block, at + 17);
   }
-  return at == kBlockBytes && seen == header.count ? Status(Ok{}) : Status(kBad);
+  return at == kBlockBytes && seen == header.count;
 }
 
-Status check_interior(ConstBytes block, const DirectoryBlockHeader& header) {
+bool leaf_contents_ok(ConstBytes block, const DirectoryBlockHeader& header) {
+  for (std::uint32_t i = 0; i < header.count; ++i) {
+    if (!directory_record(block, i).ok()) {
+      return false;
+    }
+  }
+  const std::size_t end = table_end(header);
+  return all_zero(block.subspan(end, header.heap_offset - end));
+}
+
+bool interior_ok(ConstBytes block, const DirectoryBlockHeader& header) {
   if (header.level == 0 || header.level > kDirectoryLevelsMax || header.count == 0 ||
       header.count > kDirectoryChildrenMax || header.heap_offset != 0 || header.next_free != 0) {
-    return kBad;
+    return false;
   }
   std::uint64_t last_cookie = 0;
   for (std::uint32_t i = 0; i < header.count; ++i) {
     const DirectoryChild child = directory_child(block, i);
     const bool order = i == 0 ? child.first_cookie == 0 : child.first_cookie > last_cookie;
     if (!order || child.first_cookie >= kCookieEnd || child.block == 0) {
-      return kBad;
+      return false;
     }
     last_cookie = child.first_cookie;
   }
-  const std::size_t end = sizeof(DirectoryBlockHeader) + header.count * sizeof(DirectoryChild);
-  return all_zero(block.subspan(end)) ? Status(Ok{}) : Status(kBad);
+  const std::size_t end = kHeaderBytes + header.count * sizeof(DirectoryChild);
+  return all_zero(block.subspan(end));
 }
 
-Status check_free(ConstBytes block, const DirectoryBlockHeader& header) {
-  const bool ok = header.level == 0 && header.count == 0 && header.heap_offset == 0 &&
-                  all_zero(block.subspan(sizeof(DirectoryBlockHeader)));
-  return ok ? Status(Ok{}) : Status(kBad);
+bool free_ok(ConstBytes block, const DirectoryBlockHeader& header) {
+  return header.level == 0 && header.count == 0 && header.heap_offset == 0 &&
+         all_zero(block.subspan(kHeaderBytes));
 }
 
 }  // namespace
 
 Result<DirectoryRecord> directory_record(ConstBytes leaf, std::uint32_t i) {
-  const std::size_t slot = sizeof(DirectoryBlockHeader) + i * std::size_t{2};
+  const std::size_t slot = kHeaderBytes + i * std::size_t{2};
   if (leaf.size() != kBlockBytes || slot + 2 > kBlockBytes) {
     return kBad;
   }
@@ -98,24 +118,33 @@ Result<DirectoryRecord> directory_record(ConstBytes leaf, std::uint32_t i) {
   return plausible(record) ? Result<DirectoryRecord>(record) : Result<DirectoryRecord>(kBad);
 }
 
-Status check_directory_block(ConstBytes block) {
+bool directory_layout_ok(ConstBytes block) {
   if (block.size() != kBlockBytes) {
-    return kBad;
+    return false;
   }
   const auto header = load<DirectoryBlockHeader>(block, 0);
   if (header.magic != kDirectoryMagic || header.reserved0 != 0 || header.reserved1 != 0 ||
       header.reserved2 != 0) {
-    return kBad;
+    return false;
   }
   switch (static_cast<DirectoryBlockKind>(header.kind)) {
     case DirectoryBlockKind::kLeaf:
-      return check_leaf(block, header);
+      return leaf_layout_ok(block, header);
     case DirectoryBlockKind::kInterior:
-      return check_interior(block, header);
+      return interior_ok(block, header);
     case DirectoryBlockKind::kFree:
-      return check_free(block, header);
+      return free_ok(block, header);
   }
-  return kBad;
+  return false;
+}
+
+Status check_directory_block(ConstBytes block) {
+  if (!directory_layout_ok(block)) {
+    return kBad;
+  }
+  const auto header = load<DirectoryBlockHeader>(block, 0);
+  const bool leaf = header.kind == static_cast<std::uint8_t>(DirectoryBlockKind::kLeaf);
+  return !leaf || leaf_contents_ok(block, header) ? Status(Ok{}) : Status(kBad);
 }
 
 }  // namespace duet::wafl

@@ -1,7 +1,7 @@
 // One block of a directory: finding in it and changing it.
 //
-// NodeView reads any bytes safely.  What changes a block wants one that
-// check_directory_block() has accepted, and leaves one that it accepts.
+// NodeView reads any bytes safely.  What changes a block wants one whose layout is ok, and
+// keeps it so.
 
 #pragma once
 
@@ -74,8 +74,13 @@ class RecordBytes {
   return kDirectoryRecordBytes + name_bytes + sizeof(std::uint16_t);
 }
 
+// What check_directory_block() checks, but for the names and the unused bytes of leaves: enough to
+// change the block, and cheap enough to do it before every change.  Takes any bytes.
+// The source is directory_format.cpp.
+[[nodiscard]] bool directory_layout_ok(ConstBytes block);
+
 // Record `slot` as it lies there.
-// REQUIRES: the leaf is checked, slot < its count.
+// REQUIRES: the leaf's layout is ok, slot < its count.
 [[nodiscard]] ConstBytes record_span(ConstBytes leaf, std::uint32_t slot);
 
 // --- Changing.  `build_*` and `make_free` overwrite all of the block.

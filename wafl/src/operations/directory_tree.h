@@ -90,7 +90,7 @@ class DirectoryTree {
 
  private:
   Result<NodeView> node_at(std::uint64_t index);
-  // The same for a block that is about to change: all of it is checked.
+  // The same for a block that is about to change: its whole layout is checked.
   Result<NodeView> checked_node(std::uint64_t index);
   NodeView held_node(std::uint64_t index);
   Result<Path> descend(std::uint64_t cookie);
