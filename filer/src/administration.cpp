@@ -1,0 +1,217 @@
+// Administrative changes: made in memory in the turn in which a CP freezes, answered when it
+// is durable.
+
+#include <algorithm>
+
+#include "filer_state.h"
+
+namespace duet::filer {
+
+namespace {
+
+Task<Status> administrate(FilerState& filer, std::function<Status()> change) {
+  const FilerState::Running running(filer);
+  Failure refused;
+  if (!filer.accepts(refused)) {
+    co_return Error(*refused, "the filer has stopped");
+  }
+  co_return co_await filer.cps.administrate(std::move(change));
+}
+
+Result<wafl::Volume*> find(FilerState& filer, const std::string& name) {
+  wafl::Volume* volume = filer.aggregate->find_volume(name);
+  if (volume == nullptr || volume->id() == wafl::kSystemVolume) {
+    return Error{Errc::kNotFound, "no such volume"};
+  }
+  return volume;
+}
+
+wafl::Timestamp take_time(FilerState& filer) {
+  const wafl::Timestamp now = filer.times.next();
+  filer.times.used(now);
+  return now;
+}
+
+// A change of a volume by name; snapshot lists show that they changed.
+Task<Status> change_volume(FilerState& filer, std::string name,
+                           std::function<Status(wafl::Volume&, wafl::Timestamp)> change) {
+  auto job = [&filer, name = std::move(name), change = std::move(change)]() -> Status {
+    const Result<wafl::Volume*> volume = find(filer, name);
+    if (!volume.ok()) {
+      return volume.error();
+    }
+    const wafl::VolumeId id = volume.value()->id();
+    const wafl::Timestamp now = take_time(filer);
+    Status changed = change(*volume.value(), now);
+    if (changed.ok()) {
+      filer.snapshot_times.changed(id, now);
+    }
+    return changed;
+  };
+  return administrate(filer, std::move(job));
+}
+
+// Exports follow a volume to its new name.
+void rename_exports(FilerState& filer, const std::string& from, const std::string& to) {
+  filer.export_cache.clear();
+  for (Export& entry : filer.exports.exports) {
+    if (entry.path == "/" + from) {
+      entry.path = "/" + to;
+      filer.system_files.write_exports(filer.exports, take_time(filer));
+    }
+  }
+}
+
+Status rename_volume_now(FilerState& filer, const std::string& from, const std::string& to) {
+  if (const Result<wafl::Volume*> volume = find(filer, from); !volume.ok()) {
+    return volume.error();
+  }
+  Status renamed = filer.aggregate->rename_volume(from, to);
+  if (renamed.ok()) {
+    rename_exports(filer, from, to);
+  }
+  return renamed;
+}
+
+Status destroy_volume_now(FilerState& filer, const std::string& name) {
+  const Result<wafl::Volume*> volume = find(filer, name);
+  if (!volume.ok()) {
+    return volume.error();
+  }
+  const wafl::VolumeId id = volume.value()->id();
+  Status destroyed = filer.aggregate->destroy_volume(name);
+  if (destroyed.ok()) {
+    filer.hold_volume(id);
+    filer.export_cache.clear();
+  }
+  return destroyed;
+}
+
+Status restore_now(FilerState& filer, wafl::Volume& volume, const std::string& name,
+                   const std::vector<std::string>& newer) {
+  const std::vector<wafl::SnapshotInfo> snapshots = volume.snapshots();
+  const auto wanted =
+      std::find_if(snapshots.begin(), snapshots.end(),
+                   [&](const wafl::SnapshotInfo& snapshot) { return snapshot.name == name; });
+  if (wanted == snapshots.end()) {
+    return Error{Errc::kNotFound, "restore: no such snapshot"};
+  }
+  for (auto snapshot = wanted + 1; snapshot != snapshots.end(); ++snapshot) {
+    if (std::find(newer.begin(), newer.end(), snapshot->name) == newer.end()) {
+      return Error{Errc::kRefused, "restore: newer snapshots would be deleted; name them"};
+    }
+  }
+  for (auto snapshot = snapshots.end(); --snapshot != wanted;) {
+    if (Status deleted = volume.delete_snapshot(snapshot->name); !deleted.ok()) {
+      return deleted;
+    }
+  }
+  Status restored = volume.restore_snapshot(name);
+  if (restored.ok()) {
+    filer.hold_volume(volume.id());
+  }
+  return restored;
+}
+
+}  // namespace
+
+Task<Status> Filer::create_volume(std::string name, std::uint64_t limit_bytes) {
+  FilerState& filer = *state_;
+  auto job = [&filer, name = std::move(name), limit_bytes]() -> Status {
+    return filer.aggregate->create_volume(name, limit_bytes, take_time(filer));
+  };
+  return administrate(filer, std::move(job));
+}
+
+Task<Status> Filer::destroy_volume(std::string name) {
+  FilerState& filer = *state_;
+  auto job = [&filer, name = std::move(name)] { return destroy_volume_now(filer, name); };
+  return administrate(filer, std::move(job));
+}
+
+Task<Status> Filer::rename_volume(std::string from, std::string to) {
+  FilerState& filer = *state_;
+  auto job = [&filer, from = std::move(from), to = std::move(to)] {
+    return rename_volume_now(filer, from, to);
+  };
+  return administrate(filer, std::move(job));
+}
+
+Task<Status> Filer::set_volume_limit(std::string name, std::uint64_t limit_bytes) {
+  auto change = [limit_bytes](wafl::Volume& volume, wafl::Timestamp /*now*/) -> Status {
+    volume.set_limit_bytes(limit_bytes);
+    return Ok{};
+  };
+  return change_volume(*state_, std::move(name), std::move(change));
+}
+
+Task<Status> Filer::create_snapshot(std::string volume, std::string name) {
+  auto change = [name = std::move(name)](wafl::Volume& of, wafl::Timestamp now) {
+    return of.create_snapshot(name, now);
+  };
+  return change_volume(*state_, std::move(volume), std::move(change));
+}
+
+Task<Status> Filer::delete_snapshot(std::string volume, std::string name) {
+  auto change = [name = std::move(name)](wafl::Volume& of, wafl::Timestamp /*now*/) {
+    return of.delete_snapshot(name);
+  };
+  return change_volume(*state_, std::move(volume), std::move(change));
+}
+
+Task<Status> Filer::rename_snapshot(std::string volume, std::string from, std::string to) {
+  auto change = [from = std::move(from), to = std::move(to)](wafl::Volume& of,
+                                                             wafl::Timestamp /*now*/) {
+    return of.rename_snapshot(from, to);
+  };
+  return change_volume(*state_, std::move(volume), std::move(change));
+}
+
+Task<Status> Filer::restore_snapshot(std::string volume, std::string name,
+                                     std::vector<std::string> newer) {
+  FilerState& filer = *state_;
+  auto change = [&filer, name = std::move(name), newer = std::move(newer)](
+                    wafl::Volume& of, wafl::Timestamp /*now*/) {
+    return restore_now(filer, of, name, newer);
+  };
+  return change_volume(filer, std::move(volume), std::move(change));
+}
+
+Task<Status> Filer::set_exports(ExportTable exports) {
+  FilerState& filer = *state_;
+  auto job = [&filer, exports = std::move(exports)]() -> Status {
+    // What cannot be kept and read back is refused: a path that is not UTF-8.
+    const Result<ExportTable> kept = decode_exports(encode(exports));
+    if (!kept.ok() || kept.value() != exports) {
+      return Error{Errc::kInvalid, "exports: a path or rule that cannot be stored"};
+    }
+    filer.exports = exports;
+    filer.export_cache.clear();
+    filer.system_files.write_exports(exports, take_time(filer));
+    return Ok{};
+  };
+  return administrate(filer, std::move(job));
+}
+
+namespace {
+
+Task<Status> label_and_add(FilerState& filer, BlockDevice& device) {
+  const FilerState::Running running(filer);
+  const Status labelled = co_await filer.aggregate->label_new_disk(device, filer.entropy);
+  if (!labelled.ok()) {
+    co_return labelled;
+  }
+  auto job = [&filer, &device] { return filer.aggregate->add_disk(device); };
+  co_return co_await administrate(filer, std::move(job));
+}
+
+}  // namespace
+
+Task<Status> Filer::add_disk(BlockDevice& device) { return label_and_add(*state_, device); }
+
+Task<Status> Filer::consistency_point() {
+  auto job = []() -> Status { return Ok{}; };
+  return administrate(*state_, std::move(job));
+}
+
+}  // namespace duet::filer

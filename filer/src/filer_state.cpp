@@ -1,0 +1,131 @@
+#include "filer_state.h"
+
+#include <algorithm>
+#include <array>
+
+namespace duet::filer {
+
+namespace {
+
+// Asking how much is dirty costs more than a change; this often is exact enough.
+constexpr std::uint64_t kChangesPerMemoryCheck = 64;
+
+// Calls `use` with the parts of a record as the log gathers them.
+template <typename Use>
+auto with_parts(const Record& record, const RecordBytes& fixed, Use use) {
+  constexpr std::size_t kFixedParts = 3;
+  constexpr std::size_t kInlineParts = 40;  // 1 MiB in pieces of 32 KiB needs no memory
+  const std::array<ConstBytes, kFixedParts> first{
+      bytes_of(fixed), std::as_bytes(std::span(record.name)),
+      std::as_bytes(std::span(record.second_name))};
+  const std::size_t count = kFixedParts + record.data.size();
+  std::array<ConstBytes, kInlineParts> few;
+  std::vector<ConstBytes> many;
+  std::span<ConstBytes> parts(few.data(), std::min(count, few.size()));
+  if (count > few.size()) {
+    many.resize(count);
+    parts = many;
+  }
+  std::copy(first.begin(), first.end(), parts.begin());
+  std::copy(record.data.begin(), record.data.end(), parts.begin() + kFixedParts);
+  return use(std::span<const ConstBytes>(parts));
+}
+
+}  // namespace
+
+FilerState::FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& entropy_given,
+                       PersistentMemory& memory_given, const FilerOptions& options_given,
+                       std::unique_ptr<wafl::Aggregate> aggregate_given)
+    : scheduler(scheduler_given),
+      entropy(entropy_given),
+      memory(memory_given),
+      options(options_given),
+      root(aggregate_given->root()),
+      aggregate(std::move(aggregate_given)),
+      handles(root.filer, root.handle_key),
+      times(clock),
+      replies(scheduler, options.reply_cache_entries),
+      cps(*this, scheduler),
+      idle(scheduler),
+      scope(scheduler) {}
+
+bool FilerState::accepts(Failure& error) const {
+  if (failed_) {
+    error = Errc::kIo;
+  } else if (stopping) {
+    error = Errc::kClosed;
+  }
+  return !failed_ && !stopping;
+}
+
+void FilerState::fail() {
+  failed_ = true;
+  cps.finished_changed().wake_all();
+  log->durable_changed().wake_all();
+  replies.run_ended().wake_all();
+}
+
+void FilerState::changed() {
+  cps.start_timer();
+  if (++changes_ % kChangesPerMemoryCheck == 0) {
+    check_memory();
+  }
+}
+
+void FilerState::check_memory() {
+  const std::uint64_t dirty = aggregate->usage().dirty_bytes;
+  if (dirty >= options.dirty_bytes_max) {
+    cps.request(CpCause::kMemory);
+  }
+  // While one CP writes, as much again may gather; then changes wait for it.
+  memory_full_ = dirty >= 2 * options.dirty_bytes_max;
+}
+
+bool FilerState::has_room(std::size_t record_bytes) {
+  if (memory_full_) {
+    check_memory();
+  }
+  if (!memory_full_ && log->fits(record_bytes)) {
+    return true;
+  }
+  if (!memory_full_) {
+    statistics.back_to_back_cps += cps.running() && !back_to_back_counted_ ? 1 : 0;
+    back_to_back_counted_ = cps.running();
+    cps.request(CpCause::kLog);
+  }
+  return false;
+}
+
+Result<nvlog::Sequence> FilerState::append(const Record& record) {
+  const RecordBytes fixed = encode_record(record);
+  const Result<nvlog::Sequence> appended = with_parts(
+      record, fixed, [this](std::span<const ConstBytes> parts) { return log->append(parts); });
+  if (!appended.ok()) {
+    fail();
+    return appended;
+  }
+  times.used(record.now);
+  ++statistics.logged_records;
+  statistics.logged_bytes += sizeof(fixed) + record.name.size() + record.second_name.size() +
+                             fixed.data_bytes;
+  // From half of a half on, so that what remains of it and the other one take what comes
+  // while the CP runs.
+  if (log->filling_bytes() >= log->half_bytes() / 2 ||
+      log->filling_records() >= options.log_entries_max) {
+    cps.request(CpCause::kLog);
+  }
+  changed();
+  return appended;
+}
+
+bool FilerState::held(wafl::VolumeId id) const {
+  return !held_volumes_.empty() &&
+         std::find(held_volumes_.begin(), held_volumes_.end(), id) != held_volumes_.end();
+}
+
+void FilerState::cp_finished() {
+  held_volumes_.clear();
+  back_to_back_counted_ = false;
+}
+
+}  // namespace duet::filer

@@ -1,0 +1,127 @@
+// FilerState: what the parts of a filer share.  Each part is its own class; this only holds
+// them together, in the order in which they must be destroyed.
+//
+// Invariants:
+//   (1) Between a change of the aggregate and its append() nothing suspends, so the log's
+//       order is the order of the changes.
+//   (2) What a reply shows is durable when the reply is given.
+//   (3) After fail() nothing changes any more and nothing is answered but kIo.
+
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "context.h"
+#include "cp_loop.h"
+#include "export_cache.h"
+#include "file_clock.h"
+#include "filer/filer.h"
+#include "handles.h"
+#include "nvlog/request_log.h"
+#include "platform/task_scope.h"
+#include "platform/wait.h"
+#include "reply_cache.h"
+#include "snapshot_directory.h"
+#include "system_files.h"
+
+namespace duet::filer {
+
+// The largest READ and WRITE.
+inline constexpr std::uint32_t kIoBytesMax = 1U << 20U;
+
+class FilerState {
+ public:
+  FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& entropy_given,
+             PersistentMemory& memory_given, const FilerOptions& options_given,
+             std::unique_ptr<wafl::Aggregate> aggregate_given);
+  FilerState(const FilerState&) = delete;
+  FilerState& operator=(const FilerState&) = delete;
+
+  // Brings the filer to where it was when it last answered (src/open.cpp).
+  // Error: as Filer::open.
+  Task<Status> recover();
+
+  // Whether a new request is taken; else `error` says what it gets.
+  [[nodiscard]] bool accepts(Failure& error) const;
+  // A change or its log failed: the memory state is no longer what the disk will say.
+  void fail();
+  [[nodiscard]] bool failed() const { return failed_; }
+
+  [[nodiscard]] bool is_durable(nvlog::Sequence sequence) const {
+    return sequence <= log->durable() || sequence <= cps.covered();
+  }
+
+  // Something changed, perhaps without a record: the next CP will come.
+  void changed();
+  // Whether log and memory take a change with a record of `record_bytes` now; if not, a CP
+  // makes room.
+  bool has_room(std::size_t record_bytes);
+  // REQUIRES: the change of `record` was made in this turn; log->fits() its record.
+  // Error: kIo, and the filer has failed.
+  Result<nvlog::Sequence> append(const Record& record);
+
+  // Marks a request as under way while it lives; stop() waits for all.
+  class Running {
+   public:
+    explicit Running(FilerState& filer) : filer_(filer) {
+      ++filer.running_;
+      ++filer.statistics.requests;
+    }
+    ~Running() {
+      if (--filer_.running_ == 0 && !filer_.idle.empty()) {
+        filer_.idle.wake_all();
+      }
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+
+   private:
+    FilerState& filer_;
+  };
+  [[nodiscard]] bool running() const { return running_ != 0; }
+
+  // --- Volumes that change whole (restored, destroyed) with the CP that runs: a change
+  // logged now would be replayed on the old tree if this CP were lost.
+  void hold_volume(wafl::VolumeId id) { held_volumes_.push_back(id); }
+  [[nodiscard]] bool held(wafl::VolumeId id) const;
+  void cp_finished();
+
+  Scheduler& scheduler;
+  Entropy& entropy;
+  PersistentMemory& memory;
+  const FilerOptions options;
+  const wafl::DiskRoot root;  // as found when opening
+  FilerStatistics statistics;
+  bool stopping = false;
+
+  const std::unique_ptr<wafl::Aggregate> aggregate;
+  std::unique_ptr<nvlog::RequestLog> log;
+  const HandleCodec handles;
+  FileClock times;
+  ReplyCache replies;
+  ExportTable exports;
+  ExportCache export_cache;
+  SystemFiles system_files;
+  SnapshotTimes snapshot_times;
+  CpLoop cps;
+  WaitList idle;
+
+  TaskScope scope;  // the CP loop
+
+ private:
+  Task<Status> replay();
+  Task<Status> replay_one(Record& record);
+  void check_memory();
+
+  bool failed_ = false;
+  bool memory_full_ = false;
+  bool back_to_back_counted_ = false;  // for the CP that runs
+  std::uint64_t changes_ = 0;
+  std::uint64_t running_ = 0;
+  std::vector<wafl::VolumeId> held_volumes_;
+};
+
+}  // namespace duet::filer

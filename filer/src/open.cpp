@@ -1,0 +1,114 @@
+// Opening a filer: the image of the last CP, then the log, then a CP of the next epoch.
+//
+//   system files -> replay -> CP (epoch + 1, "log empty") -> start the log -> CP ("not empty")
+//
+// Two CPs, because the log's header and the root cannot change at once: in between, the root
+// says that the log of either epoch is of no importance, and that is so until the second CP
+// is durable and the first request is taken.
+
+#include <deque>
+
+#include "filer_state.h"
+#include "ops/apply.h"
+
+namespace duet::filer {
+
+namespace {
+
+struct Copied {
+  nvlog::Sequence sequence{};
+  std::vector<std::byte> body;
+};
+
+}  // namespace
+
+Task<Status> FilerState::recover() {
+  times.used(wafl::Timestamp{root.written_ns});
+  const Status loaded = co_await system_files.load(*aggregate, replies, exports, times.next());
+  if (!loaded.ok()) {
+    co_return loaded;
+  }
+  times.used(system_files.last_time());
+  const Status replayed = co_await replay();
+  if (!replayed.ok()) {
+    co_return replayed;
+  }
+  cps.epoch = root.epoch + 1;
+  const Status covered = co_await cps.one(cps.epoch, true);
+  if (!covered.ok()) {
+    co_return covered;
+  }
+  if (Status started = log->start(cps.epoch); !started.ok()) {
+    co_return started;
+  }
+  const Status opened = co_await cps.one(cps.epoch, false);
+  if (opened.ok()) {
+    scope.spawn(cps.run());
+  }
+  co_return opened;
+}
+
+Task<Status> FilerState::replay() {
+  const Instant begin = scheduler.now();
+  nvlog::LogIdentity identity;
+  identity.pair = root.pair;
+  identity.filer = root.filer;
+  identity.log_id = root.log_id;
+  nvlog::Covered covered;
+  covered.epoch = root.epoch;
+  covered.last = nvlog::Sequence{root.last_sequence};
+  covered.log_empty = (root.flags & wafl::kRootLogEmpty) != 0;
+  // Replaying waits for disk and the log gives records only while it looks for them.
+  std::deque<Copied> records;
+  const auto collect = [&records](const nvlog::ReplayRecord& record) -> Status {
+    records.push_back({record.sequence, {record.body.begin(), record.body.end()}});
+    return Ok{};
+  };
+  Result<std::unique_ptr<nvlog::RequestLog>> recovered =
+      nvlog::RequestLog::recover(scheduler, memory, identity, covered, collect);
+  if (!recovered.ok()) {
+    co_return recovered.error();
+  }
+  log = std::move(recovered.value());
+  for (; !records.empty(); records.pop_front()) {
+    ConstBytes data;
+    Result<Record> record = decode_record(records.front().body, data);
+    if (!record.ok()) {
+      co_return record.error();
+    }
+    const Status done = co_await replay_one(record.value());
+    if (!done.ok()) {
+      co_return done;
+    }
+    ++statistics.replayed_records;
+  }
+  statistics.replay = scheduler.now() - begin;
+  co_return Ok();
+}
+
+Task<Status> FilerState::replay_one(Record& record) {
+  wafl::Attempt attempt(*aggregate);
+  attempt.replaying = true;
+  MutationReply reply;
+  for (;;) {
+    reply = MutationReply();
+    const Status applied = apply_record(attempt, record, reply);
+    if (applied.ok()) {
+      break;
+    }
+    if (applied.error().code != Errc::kMiss) {
+      co_return Error(Errc::kCorrupt, "replay: a record that succeeded once does not (I8)");
+    }
+    const Status loaded = co_await attempt.load();
+    if (!loaded.ok()) {
+      co_return loaded;
+    }
+  }
+  times.used(record.now);
+  if (record.reply_cached) {
+    replies.put(record.client, reply, nvlog::Sequence(0));
+  }
+  co_return Ok();
+}
+
+}  // namespace duet::filer
