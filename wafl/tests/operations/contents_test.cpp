@@ -188,6 +188,27 @@ TEST_F(Contents, OfManyBlocksAreReadInOneRound) {
   EXPECT_LE(rounds, 6U);
 }
 
+TEST_F(Contents, ThatFillAVolumeCanStillBeDeleted) {
+  volume().set_limit_bytes(16U << 20U);
+  cp();
+  const std::string megabyte(1U << 20U, 'm');
+  std::uint64_t offset = 0;
+  Status wrote = Ok{};
+  while (wrote.ok() && offset < (64U << 20U)) {
+    wrote = put(offset, megabyte);
+    offset += megabyte.size();
+  }
+  ASSERT_EQ(code(wrote), Errc::kOverLimit);
+  EXPECT_EQ(stat().used_bytes, counted_bytes(file));
+  EXPECT_TRUE(resize(5'000).ok());
+  EXPECT_TRUE(move(kRootInode, "file", kRootInode, "moved").ok());
+  EXPECT_TRUE(remove_name(kRootInode, "moved").ok());
+  cp();
+  cp();
+  file = make(kRootInode, "other").value();
+  EXPECT_TRUE(put(0, megabyte).ok());
+}
+
 // Random writes, cuts, growth, CPs and restarts against a string.
 TEST_F(Contents, AgreeWithAModel) {
   std::mt19937_64 random(11);

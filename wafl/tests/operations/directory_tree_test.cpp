@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <initializer_list>
 #include <map>
 #include <random>
 #include <string>
@@ -383,6 +385,33 @@ TEST(DirectoryTree, DamagedBlocksGiveCorruptAndNeverChange) {
     sound.blocks.set_free_head(0);
   }
   EXPECT_GT(corrupt, 1'000);
+}
+
+// The example of FORMAT-directories.md.
+TEST(DirectoryBlock, ALeafHasTheBytesThatTheFormatShows) {
+  const SipKey key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+  std::array<std::byte, kBlockBytes> block;
+  build_leaf(block, {});
+  std::uint64_t inode = 3;
+  for (const std::string_view name : {"a", "readme"}) {
+    const std::uint64_t cookie = directory_cookie_base(key, name);
+    const std::uint32_t slot = NodeView::open(block).value().lower_bound(cookie).value();
+    const auto type = name == "a" ? FileType::kRegular : FileType::kDirectory;
+    insert_record(block, slot,
+                  RecordBytes({cookie, inode++, static_cast<std::uint8_t>(type), name}).bytes());
+  }
+  std::array<std::byte, kBlockBytes> expected{};
+  const auto put = [&expected](std::size_t at, std::initializer_list<int> bytes) {
+    for (const int byte : bytes) {
+      expected[at++] = static_cast<std::byte>(byte);
+    }
+  };
+  put(0, {0x44, 0x49, 0x52, 0x31, 1, 0, 2, 0, 0xd5, 0x0f});
+  put(32, {0xed, 0x0f, 0xd5, 0x0f});
+  put(4053, {0x00, 0x9c, 0x6c, 0x13, 0x3f, 0x4b, 0x8e, 0x59, 4, 0, 0, 0, 0, 0, 0, 0, 2, 6});
+  put(4071, {'r', 'e', 'a', 'd', 'm', 'e'});
+  put(4077, {0x00, 0xa4, 0x88, 0xd3, 0x74, 0xf4, 0xd1, 0x15, 3, 0, 0, 0, 0, 0, 0, 0, 1, 1, 'a'});
+  EXPECT_EQ(block, expected);
 }
 
 TEST(DirectoryBlock, ASingleFlippedBitOutsideOfNamesAndNumbersIsSeen) {
