@@ -6,6 +6,7 @@
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8
 export SERVER PORT MOUNT_PORT CONTROL KIND SCALE TESTS
 cd /
+[ $$ = 1 ] || { echo "only for process 1 of a guest: it mounts over what is there"; exit 2; }
 
 mount -t proc none /proc
 mount -t sysfs none /sys
@@ -35,6 +36,7 @@ export TOP=/mnt/n SECOND=/mnt/second
 
 for name in ${CHECKS//,/ }; do
   limit=$(sed -n "s/^# Limit: *\([0-9]*\) *s.*/\1/p" "$TESTS/checks/$name.sh")
+  rm -rf /tmp/*
   start=$(date +%s.%N)
   timeout -k 5 "${limit:-120}" bash "$TESTS/check.sh" "$name" >/mnt/out/log/"$name".log 2>&1 </dev/null
   code=$?

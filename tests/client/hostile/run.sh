@@ -19,8 +19,9 @@ if [ "$LIMIT" != unlimited ] && [ "$LIMIT" -lt 27000 ]; then
   IDLE=$(((LIMIT - 1500) * 4 / 5)) SLOW=$(((LIMIT - 1500) / 5))
   echo "strangers: this machine allows $LIMIT open files per process: $IDLE idle and $SLOW slow connections instead of 20000 and 5000"
 fi
-mkdir -p "$REPOSITORY/build"
-WORK=$(mktemp -d "$REPOSITORY/build/strangers.XXXXXX")
+WORK_IN=${STRANGERS_WORK:-$REPOSITORY/build}
+mkdir -p "$WORK_IN"
+WORK=$(mktemp -d "$WORK_IN/strangers.XXXXXX")
 SHM=$(mktemp -d /dev/shm/duet-strangers.XXXXXX)
 clean_up() {
   trap - EXIT INT TERM
@@ -41,9 +42,12 @@ else
   start_ganesha strangers "$WORK/tree" "$PORT" "$WORK" "$BIN/rpcb_shim.so"
   STARTED+=("$GANESHA_PID")
   PID=$GANESHA_PID
-  "$BIN/duet-bench" --wait 30 --port "$PORT" --mount-port $((PORT + 1)) >/dev/null || exit 1
+  "$BIN/duet-bench" --wait 30 --port "$PORT" --mount-port $((PORT + 1)) >/dev/null || {
+    tail -n 20 "$WORK"/ganesha.log "$WORK"/ganesha.out
+    exit 1
+  }
 fi
 python3 "$HERE/strangers.py" --port "$PORT" --pid "$PID" --idle "$IDLE" --slow "$SLOW" "$@"
 code=$?
-[ $code = 0 ] || tail -5 "$WORK"/*.log
+[ $code = 0 ] || tail -n 5 "$WORK"/*.log
 exit $code
