@@ -40,12 +40,12 @@ std::map<std::uint64_t, Content> array_blocks(const std::vector<T>& entries) {
 
 }  // namespace
 
-// --- MemoryDisk.
+// --- BuiltDisk.
 
-MemoryDisk::MemoryDisk(Scheduler& scheduler, std::uint64_t blocks)
+BuiltDisk::BuiltDisk(Scheduler& scheduler, std::uint64_t blocks)
     : scheduler_(scheduler), bytes_(blocks * kBlockBytes) {}
 
-void MemoryDisk::start(BlockOperation& operation) {
+void BuiltDisk::start(BlockOperation& operation) {
   operation.result = Ok{};
   std::uint64_t at = operation.block * kBlockBytes;
   for (const MutableBytes part : operation.parts) {
@@ -69,7 +69,7 @@ ImageBuilder::ImageBuilder(Scheduler& s, std::vector<std::uint64_t> disk_blocks)
   root.directory_key = kKey;
   root.disk_count = static_cast<std::uint32_t>(disk_blocks.size());
   for (std::size_t i = 0; i < disk_blocks.size(); ++i) {
-    disks.push_back(std::make_unique<MemoryDisk>(s, disk_blocks[i]));
+    disks.push_back(std::make_unique<BuiltDisk>(s, disk_blocks[i]));
     root.disks[i] = {{100, i}, disk_blocks[i]};
     root.block_count += disk_blocks[i];
   }

@@ -24,9 +24,9 @@ namespace duet::wafl::testing {
 
 using Content = std::vector<std::byte>;  // 4096 bytes
 
-class MemoryDisk final : public BlockDevice {
+class BuiltDisk final : public BlockDevice {
  public:
-  MemoryDisk(Scheduler& scheduler, std::uint64_t blocks);
+  BuiltDisk(Scheduler& scheduler, std::uint64_t blocks);
   [[nodiscard]] std::uint64_t block_count() const override { return bytes_.size() / kBlockBytes; }
   [[nodiscard]] std::string_view name() const override { return "disk"; }
   void start(BlockOperation& operation) override;
@@ -64,7 +64,7 @@ class ImageBuilder {
   MutableBytes raw(std::uint64_t block);
 
   Scheduler& scheduler;
-  std::vector<std::unique_ptr<MemoryDisk>> disks;
+  std::vector<std::unique_ptr<BuiltDisk>> disks;
   DiskRoot root;
   std::uint32_t cp = 1;
   std::vector<DiskDataset> datasets;

@@ -1,0 +1,275 @@
+// What the core writes is sound after every consistency point, whatever it was asked to do.
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../../tests/world.h"
+#include "sim/random.h"
+#include "wafl_check/check.h"
+
+namespace duet::wafl {
+namespace {
+
+using testing::World;
+
+std::string problems_of(const CheckReport& report) {
+  std::string text;
+  for (const CheckProblem& problem : report.problems) {
+    text += std::string(problem_name(problem.kind)) + ": " + problem.text + "\n";
+  }
+  return text;
+}
+
+// Random operations on a volume's whole name space.
+class History {
+ public:
+  History(std::uint64_t seed, std::size_t disks)
+      : world_(seed, 24'576, disks, 1U << 20U), random_(seed) {
+    world_.volume();
+  }
+
+  void run(int steps) {
+    for (int i = 0; i < steps && !::testing::Test::HasFailure(); ++i) {
+      if (random_.one_in(12)) {
+        administrate();
+        world_.cp();
+        expect_clean();
+      } else {
+        change();
+      }
+    }
+  }
+
+  void expect_clean() {
+    CheckOptions options;
+    options.problems_max = 20;
+    options.names_of_snapshots = true;
+    const CheckReport report = world_.run(check(world_.pointers(), options));
+    EXPECT_TRUE(report.clean()) << problems_of(report);
+    EXPECT_TRUE(report.notes.empty());
+  }
+
+  World& world() { return world_; }
+
+  // --- One operation each; errors that the name space gives (exists, not empty, ...) are fine.
+
+  void change() {
+    const Status done = world_.attempt([this, saved = random_](Attempt& attempt) mutable {
+      random_ = saved;  // each try draws the same
+      return one_change(attempt);
+    });
+    if (!done.ok()) {
+      EXPECT_NE(done.error().code, Errc::kCorrupt) << done.error().context;
+    }
+    if (!done.ok() && (done.error().code == Errc::kTryAgain || done.error().code == Errc::kIo)) {
+      world_.cp();
+    }
+  }
+
+ private:
+  std::string any_name() { return "n" + std::to_string(random_.below(300)); }
+  std::string directory_name() { return "d" + std::to_string(random_.below(6)); }
+
+  // The root, or a directory below, or one below that.
+  Result<InodeRef> any_directory(Attempt& attempt) {
+    Volume& volume = world_.volume();
+    Result<InodeRef> at = volume.find_inode(attempt, kLive, kRootInode);
+    for (std::uint64_t depth = random_.below(3); at.ok() && depth > 0; --depth) {
+      const std::string name = directory_name();
+      const Result<Entry> entry = lookup(attempt, *at.value(), name);
+      if (!entry.ok()) {
+        return entry.error().code == Errc::kMiss ? Result<InodeRef>(entry.error()) : at;
+      }
+      at = volume.find_inode(attempt, kLive, entry.value().inode);
+    }
+    return at;
+  }
+
+  Status one_change(Attempt& attempt) {
+    Result<InodeRef> parent = any_directory(attempt);
+    if (!parent.ok()) {
+      return parent.error();
+    }
+    Inode& directory = *parent.value();
+    switch (random_.below(12)) {
+      case 0:
+        return as_status(create(attempt, directory, directory_name(),
+                                {.type = FileType::kDirectory, .mode = 0755}, world_.now()));
+      case 1:
+        return as_status(create(
+            attempt, directory, any_name(),
+            {.type = FileType::kSymlink, .mode = 0777, .target = "some/where"}, world_.now()));
+      case 2:
+        return as_status(create(attempt, directory, any_name(),
+                                {.type = FileType::kFifo, .mode = 0600}, world_.now()));
+      case 3:
+        return remove(attempt, directory, any_name(), world_.now());
+      case 4:
+        return remove_directory(attempt, directory, directory_name(), world_.now());
+      case 5:
+      case 6:
+        return move(attempt, directory);
+      case 7:
+        return link_one(attempt, directory);
+      case 8:
+        return resize(attempt, directory);
+      default:
+        return write_one(attempt, directory);
+    }
+  }
+
+  template <typename T>
+  static Status as_status(const Result<T>& result) {
+    return result.ok() ? Status(Ok{}) : Status(result.error());
+  }
+
+  Status move(Attempt& attempt, Inode& from) {
+    Result<InodeRef> to = any_directory(attempt);
+    if (!to.ok()) {
+      return to.error();
+    }
+    const bool directories = random_.one_in(3);
+    const std::string old_name = directories ? directory_name() : any_name();
+    const std::string new_name = directories ? directory_name() : any_name();
+    return rename(attempt, from, old_name, *to.value(), new_name, world_.now());
+  }
+
+  Result<InodeRef> file_in(Attempt& attempt, Inode& directory, const std::string& name) {
+    const Result<Entry> entry = lookup(attempt, directory, name);
+    if (!entry.ok()) {
+      return entry.error();
+    }
+    return world_.volume().find_inode(attempt, kLive, entry.value().inode);
+  }
+
+  Status link_one(Attempt& attempt, Inode& directory) {
+    Result<InodeRef> inode = file_in(attempt, directory, any_name());
+    Result<InodeRef> to = any_directory(attempt);
+    if (!inode.ok() || !to.ok()) {
+      return inode.ok() ? to.error() : inode.error();
+    }
+    return link(attempt, *to.value(), any_name(), *inode.value(), world_.now());
+  }
+
+  Status resize(Attempt& attempt, Inode& directory) {
+    Result<InodeRef> inode = file_in(attempt, directory, any_name());
+    if (!inode.ok()) {
+      return inode.error();
+    }
+    return set_attributes(attempt, *inode.value(), {.size_bytes = random_.below(3'000'000)},
+                          world_.now());
+  }
+
+  Status write_one(Attempt& attempt, Inode& directory) {
+    const std::string name = any_name();
+    Result<InodeRef> inode = file_in(attempt, directory, name);
+    if (!inode.ok() && inode.error().code == Errc::kNotFound) {
+      inode = create(attempt, directory, name, {.mode = 0644}, world_.now());
+    }
+    if (!inode.ok()) {
+      return inode.error();
+    }
+    const bool far = random_.one_in(6);
+    const std::string data(1 + random_.below(40'000), 'x');
+    const std::array<ConstBytes, 1> parts{std::as_bytes(std::span(data))};
+    return write(attempt, *inode.value(), random_.below(far ? 2'500'000 : 20'000), parts, false,
+                 world_.now());
+  }
+
+  void administrate() {
+    Volume& volume = world_.volume();
+    const std::vector<SnapshotInfo> snapshots = volume.snapshots();
+    switch (random_.below(8)) {
+      case 0:
+      case 1:
+        EXPECT_TRUE(
+            volume.create_snapshot("s" + std::to_string(snapshots_made_++), world_.now()).ok());
+        break;
+      case 2:
+      case 3:
+        if (!snapshots.empty()) {
+          const std::size_t which = random_.below(snapshots.size());
+          EXPECT_TRUE(volume.delete_snapshot(snapshots[which].name).ok());
+          if (which + 1 < snapshots.size() && random_.one_in(2)) {
+            EXPECT_TRUE(volume.delete_snapshot(snapshots[which + 1].name).ok());
+          }
+        }
+        break;
+      case 4:
+        if (!snapshots.empty() && random_.one_in(2)) {
+          EXPECT_TRUE(volume.restore_snapshot(snapshots.back().name).ok());
+        }
+        break;
+      case 5:
+        world_.reopen();
+        break;
+      case 6:
+        if (world_.aggregate->find_volume("other") == nullptr) {
+          EXPECT_TRUE(world_.aggregate->create_volume("other", 0, world_.now()).ok());
+        } else {
+          EXPECT_TRUE(world_.aggregate->destroy_volume("other").ok());
+        }
+        break;
+      default:
+        break;
+    }
+  }
+
+  World world_;
+  sim::Random random_;
+  int snapshots_made_ = 0;
+};
+
+TEST(CheckedCore, AFreshAggregateIsClean) {
+  History history(1, 1);
+  history.expect_clean();
+}
+
+TEST(CheckedCore, EveryConsistencyPointOfARandomHistoryIsClean) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    History history(seed, 1 + seed % 2);
+    history.run(1200);
+    if (HasFailure()) {
+      return;
+    }
+  }
+}
+
+TEST(CheckedCore, ADirectoryOfManyNamesIsClean) {
+  World world;
+  Volume& volume = world.volume();
+  for (int i = 0; i < 5000; ++i) {
+    const auto made = world.attempt([&](Attempt& attempt) -> Status {
+      Result<InodeRef> root = volume.find_inode(attempt, kLive, kRootInode);
+      if (!root.ok()) {
+        return root.error();
+      }
+      const Result<InodeRef> file =
+          create(attempt, *root.value(), "a longer name " + std::to_string(i), {}, world.now());
+      return file.ok() ? Status(Ok{}) : Status(file.error());
+    });
+    ASSERT_TRUE(made.ok());
+  }
+  world.cp();
+  for (int i = 0; i < 4000; ++i) {
+    const auto gone = world.attempt([&](Attempt& attempt) -> Status {
+      Result<InodeRef> root = volume.find_inode(attempt, kLive, kRootInode);
+      if (!root.ok()) {
+        return root.error();
+      }
+      return remove(attempt, *root.value(), "a longer name " + std::to_string(i), world.now());
+    });
+    ASSERT_TRUE(gone.ok());
+  }
+  world.cp();
+  const CheckReport report = world.run(check(world.pointers(), {}));
+  EXPECT_TRUE(report.clean()) << problems_of(report);
+  EXPECT_EQ(report.inodes, 1U + 1U + 1000U);
+}
+
+}  // namespace
+}  // namespace duet::wafl
