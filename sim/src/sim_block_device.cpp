@@ -31,8 +31,8 @@ void check(const BlockOperation& operation, std::uint64_t blocks) {
 
 SimBlockDevice::~SimBlockDevice() {
   for (const Pending& pending : under_way_) {
-    if (pending.operation.kind == BlockOperation::Kind::kWrite) {
-      disk_.abandon_write(pending.write, scheduler_.random());
+    if (pending.write) {  // the operation itself may be gone
+      disk_.abandon_write(*pending.write, scheduler_.random());
     }
   }
 }
@@ -56,8 +56,8 @@ void SimBlockDevice::finish(Pending& pending) {
       read(operation);
       break;
     case BlockOperation::Kind::kWrite:
-      DUET_CHECK(disk_.unchanged(pending.write, operation.parts));
-      disk_.end_write(pending.write);
+      DUET_CHECK(disk_.unchanged(*pending.write, operation.parts));
+      disk_.end_write(*pending.write);
       break;
     case BlockOperation::Kind::kFlush:
       disk_.end_flush(pending.flush);

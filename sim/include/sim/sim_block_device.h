@@ -5,14 +5,16 @@
 // would have written either.
 //
 // Destroying it is what kill -9 is to a real disk: its owners never hear of what was
-// under way, and writes under way may have happened, block by block.  To end in order, wait
-// for what was started first.
+// under way, and writes under way may have happened, block by block.  The owners of what is
+// under way may be destroyed before it, when no turn runs in between.  To end in
+// order, wait for what was started first.
 //
 // Thread-safety: one thread.
 
 #pragma once
 
 #include <list>
+#include <optional>
 
 #include "platform/block_device.h"
 #include "sim/sim_disk.h"
@@ -41,7 +43,7 @@ class SimBlockDevice final : public BlockDevice {
     void run() override { device.finish(*this); }
     SimBlockDevice& device;
     BlockOperation& operation;
-    SimDisk::WriteId write{};
+    std::optional<SimDisk::WriteId> write;
     SimDisk::FlushMark flush{};
     std::list<Pending>::iterator self;
   };
