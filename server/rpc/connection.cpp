@@ -37,6 +37,9 @@ Task<void> Connection::run() {
       break;
     }
     if (took == Took::kFull) {
+      // It is we who do not read: the time of an open record begins again afterwards.
+      reading_.unlink();
+      record_began_ = false;
       co_await changed_.wait();
       continue;
     }

@@ -39,6 +39,7 @@ class Connection final : private ReplySink {
   void close();
   // Starts no new request, and closes when the last one is answered.
   void drain();
+  [[nodiscard]] std::size_t chunk_bytes() const { return assembler_.chunk_bytes(); }
 
  private:
   enum class Took : std::uint8_t { kAll, kFull, kEnd };

@@ -84,8 +84,15 @@ bool Hub::evict_oldest_record() {
   return true;
 }
 
+// What a closed connection holds comes back in a later turn, so it is counted here.
 void Hub::make_memory() {
-  evict_oldest_record();
+  std::size_t coming = 0;
+  while (!receiving.empty() && pool.over_limit_without(coming)) {
+    coming += receiving.oldest().connection().chunk_bytes();
+    if (!evict_oldest_record()) {
+      break;
+    }
+  }
   watch_deadlines();
 }
 
@@ -106,9 +113,10 @@ void Hub::close_overdue(HookList& list, Duration timeout) {
 void Hub::sweep() {
   close_overdue(receiving, options.record_timeout);
   close_overdue(sending, options.reply_timeout);
-  while (pool.awaited() && evict_oldest_record()) {
+  if (pool.awaited()) {
+    make_memory();
   }
-  if (!receiving.empty() || !sending.empty() || pool.awaited()) {
+  if (!receiving.empty() || !sending.empty()) {
     watch_deadlines();
   }
 }

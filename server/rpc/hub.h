@@ -31,7 +31,8 @@ struct Hub {
   // Makes room for one more connection of this client.  False: there is none.
   bool admit(const filer::Address& address);
   void leave(const filer::Address& address);
-  // Receive memory is short: closes the connection whose open record is oldest, if it is old.
+  // Receive memory is short: closes the connections whose open records are oldest, if they are
+  // old, until there will be enough.
   void make_memory();
   // Sees to it that deadlines are looked at.
   void watch_deadlines();

@@ -75,7 +75,11 @@ class ChunkPool {
   ChunkRef large(ReceiveAccount& account) { return take(large_, kLargeBytes, account); }
 
   // A large chunk should wait until others come back.
-  [[nodiscard]] bool over_limit() const { return used_bytes_ + kLargeBytes > bytes_max_; }
+  [[nodiscard]] bool over_limit() const { return over_limit_without(0); }
+  // The same once `bytes` have come back.
+  [[nodiscard]] bool over_limit_without(std::size_t bytes) const {
+    return used_bytes_ + kLargeBytes > bytes_max_ + bytes;
+  }
   [[nodiscard]] std::size_t used_bytes() const { return used_bytes_; }
   // Woken when chunks came back and the limit is no longer reached.
   WaitList::Wait room() { return room_.wait(); }

@@ -112,7 +112,13 @@ bool RecordAssembler::accept_mark() {
 
 void RecordAssembler::take_piece() {
   const std::uint32_t bytes = std::min(fragment_left_, end_ - parsed_);
-  pieces_.push_back({static_cast<std::uint32_t>(full_.size()), parsed_, bytes});
+  const auto chunk = static_cast<std::uint32_t>(full_.size());
+  Piece* last = pieces_.empty() ? nullptr : &pieces_.back();
+  if (last != nullptr && last->chunk == chunk && last->offset + last->bytes == parsed_) {
+    last->bytes += bytes;  // a fragment that arrives in several reads
+  } else {
+    pieces_.push_back({chunk, parsed_, bytes});
+  }
   parsed_ += bytes;
   fragment_left_ -= bytes;
   record_bytes_ += bytes;
