@@ -63,10 +63,8 @@ class Checker {
     if (purpose_ != Purpose::kServe) {
       return;
     }
-    std::string parent = std::filesystem::path(path.text).parent_path().string();
-    if (parent.empty()) {
-      parent = ".";
-    }
+    const std::filesystem::path above = std::filesystem::path(path.text).parent_path();
+    const std::string parent = above.empty() ? std::string(1, '.') : above.string();
     if (access(parent.c_str(), W_OK | X_OK) != 0) {
       fail(path, fmt::format("directory {}: {}", parent, std::strerror(errno)),
            "make it, writable for this user");

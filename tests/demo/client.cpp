@@ -1,0 +1,48 @@
+// duet-demo-client: what deploy/demo.sh needs of an NFS client.
+//
+//   duet-demo-client JOB --tree DIR [--files N] [--port P] [--clients N] [--journal FILE]
+//                    [--prefix PATH]
+//     copy      copies the tree; the journal gets each file that the server acknowledged
+//     verify    compares the journal's files (without --journal: the tree's) with the tree
+//     remove    removes the tree from the server
+//     list      counts the tree
+// libnfs is a client only: it never decodes what strangers send.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <limits>
+
+#include "jobs.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("An NFS client for the demo.");
+  demo::Server server;
+  std::string job, root, journal, prefix;
+  std::size_t files_max = std::numeric_limits<std::size_t>::max();
+  int clients = 4;
+  app.add_option("JOB", job)
+      ->required()
+      ->check(CLI::IsMember({"copy", "verify", "remove", "list"}));
+  app.add_option("--tree", root)->required()->check(CLI::ExistingDirectory);
+  app.add_option("--files", files_max);
+  app.add_option("--port", server.port);
+  app.add_option("--export", server.path);
+  app.add_option("--clients", clients)->check(CLI::Range(1, 64));
+  app.add_option("--journal", journal);
+  app.add_option("--prefix", prefix);
+  CLI11_PARSE(app, argc, argv);
+
+  const demo::Tree tree = demo::read_tree(root, files_max);
+  if (job == "copy") {
+    demo::copy(server, tree, clients, journal);
+  } else if (job == "verify") {
+    const auto files = journal.empty() ? tree.files : demo::read_lines(journal);
+    return demo::verify(server, prefix, root, files, clients) == 0 ? 0 : 1;
+  } else if (job == "remove") {
+    demo::remove(server, tree, clients);
+  } else {
+    fmt::print("{} files in {} directories\n", tree.files.size(), tree.directories.size());
+  }
+  return 0;
+}
