@@ -99,9 +99,9 @@ class History {
         return as_status(create(attempt, directory, directory_name(),
                                 {.type = FileType::kDirectory, .mode = 0755}, world_.now()));
       case 1:
-        return as_status(create(
-            attempt, directory, any_name(),
-            {.type = FileType::kSymlink, .mode = 0777, .target = "some/where"}, world_.now()));
+        return as_status(create(attempt, directory, any_name(),
+                                {.type = FileType::kSymlink, .mode = 0777, .target = "some/where"},
+                                world_.now()));
       case 2:
         return as_status(create(attempt, directory, any_name(),
                                 {.type = FileType::kFifo, .mode = 0600}, world_.now()));

@@ -440,9 +440,22 @@ void TestVolume::snapshot() {
   snapshots.push_back(record);
   dead.clear();
   zombies.clear();
+  snapshot_inode_file_ = inode_file_;
+  snapshot_inode_map_ = inode_map_;
+  snapshot_inode_blocks_ = inode_blocks_;
   dead_list_ = zombie_list_ = TestTree{};
   live.dead_list = live.zombies = TreeRoot{};
   live.dead_entries = live.dead_blocks = live.zombie_entries = 0;
+}
+
+void TestVolume::restore(const std::map<std::uint64_t, DiskInode>& old_inodes,
+                         const std::map<std::uint64_t, TestTree>& old_files) {
+  inodes = old_inodes;
+  files = old_files;
+  inode_file_ = snapshot_inode_file_;
+  inode_map_ = snapshot_inode_map_;
+  inode_blocks_ = snapshot_inode_blocks_;
+  dead.clear();
 }
 
 void TestVolume::deliver() {

@@ -104,7 +104,11 @@ class TestVolume {
   // Cuts the file's whole tree off as a zombie.
   void remove_as_zombie(std::uint64_t number);
 
-  // One CP: writes inodes, map, lists; gives the record to the builder when `last`.
+  // The newest snapshot's trees are the live ones again; what was live is up to the caller.
+  void restore(const std::map<std::uint64_t, DiskInode>& old_inodes,
+               const std::map<std::uint64_t, TestTree>& old_files);
+
+  // One CP: writes inodes, map, lists.
   void commit();
   // The same, and the volume as it is now becomes a snapshot.
   void snapshot();
@@ -135,6 +139,10 @@ class TestVolume {
   TestTree dead_list_;
   TestTree zombie_list_;
   std::map<std::uint64_t, Content> inode_blocks_;  // as last written
+  // The newest snapshot's.
+  TestTree snapshot_inode_file_;
+  TestTree snapshot_inode_map_;
+  std::map<std::uint64_t, Content> snapshot_inode_blocks_;
 };
 
 // A volume with a bit of everything; committed once.
