@@ -64,5 +64,10 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? static_cast<int>(Exit::kOk) : static_cast<int>(Exit::kUsage);
   }
   Session session(options);
-  return static_cast<int>(action(session));
+  try {
+    return static_cast<int>(action(session));
+  } catch (const std::exception& error) {  // JSON of another shape than this version's
+    return static_cast<int>(session.fail(
+        Exit::kFailed, fmt::format("an answer that cannot be understood: {}", error.what())));
+  }
 }
