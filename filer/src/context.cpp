@@ -55,8 +55,7 @@ Identity identify(const Context& context, const Target& target) {
 Result<ExportRule> find_rule(Context& context, const wafl::Volume& volume) {
   constexpr std::uint16_t kFirstOrdinaryPort = 1024;
   FilerState& filer = context.filer;
-  const ExportRule* rule =
-      filer.export_cache.find(filer.exports, volume, context.caller.address);
+  const ExportRule* rule = filer.export_cache.find(filer.exports, volume, context.caller.address);
   if (rule == nullptr || (rule->secure_ports && context.caller.port >= kFirstOrdinaryPort)) {
     return Error{Errc::kAccess, "not exported to this client"};
   }

@@ -34,9 +34,7 @@ struct Target {
   wafl::InodeRef inode;  // kSnapshotDirectory: the live directory that it is in
   ExportRule rule;
 
-  [[nodiscard]] bool virtual_directory() const {
-    return kind == HandleKind::kSnapshotDirectory;
-  }
+  [[nodiscard]] bool virtual_directory() const { return kind == HandleKind::kSnapshotDirectory; }
   [[nodiscard]] bool writable() const {
     return !virtual_directory() && rule.read_write && inode->writable();
   }

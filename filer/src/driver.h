@@ -31,7 +31,8 @@ class WaitForSpace {
   // Whether another CP is worth waiting for.
   [[nodiscard]] bool worth_a_cp(const FilerState& filer) {
     const std::uint64_t free_bytes = filer.aggregate->usage().free_bytes;
-    without_gain_ = free_bytes > free_bytes_ ? 0 : without_gain_ + 1;
+    const bool gained = cps_ == 0 || free_bytes > free_bytes_;
+    without_gain_ = gained ? 0 : without_gain_ + 1;
     free_bytes_ = std::max(free_bytes_, free_bytes);
     return without_gain_ < 2 && ++cps_ <= kCpsMax;
   }
@@ -75,8 +76,7 @@ Task<Reply> run_look(FilerState& filer, const Caller& caller, Look look) {
     }
   }
   const nvlog::Sequence seen = filer.log->last();
-  const CpLoop::Number seen_cp =
-      context.saw_administration ? filer.cps.last_administrative() : 0;
+  const CpLoop::Number seen_cp = context.saw_administration ? filer.cps.last_administrative() : 0;
   while (!filer.failed() && !filer.is_durable(seen)) {
     co_await filer.log->durable_changed().wait();
   }
@@ -93,7 +93,7 @@ Task<Reply> run_look(FilerState& filer, const Caller& caller, Look look) {
 // What one try of a change leaves for the driver.
 struct Change {
   Record record;
-  ConstBytes piece;  // what record.data may view
+  ConstBytes piece;   // what record.data may view
   bool made = false;  // the aggregate changed: `record` is logged
   MutationReply reply;
 };
@@ -101,8 +101,8 @@ struct Change {
 // Failures that another client's change may turn into success: a late retry gets the first one.
 [[nodiscard]] constexpr bool worth_keeping(const Failure& error) {
   return !error.has_value() || error == Errc::kNotFound || error == Errc::kExists ||
-         error == Errc::kNotEmpty || error == Errc::kOutOfSync ||
-         error == Errc::kNotDirectory || error == Errc::kIsDirectory;
+         error == Errc::kNotEmpty || error == Errc::kOutOfSync || error == Errc::kNotDirectory ||
+         error == Errc::kIsDirectory;
 }
 
 // `attempt_change`: Status(Context&, Change&): checks rights, makes the choices, applies.

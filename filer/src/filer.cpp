@@ -10,10 +10,8 @@ Filer::Filer(std::unique_ptr<FilerState> state) : state_(std::move(state)) {}
 Filer::~Filer() { DUET_CHECK(!state_->running()); }
 
 Task<Result<std::unique_ptr<Filer>>> Filer::open(Scheduler& scheduler, WallClock& clock,
-                                                 Entropy& entropy,
-                                                 std::vector<BlockDevice*> disks,
-                                                 PersistentMemory& memory,
-                                                 FilerOptions options) {
+                                                 Entropy& entropy, std::vector<BlockDevice*> disks,
+                                                 PersistentMemory& memory, FilerOptions options) {
   wafl::AggregateOptions aggregate_options;
   aggregate_options.cache_bytes = options.cache_bytes;
   Result<std::unique_ptr<wafl::Aggregate>> aggregate =

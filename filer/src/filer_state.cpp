@@ -15,9 +15,9 @@ template <typename Use>
 auto with_parts(const Record& record, const RecordBytes& fixed, Use use) {
   constexpr std::size_t kFixedParts = 3;
   constexpr std::size_t kInlineParts = 40;  // 1 MiB in pieces of 32 KiB needs no memory
-  const std::array<ConstBytes, kFixedParts> first{
-      bytes_of(fixed), std::as_bytes(std::span(record.name)),
-      std::as_bytes(std::span(record.second_name))};
+  const std::array<ConstBytes, kFixedParts> first{bytes_of(fixed),
+                                                  std::as_bytes(std::span(record.name)),
+                                                  std::as_bytes(std::span(record.second_name))};
   const std::size_t count = kFixedParts + record.data.size();
   std::array<ConstBytes, kInlineParts> few;
   std::vector<ConstBytes> many;
@@ -106,8 +106,8 @@ Result<nvlog::Sequence> FilerState::append(const Record& record) {
   }
   times.used(record.now);
   ++statistics.logged_records;
-  statistics.logged_bytes += sizeof(fixed) + record.name.size() + record.second_name.size() +
-                             fixed.data_bytes;
+  statistics.logged_bytes +=
+      sizeof(fixed) + record.name.size() + record.second_name.size() + fixed.data_bytes;
   // From half of a half on, so that what remains of it and the other one take what comes
   // while the CP runs.
   if (log->filling_bytes() >= log->half_bytes() / 2 ||

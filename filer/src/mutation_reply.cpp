@@ -112,8 +112,7 @@ Result<MutationReply> decode_reply(const ReplySlot& slot) {
   if (((slot.flags & kReplyAttributes) != 0 &&
        !decode_attributes(slot.attributes, reply.attributes)) ||
       !decode_wcc(slot.first, slot.flags, kReplyFirstBefore, kReplyFirstAfter, reply.first) ||
-      !decode_wcc(slot.second, slot.flags, kReplySecondBefore, kReplySecondAfter,
-                  reply.second)) {
+      !decode_wcc(slot.second, slot.flags, kReplySecondBefore, kReplySecondAfter, reply.second)) {
     return kBad;
   }
   return reply;

@@ -14,8 +14,8 @@ struct MutationReply {
   Failure error;
   std::optional<wafl::FileId> object;  // CREATE and the like: what its handle names
   PostAttributes attributes;           // of that object; LINK: of the file
-  WccData first;   // SETATTR, WRITE: of the object; else of the (first) directory
-  WccData second;  // RENAME: of the directory of the new name
+  WccData first;            // SETATTR, WRITE: of the object; else of the (first) directory
+  WccData second;           // RENAME: of the directory of the new name
   std::uint32_t count = 0;  // WRITE; never cached
 };
 

@@ -60,8 +60,8 @@ bool makes_sense(const RecordBytes& bytes, const Record& record) {
       const bool link = record.type == wafl::FileType::kSymlink;
       return is_name(record.name) && record.second_name.empty() && new_object &&
              (bytes.changes & kNeeded) == kNeeded && link != no_data &&
-             bytes.data_bytes <= wafl::kSymlinkBytesMax &&
-             record.type != wafl::FileType::kFree && record.type <= wafl::FileType::kSocket;
+             bytes.data_bytes <= wafl::kSymlinkBytesMax && record.type != wafl::FileType::kFree &&
+             record.type <= wafl::FileType::kSocket;
     }
     case Operation::kCreateExisting:
       return is_name(record.name) && record.second_name.empty() && new_object && no_data;
@@ -129,8 +129,8 @@ Result<Record> decode_record(ConstBytes body, ConstBytes& data) {
   if (bytes.version != kRecordVersion) {
     return Error{Errc::kNotSupported, "request record: written by another version"};
   }
-  const std::uint64_t tail = std::uint64_t{bytes.name_bytes} + bytes.second_name_bytes +
-                             std::uint64_t{bytes.data_bytes};
+  const std::uint64_t tail =
+      std::uint64_t{bytes.name_bytes} + bytes.second_name_bytes + std::uint64_t{bytes.data_bytes};
   if (tail != body.size() - sizeof(RecordBytes) || bytes.reserved0 != 0 ||
       (bytes.flags & ~unsigned{kRecordReplyCached | kRecordDropPrivileges}) != 0) {
     return kBad;

@@ -51,8 +51,7 @@ std::optional<ReplyCache::Known> ReplyCache::find(const ReplyKey& key) const {
   return std::nullopt;
 }
 
-void ReplyCache::put(const ReplyKey& key, const MutationReply& reply,
-                     nvlog::Sequence sequence) {
+void ReplyCache::put(const ReplyKey& key, const MutationReply& reply, nvlog::Sequence sequence) {
   ReplySlot slot = encode_reply(reply);
   slot.order = next_order_;
   slot.address = key.address;

@@ -5,9 +5,8 @@
 namespace duet::filer {
 
 bool Identity::in_group(std::uint32_t group) const {
-  return group == gid ||
-         std::find(groups.begin(), groups.begin() + group_count, group) !=
-             groups.begin() + group_count;
+  return group == gid || std::find(groups.begin(), groups.begin() + group_count, group) !=
+                             groups.begin() + group_count;
 }
 
 Identity identify(const Credentials& credentials, const ExportRule& rule) {
@@ -23,8 +22,7 @@ Identity identify(const Credentials& credentials, const ExportRule& rule) {
   };
   who.uid = squash_root && credentials.uid == 0 ? rule.anonymous_uid : credentials.uid;
   who.gid = group_of(credentials.gid);
-  who.group_count =
-      std::min<std::uint32_t>(credentials.group_count, Credentials::kGroupsMax);
+  who.group_count = std::min<std::uint32_t>(credentials.group_count, Credentials::kGroupsMax);
   for (std::uint32_t i = 0; i < who.group_count; ++i) {
     who.groups[i] = group_of(credentials.groups[i]);
   }
@@ -60,8 +58,7 @@ bool sticky_allows(const Identity& who, const wafl::Attributes& directory,
          who.uid == directory.uid;
 }
 
-std::uint32_t access_bits(const Identity& who, const wafl::Attributes& attributes,
-                          bool writable) {
+std::uint32_t access_bits(const Identity& who, const wafl::Attributes& attributes, bool writable) {
   std::uint32_t bits = may(who, attributes, kMayRead) ? kAccessRead : 0;
   const bool execute = may(who, attributes, kMayExecute);
   const bool write = writable && may(who, attributes, kMayWrite);

@@ -11,8 +11,8 @@ Task<AccessReply> Filer::access(const Caller& caller, ConstBytes handle, std::ui
       return resolved;
     }
     reply.attributes = file_attributes(context, target);
-    reply.access = wanted & access_bits(identify(context, target),
-                                        reply.attributes->attributes, target.writable());
+    reply.access = wanted & access_bits(identify(context, target), reply.attributes->attributes,
+                                        target.writable());
     return Ok{};
   };
   return run_look<AccessReply>(*state_, caller, look);

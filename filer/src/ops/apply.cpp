@@ -9,14 +9,12 @@ namespace duet::filer {
 
 namespace {
 
-Result<wafl::InodeRef> find(wafl::Attempt& attempt, const Record& record,
-                            const ObjectId& object) {
+Result<wafl::InodeRef> find(wafl::Attempt& attempt, const Record& record, const ObjectId& object) {
   wafl::Volume* volume = attempt.aggregate().find_volume(record.volume);
   if (volume == nullptr) {
     return Error{Errc::kStaleHandle, "record: its volume is gone"};
   }
-  return volume->find_inode(attempt,
-                            {record.volume, wafl::kLive, object.inode, object.generation});
+  return volume->find_inode(attempt, {record.volume, wafl::kLive, object.inode, object.generation});
 }
 
 }  // namespace
@@ -24,8 +22,8 @@ Result<wafl::InodeRef> find(wafl::Attempt& attempt, const Record& record,
 Status apply_write(wafl::Attempt& attempt, wafl::Inode& file, const Record& record,
                    MutationReply& reply) {
   reply.first.before = pre_attributes(file);
-  Status done = wafl::write(attempt, file, record.offset, record.data, record.drop_privileges,
-                            record.now);
+  Status done =
+      wafl::write(attempt, file, record.offset, record.data, record.drop_privileges, record.now);
   if (done.ok()) {
     reply.first.after = file_attributes(file);
   }
@@ -61,8 +59,7 @@ Status apply_create(wafl::Attempt& attempt, wafl::Inode& directory, Record& reco
   if (chosen) {
     node.inode = record.second.inode;
   }
-  Result<wafl::InodeRef> made =
-      wafl::create(attempt, directory, record.name, node, record.now);
+  Result<wafl::InodeRef> made = wafl::create(attempt, directory, record.name, node, record.now);
   if (!made.ok()) {
     return made.error();
   }
@@ -108,8 +105,7 @@ Status apply_rename(wafl::Attempt& attempt, wafl::Inode& from, wafl::Inode& to,
                     const Record& record, MutationReply& reply) {
   reply.first.before = pre_attributes(from);
   reply.second.before = pre_attributes(to);
-  Status done =
-      wafl::rename(attempt, from, record.name, to, record.second_name, record.now);
+  Status done = wafl::rename(attempt, from, record.name, to, record.second_name, record.now);
   if (done.ok()) {
     reply.first.after = file_attributes(from);
     reply.second.after = file_attributes(to);

@@ -32,8 +32,8 @@ void give_existing(const wafl::Inode& file, Change& change) {
 }
 
 // UNCHECKED finds the file there: of the attributes only the size is set.
-Status reuse(Context& context, const CreateRequest& request, const Place& place,
-             wafl::Inode& file, Change& change) {
+Status reuse(Context& context, const CreateRequest& request, const Place& place, wafl::Inode& file,
+             Change& change) {
   const SetAttributes& wanted = request.attributes;
   if (!wanted.size_bytes.has_value()) {
     give_existing(file, change);
@@ -57,19 +57,17 @@ Status reuse(Context& context, const CreateRequest& request, const Place& place,
   record.name = request.name;
   record.changes.size_bytes = wanted.size_bytes;
   change.made = true;
-  return apply_create_existing(context.attempt, *place.directory.inode, file, record,
-                               change.reply);
+  return apply_create_existing(context.attempt, *place.directory.inode, file, record, change.reply);
 }
 
 Status attempt_existing(Context& context, const CreateRequest& request, const Place& place,
                         Change& change) {
   constexpr Error kTaken{Errc::kExists, "create: the name is taken"};
-  if (request.mode == CreateMode::kGuarded ||
-      place.present->type != wafl::FileType::kRegular) {
+  if (request.mode == CreateMode::kGuarded || place.present->type != wafl::FileType::kRegular) {
     return kTaken;
   }
-  const Result<wafl::InodeRef> file = place.directory.volume->find_inode(
-      context.attempt, wafl::kLive, place.present->inode);
+  const Result<wafl::InodeRef> file =
+      place.directory.volume->find_inode(context.attempt, wafl::kLive, place.present->inode);
   if (!file.ok()) {
     return file.error();
   }
@@ -100,9 +98,8 @@ Status attempt_create(Context& context, const CreateRequest& request, Change& ch
   if (wanted.size_bytes.value_or(0) > wafl::kFileBytesMax) {
     return Error{Errc::kFileTooBig, "create: beyond the largest file"};
   }
-  wafl::AttributeChanges changes =
-      changes_of_new(wanted, place.who, place.directory.attributes(),
-                     wafl::FileType::kRegular, change.record.now);
+  wafl::AttributeChanges changes = changes_of_new(wanted, place.who, place.directory.attributes(),
+                                                  wafl::FileType::kRegular, change.record.now);
   if (exclusive) {
     set_verifier(request.verifier, changes);
   }

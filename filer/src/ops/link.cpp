@@ -32,8 +32,7 @@ Status attempt_link(Context& context, const LinkRequest& request, Change& change
   record.second = object_of(place.directory.inode->id());
   record.name = request.name;
   change.made = true;
-  return apply_link(context.attempt, *file.inode, *place.directory.inode, record,
-                    change.reply);
+  return apply_link(context.attempt, *file.inode, *place.directory.inode, record, change.reply);
 }
 
 }  // namespace

@@ -82,8 +82,8 @@ Status step(Context& context, Target& target, std::string_view name) {
   if (!number.ok()) {
     return number.error();
   }
-  Result<wafl::InodeRef> found = target.volume->find_inode(
-      context.attempt, target.inode->id().snapshot, number.value());
+  Result<wafl::InodeRef> found =
+      target.volume->find_inode(context.attempt, target.inode->id().snapshot, number.value());
   if (!found.ok()) {
     return found.error();
   }

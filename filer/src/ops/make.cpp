@@ -10,8 +10,7 @@ namespace duet::filer {
 
 Status find_place(Context& context, ConstBytes directory, std::string_view name, Place& place,
                   Change& change) {
-  if (Status resolved = resolve_writable(context, directory, place.directory);
-      !resolved.ok()) {
+  if (Status resolved = resolve_writable(context, directory, place.directory); !resolved.ok()) {
     return resolved;
   }
   wafl::Inode& inode = *place.directory.inode;
@@ -45,8 +44,8 @@ Status may_make(const Place& place) {
   return Ok{};
 }
 
-Status make_object(Context& context, const Place& place, std::string_view name,
-                   wafl::FileType type, const wafl::AttributeChanges& changes, Change& change) {
+Status make_object(Context& context, const Place& place, std::string_view name, wafl::FileType type,
+                   const wafl::AttributeChanges& changes, Change& change) {
   Record& record = change.record;
   record.operation = Operation::kCreate;
   record.volume = place.directory.volume->id();
@@ -96,9 +95,8 @@ Status attempt_make(Context& context, const MakeRequest& request, Change& change
   if (is_device(request.type) && !place.who.root()) {
     return Error{Errc::kNotOwner, "mknod: root alone makes devices"};
   }
-  wafl::AttributeChanges changes =
-      changes_of_new(request.attributes, place.who, place.directory.attributes(), request.type,
-                     change.record.now);
+  wafl::AttributeChanges changes = changes_of_new(
+      request.attributes, place.who, place.directory.attributes(), request.type, change.record.now);
   if (request.type == wafl::FileType::kSymlink) {
     changes.mode = 0777;
     change.piece = std::as_bytes(std::span(request.target));

@@ -25,7 +25,7 @@ Status find_place(Context& context, ConstBytes directory, std::string_view name,
 Status may_make(const Place& place);
 
 // Makes it.  REQUIRES: may_make() was ok.
-Status make_object(Context& context, const Place& place, std::string_view name,
-                   wafl::FileType type, const wafl::AttributeChanges& changes, Change& change);
+Status make_object(Context& context, const Place& place, std::string_view name, wafl::FileType type,
+                   const wafl::AttributeChanges& changes, Change& change);
 
 }  // namespace duet::filer

@@ -45,8 +45,7 @@ Status attempt_mount(Context& context, std::string_view path, MountReply& reply)
       return stepped;
     }
   }
-  if (!target.virtual_directory() &&
-      target.attributes().type != wafl::FileType::kDirectory) {
+  if (!target.virtual_directory() && target.attributes().type != wafl::FileType::kDirectory) {
     return Error{Errc::kNotDirectory, "mount: of no directory"};
   }
   reply.handle = target_handle(context, target);

@@ -22,8 +22,7 @@ constexpr std::uint32_t kWordBytes = 4;
 constexpr std::uint32_t kFattr3Bytes = 84;
 constexpr std::uint32_t kOptionalAttributesBytes = kWordBytes + kFattr3Bytes;
 // dir_attributes, cookieverf, the end of the list, eof.
-constexpr std::uint32_t kEmptyReplyBytes =
-    kOptionalAttributesBytes + 8 + kWordBytes + kWordBytes;
+constexpr std::uint32_t kEmptyReplyBytes = kOptionalAttributesBytes + 8 + kWordBytes + kWordBytes;
 
 std::uint32_t name_bytes(std::string_view name) {
   return kWordBytes + (static_cast<std::uint32_t>(name.size()) + 3) / 4 * 4;
@@ -37,8 +36,8 @@ class Budget {
   explicit Budget(const ReaddirRequest& request)
       : plus_(request.plus),
         directory_(request.plus ? request.bytes_max : ~0U),
-        reply_(std::min(request.plus ? request.reply_bytes_max : request.bytes_max,
-                        kReplyBytesMax)) {}
+        reply_(
+            std::min(request.plus ? request.reply_bytes_max : request.bytes_max, kReplyBytesMax)) {}
 
   // Takes room for the reply itself; false: not even that fits.
   bool take_empty() { return take(reply_, kEmptyReplyBytes); }
@@ -49,8 +48,7 @@ class Budget {
       in_reply += kOptionalAttributesBytes + kWordBytes + kWordBytes +
                   static_cast<std::uint32_t>(sizeof(HandleBytes));
     }
-    return in_directory <= directory_ && take(reply_, in_reply) &&
-           take(directory_, in_directory);
+    return in_directory <= directory_ && take(reply_, in_reply) && take(directory_, in_directory);
   }
 
  private:
@@ -79,8 +77,7 @@ Status check_request(const ReaddirRequest& request, const Target& directory,
   if (!may(who, attributes.attributes, kMayRead)) {
     return Error{Errc::kAccess, "readdir: no right to"};
   }
-  if (request.cookie != 0 && request.verifier != 0 &&
-      request.verifier != verifier_of(directory)) {
+  if (request.cookie != 0 && request.verifier != 0 && request.verifier != verifier_of(directory)) {
     return Error{Errc::kBadCookie, "readdir: a cookie of another directory's life"};
   }
   return Ok{};
@@ -119,9 +116,8 @@ Status list_directory(Context& context, const ReaddirRequest& request, const Tar
 Status add_attributes(Context& context, const Target& directory, ReaddirReply& reply) {
   Status missed = Ok{};
   for (ReaddirEntry& entry : reply.entries) {
-    const Result<wafl::InodeRef> inode =
-        directory.volume->find_inode(context.attempt, directory.inode->id().snapshot,
-                                     wafl::InodeNumber{entry.fileid});
+    const Result<wafl::InodeRef> inode = directory.volume->find_inode(
+        context.attempt, directory.inode->id().snapshot, wafl::InodeNumber{entry.fileid});
     if (inode.ok()) {
       entry.attributes = file_attributes(*inode.value());
       entry.handle = handle_of(context, *inode.value());
@@ -155,8 +151,7 @@ Status list_snapshots(Context& /*context*/, const ReaddirRequest& request, const
 }
 
 // What has no attributes (the directory did not exist in that snapshot) is listed without.
-Status add_snapshot_attributes(Context& context, const Target& directory,
-                               ReaddirReply& reply) {
+Status add_snapshot_attributes(Context& context, const Target& directory, ReaddirReply& reply) {
   Status missed = Ok{};
   for (ReaddirEntry& entry : reply.entries) {
     Target target = directory;
@@ -177,8 +172,8 @@ Status attempt_readdir(Context& context, const ReaddirRequest& request, ReaddirR
     return resolved;
   }
   reply.directory = file_attributes(context, directory);
-  if (Status valid = check_request(request, directory, *reply.directory,
-                                   identify(context, directory));
+  if (Status valid =
+          check_request(request, directory, *reply.directory, identify(context, directory));
       !valid.ok()) {
     return valid;
   }

@@ -22,8 +22,8 @@ Status may_leave(Context& context, const Target& directory, const Identity& who,
   if (!entry.ok()) {
     return entry.error();
   }
-  const Result<wafl::InodeRef> inode = directory.volume->find_inode(
-      context.attempt, wafl::kLive, entry.value().inode);
+  const Result<wafl::InodeRef> inode =
+      directory.volume->find_inode(context.attempt, wafl::kLive, entry.value().inode);
   if (!inode.ok()) {
     return inode.error();
   }
@@ -38,13 +38,12 @@ namespace {
 Status attempt_remove(Context& context, const NameRequest& request, Operation operation,
                       Change& change) {
   Target directory;
-  if (Status resolved = resolve_writable(context, request.directory, directory);
-      !resolved.ok()) {
+  if (Status resolved = resolve_writable(context, request.directory, directory); !resolved.ok()) {
     return resolved;
   }
   change.reply.first = unchanged(*directory.inode);
-  const NameUse use = operation == Operation::kRemove ? NameUse::kRemove
-                                                      : NameUse::kRemoveDirectory;
+  const NameUse use =
+      operation == Operation::kRemove ? NameUse::kRemove : NameUse::kRemoveDirectory;
   if (Status valid = check_entry_name(request.name, use); !valid.ok()) {
     return valid;
   }

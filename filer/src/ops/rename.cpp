@@ -11,8 +11,7 @@ namespace {
 
 Status resolve_both(Context& context, const RenameRequest& request, Target& from, Target& to,
                     Change& change) {
-  if (Status resolved = resolve_writable(context, request.from_directory, from);
-      !resolved.ok()) {
+  if (Status resolved = resolve_writable(context, request.from_directory, from); !resolved.ok()) {
     return resolved;
   }
   change.reply.first = unchanged(*from.inode);
@@ -27,8 +26,7 @@ Status resolve_both(Context& context, const RenameRequest& request, Target& from
 }
 
 // A directory that moves has its ".." changed, which needs the right to write it.
-Status may_move(Context& context, const Target& from, const Identity& who,
-                std::string_view name) {
+Status may_move(Context& context, const Target& from, const Identity& who, std::string_view name) {
   const Result<wafl::Entry> entry = wafl::lookup(context.attempt, *from.inode, name);
   if (!entry.ok()) {
     return entry.error();
@@ -57,9 +55,8 @@ Status check_rights(Context& context, const RenameRequest& request, const Target
   if (!replaced.ok() && replaced.error().code != Errc::kNotFound) {
     return replaced;
   }
-  return from.inode.get() == to.inode.get()
-             ? Status(Ok{})
-             : may_move(context, from, who, request.from_name);
+  return from.inode.get() == to.inode.get() ? Status(Ok{})
+                                            : may_move(context, from, who, request.from_name);
 }
 
 Status attempt_rename(Context& context, const RenameRequest& request, Change& change) {

@@ -129,8 +129,7 @@ Status attempt_setattr(Context& context, const SetattrRequest& request, Change& 
 }  // namespace
 
 Task<WccReply> Filer::setattr(const Caller& caller, const SetattrRequest& request) {
-  const bool cached =
-      request.guard_ctime.has_value() || request.changes.size_bytes.has_value();
+  const bool cached = request.guard_ctime.has_value() || request.changes.size_bytes.has_value();
   const auto attempt = [&request](Context& context, Change& change) {
     return attempt_setattr(context, request, change);
   };

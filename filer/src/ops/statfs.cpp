@@ -22,8 +22,7 @@ Task<Reply> look_at(FilerState& filer, const Caller& caller, ConstBytes handle) 
   return run_look<Reply>(filer, caller, look);
 }
 
-void fill_in(const wafl::Volume& volume, const wafl::AggregateUsage& usage,
-             FsstatReply& reply) {
+void fill_in(const wafl::Volume& volume, const wafl::AggregateUsage& usage, FsstatReply& reply) {
   const std::uint64_t limit = volume.limit_bytes();
   const std::uint64_t used = volume.used_bytes();
   reply.free_bytes = usage.free_bytes;

@@ -45,8 +45,7 @@ Status attempt_write(Context& context, const WriteRequest& request, std::size_t 
   record.operation = Operation::kWrite;
   record.volume = target.volume->id();
   record.object = object_of(file.id());
-  record.drop_privileges =
-      !who.root() && (file.attributes().mode & (kSetUid | kSetGid)) != 0;
+  record.drop_privileges = !who.root() && (file.attributes().mode & (kSetUid | kSetGid)) != 0;
   record.offset = request.offset;
   record.data = request.data;
   change.made = true;
