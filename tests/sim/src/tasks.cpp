@@ -1,0 +1,295 @@
+// The tasks of a world: clients that ask and ask again, and an operator with snapshots.
+
+#include <cstdio>
+
+#include "platform/wait.h"
+#include "world.h"
+
+namespace duet::world {
+
+namespace {
+
+constexpr std::size_t kSnapshotsMax = 6;
+
+}  // namespace
+
+Task<void> World::serve(Client& client) {
+  for (;;) {
+    client.idle = !client.request.has_value();
+    const Duration think = std::chrono::microseconds(scheduler_.random().below(200));
+    co_await sleep(scheduler_, think);
+    if (!client.request.has_value()) {
+      if (ending_) {
+        co_return;
+      }
+      if (pause_ || steps_left_ == 0) {
+        continue;
+      }
+      --steps_left_;
+      ++statistics_.requests;
+      client.request = history_->begin(workload_->next(), client.number, ++client.xid);
+      client.caller = caller_of(client.number, client.xid, (*client.request)->operation);
+    } else {
+      ++statistics_.retries;
+    }
+    client.idle = false;
+    Answer answer = co_await service_->call(client.caller, (*client.request)->operation);
+    if (node_.died()) {
+      co_return;  // it never came
+    }
+    if (excused(answer)) {
+      ++statistics_.faults;
+      io_failed_ = true;
+      continue;
+    }
+    const Operation& operation = (*client.request)->operation;
+    if (options_.verbose) {
+      std::fprintf(stderr, "%12lld client %u xid %u %s: %s\n",
+                   static_cast<long long>(scheduler_.now().since_start.count()), client.number,
+                   client.xid, text_of(operation).c_str(), text_of(answer.error).c_str());
+    }
+    statistics_.full += answer.error == Errc::kNoSpace ? 1 : 0;
+    workload_->heard(operation, answer);
+    const History::RequestRef request = *client.request;
+    client.request.reset();
+    const Complaint complaint = history_->end(request, std::move(answer));
+    if (!complaint.empty()) {
+      fail(complaint);
+      co_return;
+    }
+  }
+}
+
+Task<void> World::operate() {
+  for (;;) {
+    const Duration think = std::chrono::microseconds(1000 + scheduler_.random().below(20'000));
+    co_await sleep(scheduler_, think);
+    if (ending_ || node_.died() || !complaint_.empty()) {
+      co_return;
+    }
+    const std::uint64_t what = scheduler_.random().below(10);
+    if (what < 3 && history_->snapshots().size() < kSnapshotsMax) {
+      co_await create_snapshot();
+    } else if (what < 5) {
+      co_await delete_snapshot();
+    } else if (what == 5) {
+      co_await rename_snapshot();
+    } else if (what == 6) {
+      co_await restore_snapshot();
+    } else {
+      std::string name = pick_snapshot();
+      co_await look_at_snapshot(std::move(name));
+    }
+  }
+}
+
+bool World::has_snapshot(const std::string& name) {
+  const wafl::Volume* volume = node_.filer().aggregate().find_volume("vol0");
+  return volume->find_snapshot(name).has_value();
+}
+
+std::string World::pick_snapshot() {
+  const auto& snapshots = history_->snapshots();
+  if (snapshots.empty()) {
+    return {};
+  }
+  auto at = snapshots.begin();
+  std::advance(at, scheduler_.random().below(snapshots.size()));
+  return at->first;
+}
+
+Task<void> World::create_snapshot() {
+  job_name_ = "s" + std::to_string(next_snapshot_++);
+  job_ = Job::kCreate;
+  pin_ = history_->pin();
+  const std::string name = job_name_;
+  const Status created = co_await node_.filer().create_snapshot("vol0", name);
+  if (node_.died()) {
+    co_return;
+  }
+  if (!created.ok() && faults_) {
+    io_failed_ = true;
+    co_return;  // it may be there: the next life will tell
+  }
+  if (!created.ok() && !(profile_.full && created.error().code == Errc::kNoSpace)) {
+    fail("creating a snapshot: " + std::string(created.error().context));
+  }
+  settle_create();
+}
+
+// The snapshot of the job is there, or is not.
+void World::settle_create() {
+  const wafl::Volume* volume = node_.filer().aggregate().find_volume("vol0");
+  const auto snapshot = volume->find_snapshot(job_name_);
+  if (snapshot.has_value()) {
+    history_->snapshot_taken(static_cast<std::int64_t>(snapshot->created), job_name_);
+    ++statistics_.snapshots;
+  }
+  job_ = Job::kNone;
+  const Complaint complaint = history_->unpin(*pin_);
+  pin_.reset();
+  if (!complaint.empty()) {
+    fail(complaint);
+  }
+}
+
+Task<void> World::delete_snapshot() {
+  job_name_ = pick_snapshot();
+  if (job_name_.empty()) {
+    co_return;
+  }
+  job_ = Job::kDelete;
+  const std::string name = job_name_;
+  const Status deleted = co_await node_.filer().delete_snapshot("vol0", name);
+  if (node_.died()) {
+    co_return;
+  }
+  if (!deleted.ok() && faults_) {
+    io_failed_ = true;
+    co_return;
+  }
+  if (!deleted.ok()) {
+    fail("deleting a snapshot: " + std::string(deleted.error().context));
+  }
+  history_->snapshot_deleted(name);
+  job_ = Job::kNone;
+}
+
+Task<void> World::rename_snapshot() {
+  job_name_ = pick_snapshot();
+  if (job_name_.empty()) {
+    co_return;
+  }
+  job_name2_ = "r" + std::to_string(next_snapshot_++);
+  job_ = Job::kRename;
+  const std::string from = job_name_;
+  const std::string to = job_name2_;
+  const Status renamed = co_await node_.filer().rename_snapshot("vol0", from, to);
+  if (node_.died()) {
+    co_return;
+  }
+  if (!renamed.ok() && faults_) {
+    io_failed_ = true;
+    co_return;
+  }
+  if (!renamed.ok()) {
+    fail("renaming a snapshot: " + std::string(renamed.error().context));
+  }
+  history_->snapshot_renamed(from, to);
+  job_ = Job::kNone;
+}
+
+std::vector<std::string> World::newer_than(const std::string& name) {
+  std::vector<std::string> newer;
+  bool found = false;
+  const wafl::Volume* volume = node_.filer().aggregate().find_volume("vol0");
+  for (const wafl::SnapshotInfo& snapshot : volume->snapshots()) {
+    if (found) {
+      newer.push_back(snapshot.name);
+    }
+    found = found || snapshot.name == name;
+  }
+  return newer;
+}
+
+// All clients stand still: what they see then is the snapshot.
+Task<void> World::restore_snapshot() {
+  pause_ = true;
+  while (!quiet()) {
+    const Duration wait = std::chrono::microseconds(100);
+    co_await sleep(scheduler_, wait);
+    if (node_.died()) {
+      co_return;
+    }
+  }
+  job_name_ = pick_snapshot();
+  if (!job_name_.empty()) {
+    job_ = Job::kRestore;
+    const Status restored_now = co_await settle_restore();
+    if (node_.died()) {
+      co_return;
+    }
+    if (!restored_now.ok() && faults_) {
+      io_failed_ = true;
+      co_return;
+    }
+    if (!restored_now.ok()) {
+      fail("restoring a snapshot: " + std::string(restored_now.error().context));
+    } else {
+      restored();
+    }
+  }
+  pause_ = false;
+}
+
+Task<Status> World::settle_restore() {
+  std::string name = job_name_;
+  std::vector<std::string> newer = newer_than(name);
+  co_return co_await node_.filer().restore_snapshot("vol0", std::move(name), std::move(newer));
+}
+
+void World::restored() {
+  const Complaint complaint = history_->restored(job_name_);
+  if (!complaint.empty()) {
+    fail(complaint);
+  }
+  std::erase_if(history_->snapshots(),
+                [this](const auto& snapshot) { return !has_snapshot(snapshot.first); });
+  job_ = Job::kNone;
+  ++statistics_.restores;
+}
+
+Task<void> World::look_at_snapshot(std::string name) {
+  if (name.empty()) {
+    co_return;
+  }
+  const std::string root = co_await snapshot_root(*service_, root_, name);
+  Tree* const tree = history_->snapshot(name);
+  if (node_.died() || (root.empty() && faults_)) {
+    co_return;
+  }
+  if (root.empty()) {
+    fail("I9: a snapshot is gone: " + name);
+    co_return;
+  }
+  tree->learn_root(root);
+  auto excuse = [this](const Answer& answer) { return excused(answer); };
+  const Complaint complaint = co_await survey(*service_, *tree, std::move(excuse));
+  if (!complaint.empty()) {
+    fail("I9: snapshot " + name + ": " + complaint);
+  }
+}
+
+// What the operator had begun when the server died was done, or was not.
+Complaint World::settle() {
+  const bool there = job_ != Job::kNone && has_snapshot(job_name_);
+  switch (job_) {
+    case Job::kNone:
+      break;
+    case Job::kCreate:
+      settle_create();
+      break;
+    case Job::kDelete:
+      if (!there) {
+        history_->snapshot_deleted(job_name_);
+      }
+      break;
+    case Job::kRename:
+      if (!there) {
+        history_->snapshot_renamed(job_name_, job_name2_);
+      }
+      break;
+    case Job::kRestore: {
+      const std::optional<Status> done = node_.run(settle_restore());
+      if (!done.has_value() || !done->ok()) {
+        return "restoring a snapshot again: fails";
+      }
+      restored();
+      break;
+    }
+  }
+  job_ = Job::kNone;
+  return complaint_;
+}
+
+}  // namespace duet::world

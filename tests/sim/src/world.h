@@ -1,0 +1,107 @@
+// World: the state of one run, and the tasks in it.
+//
+//   serving (clients, operator) --death--> opening (death, again) --> survey --> serving
+//
+// What must outlive a death is here and not in a task: requests, and what the operator began.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "platform/task_scope.h"
+#include "world/history.h"
+#include "world/run.h"
+#include "world/service.h"
+#include "world/survey.h"
+#include "world/workload.h"
+
+namespace duet::world {
+
+// How hard a world is, drawn from its seed.
+struct Profile {
+  NodeOptions node;
+  WorkloadOptions workload;
+  std::uint32_t clients = 3;
+  std::uint64_t life_turns = 3000;  // at most, between deaths
+  bool full = false;                // the aggregate is too small for what is written
+};
+[[nodiscard]] Profile draw_profile(std::uint64_t seed, Sabotage sabotage);
+
+class World {
+ public:
+  World(const RunOptions& options, RunStatistics& statistics);
+
+  Complaint run();
+
+ private:
+  struct Client {
+    std::uint32_t number = 0;
+    std::uint32_t xid = 0;
+    std::optional<History::RequestRef> request;
+    filer::Caller caller;
+    bool idle = true;
+  };
+  // What the operator has begun and not heard the end of.
+  enum class Job : std::uint8_t { kNone, kCreate, kDelete, kRename, kRestore };
+
+  Complaint begin();
+  Complaint live();
+  Complaint recover();
+  Complaint open_until_open();
+  Complaint try_blank_memory();
+  Complaint settle();
+  Complaint survey_all();
+  Complaint finish();
+  void die();
+  void arm_faults();
+  void start_tasks();
+  [[nodiscard]] bool quiet() const;
+  [[nodiscard]] bool excused(const Answer& answer) const;
+  void fail(const Complaint& complaint);
+
+  Task<void> serve(Client& client);
+  Task<void> operate();
+  Task<void> create_snapshot();
+  Task<void> delete_snapshot();
+  Task<void> rename_snapshot();
+  Task<void> restore_snapshot();
+  Task<void> look_at_snapshot(std::string name);
+  Task<void> open_node();
+  Task<Status> settle_restore();
+  void settle_create();
+  void restored();
+  [[nodiscard]] bool has_snapshot(const std::string& name);
+  [[nodiscard]] std::vector<std::string> newer_than(const std::string& name);
+  std::string pick_snapshot();
+
+  const RunOptions options_;
+  RunStatistics& statistics_;
+  const Profile profile_;
+  sim::SimScheduler scheduler_;
+  sim::Random random_;
+  Node node_;
+  std::optional<Workload> workload_;
+  std::optional<History> history_;
+  std::vector<Client> clients_;
+  std::unique_ptr<Service> service_;
+  std::string root_;
+  std::uint64_t steps_left_;
+  bool faults_ = false;   // in this life
+  bool pause_ = false;    // clients ask nothing new
+  bool ending_ = false;
+  bool io_failed_ = false;
+  Job job_ = Job::kNone;
+  std::string job_name_;
+  std::string job_name2_;
+  std::optional<History::RequestRef> pin_;
+  std::uint64_t next_snapshot_ = 1;
+  std::optional<Status> opened_;
+  Complaint complaint_;
+  std::unique_ptr<TaskScope> scope_;
+};
+
+}  // namespace duet::world
