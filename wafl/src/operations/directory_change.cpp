@@ -197,7 +197,7 @@ void DirectoryTree::grow_root(const Change& change, Path& path) {
 
 DirectoryChild DirectoryTree::split_leaf(const Change& change, const Path& path,
                                          ConstBytes record) {
-  std::array<std::byte, kBlockBytes> old;
+  std::array<std::byte, kBlockBytes> old{};
   const NodeView leaf = held_node(path.leaf().block);
   std::memcpy(old.data(), leaf.bytes().data(), old.size());
   const std::uint32_t count = leaf.count();

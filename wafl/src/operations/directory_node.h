@@ -65,7 +65,7 @@ class RecordBytes {
   [[nodiscard]] ConstBytes bytes() const { return ConstBytes(bytes_).first(size_); }
 
  private:
-  std::array<std::byte, kDirectoryRecordBytes + kNameBytesMax> bytes_;
+  std::array<std::byte, kDirectoryRecordBytes + kNameBytesMax> bytes_{};
   std::size_t size_;
 };
 
