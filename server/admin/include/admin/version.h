@@ -6,6 +6,6 @@
 
 namespace duet::admin {
 
-inline constexpr std::string_view kVersion = "0.1.0";  // as in CMakeLists.txt at the top
+inline constexpr std::string_view kVersion = DUET_VERSION;  // of project() in the top CMakeLists.txt
 
 }  // namespace duet::admin

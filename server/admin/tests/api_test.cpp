@@ -1,0 +1,211 @@
+#include "admin/api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "world.h"
+
+namespace duet::admin {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+Task<ServerCounters> counted() {
+  ServerCounters counters;
+  counters.connections = 3;
+  ProcedureCounters procedure;
+  procedure.program = "nfs3";
+  procedure.procedure = "GETATTR";
+  procedure.calls = 2;
+  procedure.total_ns = 3000;
+  procedure.buckets[1] = 2;
+  counters.procedures.push_back(procedure);
+  co_return counters;
+}
+
+class ApiTest : public testing::Test {
+ protected:
+  ApiTest()
+      : api_(Context{.version = "1",
+                     .pair = "p",
+                     .node = "a",
+                     .filer_name = "a",
+                     .config_file = "d.yaml",
+                     .addresses = {"127.0.0.1:2049"},
+                     .memory = {"memory", 64U << 20U, false, true},
+                     .started = world_.scheduler.now(),
+                     .scheduler = world_.scheduler,
+                     .clock = world_.clock,
+                     .filer = *world_.filer,
+                     .counters = counted,
+                     .disks =
+                         [] {
+                           return std::vector<DiskInfo>{{"disk0", 4096}};
+                         },
+                     .read_exports = [this] { return file_exports_; },
+                     .open_disk =
+                         [](const std::string&) {
+                           return std::pair<BlockDevice*, std::string>(nullptr, "no such disk");
+                         },
+                     .close_disk = [](BlockDevice*) {}}) {}
+
+  Response call(const std::string& method, const std::string& path, const std::string& body = "") {
+    Request request;
+    request.method = method;
+    request.path = path;
+    request.body = body;
+    return world_.run(api_.handle(request));
+  }
+  Json get(const std::string& path) {
+    const Response response = call("GET", path);
+    EXPECT_EQ(response.status, 200) << response.body;
+    return Json::parse(response.body);
+  }
+
+  filer::testing::World world_;
+  std::variant<filer::ExportTable, std::string> file_exports_ = std::string("d.yaml:7: bad");
+  Api api_;
+};
+
+TEST_F(ApiTest, StatusTellsThatMemoryIsNotPersistent) {
+  const Json status = get("/v1/status");
+  EXPECT_FALSE(status["memory"]["persistent"].get<bool>());
+  EXPECT_EQ(status["health"], "warning");
+  EXPECT_THAT(status["warnings"][0].get<std::string>(), HasSubstr("not a loss of power"));
+  EXPECT_EQ(status["connections"], 3);
+  EXPECT_EQ(status["volumes"][0]["name"], "vol0");
+}
+
+TEST_F(ApiTest, AVolumeIsMadeLimitedRenamedAndDestroyed) {
+  EXPECT_EQ(call("POST", "/v1/volumes", R"({"name": "x", "limit_bytes": 1048576})").status, 200);
+  EXPECT_EQ(get("/v1/volumes/x")["limit_bytes"], 1048576);
+  EXPECT_EQ(call("PATCH", "/v1/volumes/x", R"({"limit_bytes": 0})").status, 200);
+  EXPECT_EQ(get("/v1/volumes/x")["limit_bytes"], 0);
+  EXPECT_EQ(call("PATCH", "/v1/volumes/x", R"({"name": "y"})").status, 200);
+  EXPECT_EQ(call("GET", "/v1/volumes/x").status, 404);
+  EXPECT_EQ(call("DELETE", "/v1/volumes/y").status, 200);
+  EXPECT_EQ(call("GET", "/v1/volumes/y").status, 404);
+}
+
+TEST_F(ApiTest, ASnapshotIsRestoredOnlyWhenTheNewerOnesAreNamed) {
+  for (const char* name : {"one", "two", "three"}) {
+    EXPECT_EQ(call("POST", "/v1/volumes/vol0/snapshots", Json{{"name", name}}.dump()).status, 200);
+  }
+  EXPECT_EQ(
+      call("POST", "/v1/volumes/vol0/snapshots/one/restore", R"({"delete_newer": ["two"]})").status,
+      409);
+  EXPECT_EQ(get("/v1/volumes/vol0/snapshots")["snapshots"].size(), 3U);
+  EXPECT_EQ(call("POST", "/v1/volumes/vol0/snapshots/one/restore",
+                 R"({"delete_newer": ["two", "three"]})")
+                .status,
+            200);
+  EXPECT_EQ(get("/v1/volumes/vol0/snapshots")["snapshots"].size(), 1U);
+}
+
+TEST_F(ApiTest, AnAddedExportGoesBeforeTheOthersAndCanBeRemoved) {
+  EXPECT_EQ(call("POST", "/v1/exports/add",
+                 R"({"path": "/vol0", "clients": [{"match": "10.0.0.0/8", "access": "ro"}]})")
+                .status,
+            200);
+  const Json clients = get("/v1/exports")["exports"][0]["clients"];
+  ASSERT_EQ(clients.size(), 2U);
+  EXPECT_EQ(clients[0]["match"], "10.0.0.0/8");
+  EXPECT_EQ(clients[0]["access"], "ro");
+  EXPECT_EQ(clients[0]["squash"], "root");
+  EXPECT_EQ(
+      call("POST", "/v1/exports/remove", R"({"path": "/vol0", "client": "10.0.0.0/8"})").status,
+      200);
+  EXPECT_EQ(get("/v1/exports")["exports"][0]["clients"].size(), 1U);
+  EXPECT_EQ(call("POST", "/v1/exports/remove", R"({"path": "/vol9"})").status, 404);
+}
+
+TEST_F(ApiTest, WhatIsReadIsWhatCanBeWritten) {
+  const Json before = get("/v1/exports");
+  EXPECT_EQ(call("PUT", "/v1/exports", R"({"exports": []})").status, 200);
+  EXPECT_TRUE(get("/v1/exports")["exports"].empty());
+  EXPECT_EQ(call("PUT", "/v1/exports", before.dump()).status, 200);
+  EXPECT_EQ(get("/v1/exports"), before);
+}
+
+TEST_F(ApiTest, AFileThatCannotBeReadLeavesTheExportsAsTheyAre) {
+  const Json before = get("/v1/exports");
+  const Response response = call("POST", "/v1/exports/reload");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("d.yaml:7: bad"));
+  EXPECT_EQ(world_.run(api_.reload_exports()), "d.yaml:7: bad");
+  EXPECT_EQ(get("/v1/exports"), before);
+}
+
+TEST_F(ApiTest, NoBodyOfAStrangerEndsTheProcess) {
+  const std::string deep(100'000, '[');
+  for (const std::string& body :
+       {std::string(),
+        std::string("null"),
+        std::string("[]"),
+        std::string("{}"),
+        std::string("7"),
+        deep,
+        std::string(R"({"name": 7})"),
+        std::string(R"({"name": null, "limit_bytes": -1})"),
+        std::string(R"({"name": "a/b"})"),
+        std::string(R"({"name": ""})"),
+        std::string("{\"name\": \"\xff\xfe\"}"),
+        std::string(R"({"name": "x", "limit_bytes": 1e300})"),
+        std::string(R"({"exports": 7})"),
+        std::string(R"({"exports": [7]})"),
+        std::string(R"({"exports": [{"path": 7, "clients": 7}]})"),
+        std::string(R"({"path": "/vol0", "clients": [7]})"),
+        std::string(R"({"path": "/vol0", "clients": [{"match": "*", "anonymous_uid": -1}]})"),
+        std::string(R"({"path": "/vol0", "clients": [{"match": "*", "secure": "yes"}]})"),
+        std::string(R"({"delete_newer": 7})"),
+        std::string(R"({"delete_newer": [7]})"),
+        std::string(R"({"path": 7})"),
+        std::string(R"({"path": "", "client": 7})")}) {
+    for (const char* path :
+         {"/v1/volumes", "/v1/volumes/vol0", "/v1/volumes/vol0/snapshots",
+          "/v1/volumes/vol0/snapshots/s", "/v1/volumes/vol0/snapshots/s/restore", "/v1/exports",
+          "/v1/exports/add", "/v1/exports/remove", "/v1/disks", "/", "", "///", "/v1", "/v1/x/y"}) {
+      for (const char* method : {"POST", "PUT", "PATCH", "NONSENSE"}) {
+        EXPECT_GE(call(method, path, body).status, 400) << method << " " << path << " " << body;
+      }
+    }
+  }
+}
+
+TEST_F(ApiTest, TheSystemVolumeIsNotForOperators) {
+  for (const Json& volume : get("/v1/volumes")["volumes"]) {
+    EXPECT_NE(volume["id"], 0);
+  }
+  EXPECT_EQ(call("POST", "/v1/exports/add", R"({"path": "/", "clients": [{"match": "*"}]})").status,
+            404);
+}
+
+TEST_F(ApiTest, AScrubOfASoundFilerIsCleanAndLeavesNoSnapshot) {
+  EXPECT_EQ(call("POST", "/v1/scrub").status, 200);
+  Json scrub = get("/v1/scrub");
+  while (scrub["running"].get<bool>()) {
+    ASSERT_TRUE(world_.run(world_.filer->consistency_point()).ok());  // lets time go on
+    scrub = get("/v1/scrub");
+  }
+  EXPECT_EQ(scrub["result"], "clean");
+  EXPECT_EQ(scrub["errors"], 0);
+  EXPECT_TRUE(get("/v1/volumes/vol0/snapshots")["snapshots"].empty());
+}
+
+TEST_F(ApiTest, MetricsAreInPrometheusText) {
+  const Response response = call("GET", "/metrics");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.content_type, HasSubstr("version=0.0.4"));
+  EXPECT_THAT(response.body, HasSubstr("duet_memory_persistent 0\n"));
+  EXPECT_THAT(response.body,
+              HasSubstr("duet_requests_total{program=\"nfs3\",procedure=\"GETATTR\"} 2\n"));
+  EXPECT_THAT(response.body, HasSubstr("duet_request_duration_seconds_count{program=\"nfs3\","
+                                       "procedure=\"GETATTR\"} 2\n"));
+}
+
+}  // namespace
+}  // namespace duet::admin
