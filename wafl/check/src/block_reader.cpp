@@ -1,6 +1,7 @@
 #include "block_reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -28,6 +29,28 @@ bool BlockReader::reserved(std::uint64_t block) const {
 }
 
 Task<Status> BlockReader::read(std::uint64_t block, MutableBytes into) {
+  const std::uint64_t blocks = into.size() / kBlockBytes;
+  const bool forward = block >= last_end_ && block - last_end_ < kForwardBlocks;
+  last_end_ = block + blocks;
+  const bool held = block >= window_block_ && last_end_ <= window_block_ + window_blocks_;
+  if (!held && forward && blocks < kWindowBlocks) {
+    window_.resize(kWindowBlocks);
+    window_block_ = block;
+    window_blocks_ = 0;
+    const std::uint64_t count = std::min(kWindowBlocks, disk_end(block) - block);
+    const MutableBytes all(window_.front().bytes.data(), count * kBlockBytes);
+    const Status filled = co_await read_exactly(block, all);
+    window_blocks_ = filled.ok() ? count : 0;
+  }
+  if (block >= window_block_ && last_end_ <= window_block_ + window_blocks_) {
+    std::memcpy(into.data(), window_[block - window_block_].bytes.data(), into.size());
+    co_return Ok{};
+  }
+  const Status status = co_await read_exactly(block, into);
+  co_return status;
+}
+
+Task<Status> BlockReader::read_exactly(std::uint64_t block, MutableBytes into) {
   const Disk& disk = disk_of(block);
   const std::array<MutableBytes, 1> parts{into};
   const Status status = co_await disk.device->read(block - disk.base, parts);

@@ -56,11 +56,19 @@ class BlockReader {
     CheckBlockRef block;
   };
   const Disk& disk_of(std::uint64_t block) const;
+  Task<Status> read_exactly(std::uint64_t block, MutableBytes into);
 
   static constexpr std::size_t kCachedMax = 8192;  // 32 MiB
+  // Files that were written together lie together: who reads forward gets 1 MiB at a time.
+  static constexpr std::uint64_t kWindowBlocks = 256;
+  static constexpr std::uint64_t kForwardBlocks = 64;
   std::vector<Disk> disks_;
   std::uint64_t block_count_ = 0;
-  std::list<Cached> recent_;  // the latest first
+  std::vector<CheckBlock> window_;
+  std::uint64_t window_block_ = 0;
+  std::uint64_t window_blocks_ = 0;  // valid ones
+  std::uint64_t last_end_ = 0;       // behind the read before
+  std::list<Cached> recent_;         // the latest first
   std::unordered_map<std::uint64_t, std::list<Cached>::iterator> cached_;
 };
 

@@ -359,7 +359,9 @@ TEST_F(CheckDamage, ATreeOfCountlessPathsEndsTheCheckSoon) {
   volume_.inode(41).size_bytes = kFileBytesMax;
   volume_.snapshot();
   volume_.inode(41).mode = 0600;
-  EXPECT_EQ(count_of(finish(), Kind::kDoubleUse), kHeightMax * (kFanOut - 1));
+  const CheckReport report = finish();
+  EXPECT_GT(count_of(report, Kind::kDoubleUse), 0U);
+  EXPECT_LT(report.problem_count, 10'000U);
 }
 
 }  // namespace
