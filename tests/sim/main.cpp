@@ -27,7 +27,7 @@ struct Arguments {
 [[noreturn]] void usage() {
   std::fprintf(stderr,
                "duet_sim [--seed N | --seeds N | --seconds S | --minutes M] [--steps N] [--wire]\n"
-               "         [--sabotage NAME] [--verbose]\n");
+               "         [--no-restores] [--sabotage NAME] [--verbose]\n");
   std::exit(2);
 }
 
@@ -37,6 +37,10 @@ Arguments parse(int argc, char** argv) {
     const std::string_view name = argv[i];
     if (name == "--wire") {
       arguments.run.wire = true;
+      continue;
+    }
+    if (name == "--no-restores") {
+      arguments.run.restores = false;
       continue;
     }
     if (name == "--verbose") {
@@ -85,10 +89,11 @@ bool run_one(const char* program, const Arguments& arguments, RunStatistics& tot
   if (complaint.empty()) {
     return true;
   }
-  std::printf("FAILED: %s\nreplay: %s --seed %llu --steps %llu%s%s%s\n", complaint.c_str(), program,
+  std::printf("FAILED: %s\nreplay: %s --seed %llu --steps %llu%s%s%s%s\n", complaint.c_str(), program,
               static_cast<unsigned long long>(arguments.run.seed),
               static_cast<unsigned long long>(arguments.run.steps),
               arguments.run.wire ? " --wire" : "",
+              arguments.run.restores ? "" : " --no-restores",
               arguments.sabotage == "none" ? "" : " --sabotage ",
               arguments.sabotage == "none" ? "" : arguments.sabotage.c_str());
   return false;

@@ -173,10 +173,23 @@ Complaint History::advance() {
 
 Tree History::present() const {
   Tree tree = tree_;
-  for (const auto& [now, event] : journal_) {
-    if (event.request != nullptr) {
-      (void)tree.apply(event.request->operation, now, nullptr);
+  const auto learn = [&](std::int64_t position) {
+    for (const Request& request : ended_) {
+      if (request.records.empty() && request.begin <= position && position <= *request.end) {
+        (void)tree.check(request.operation, *request.answer);
+      }
     }
+  };
+  learn(position_);
+  for (const auto& [now, event] : journal_) {
+    if (event.request == nullptr) {
+      continue;
+    }
+    const Request& request = *event.request;
+    const bool holds = request.records.back() == now && request.answer.has_value() &&
+                       !request.answer->error.has_value();
+    (void)tree.apply(request.operation, now, holds ? &*request.answer : nullptr);
+    learn(now);
   }
   return tree;
 }

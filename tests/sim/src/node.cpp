@@ -23,6 +23,14 @@ void WatchedMemory::store(std::uint64_t offset, std::span<const std::byte> data)
   seen_({header.sequence, body.now_ns, body.address, body.xid});
 }
 
+Status WatchedMemory::persist() {
+  if (fail_next_persist_) {
+    fail_next_persist_ = false;
+    return Error{Errc::kIo, "persist: simulated medium failure"};
+  }
+  return persists_ ? memory_.persist() : Status(Ok{});
+}
+
 Node::Node(sim::SimScheduler& scheduler, const NodeOptions& options)
     : scheduler_(scheduler), options_(options), clock_(scheduler), entropy_(options.seed) {
   for (std::size_t i = 0; i < options.disks; ++i) {

@@ -1,7 +1,5 @@
 // The tasks of a world: clients that ask and ask again, and an operator with snapshots.
 
-#include <cstdio>
-
 #include "platform/wait.h"
 #include "world.h"
 
@@ -39,15 +37,13 @@ Task<void> World::serve(Client& client) {
     }
     if (excused(answer)) {
       ++statistics_.faults;
+      ++io_errors_;
       io_failed_ = true;
       continue;
     }
     const Operation& operation = (*client.request)->operation;
-    if (options_.verbose) {
-      std::fprintf(stderr, "%12lld client %u xid %u %s: %s\n",
-                   static_cast<long long>(scheduler_.now().since_start.count()), client.number,
-                   client.xid, text_of(operation).c_str(), text_of(answer.error).c_str());
-    }
+    say("client " + std::to_string(client.number) + " xid " + std::to_string(client.xid) + " " +
+        text_of(operation) + ": " + text_of(answer.error));
     statistics_.full += answer.error == Errc::kNoSpace ? 1 : 0;
     workload_->heard(operation, answer);
     const History::RequestRef request = *client.request;
@@ -64,7 +60,8 @@ Task<void> World::operate() {
   for (;;) {
     const Duration think = std::chrono::microseconds(1000 + scheduler_.random().below(20'000));
     co_await sleep(scheduler_, think);
-    if (ending_ || node_.died() || !complaint_.empty()) {
+    // A job whose end is not known is settled in the next life.
+    if (ending_ || node_.died() || !complaint_.empty() || job_ != Job::kNone) {
       co_return;
     }
     const std::uint64_t what = scheduler_.random().below(10);
@@ -74,7 +71,7 @@ Task<void> World::operate() {
       co_await delete_snapshot();
     } else if (what == 5) {
       co_await rename_snapshot();
-    } else if (what == 6) {
+    } else if (what == 6 && options_.restores) {
       co_await restore_snapshot();
     } else {
       std::string name = pick_snapshot();
@@ -122,6 +119,7 @@ void World::settle_create() {
   const wafl::Volume* volume = node_.filer().aggregate().find_volume("vol0");
   const auto snapshot = volume->find_snapshot(job_name_);
   if (snapshot.has_value()) {
+    say("snapshot " + job_name_);
     history_->snapshot_taken(static_cast<std::int64_t>(snapshot->created), job_name_);
     ++statistics_.snapshots;
   }
@@ -229,6 +227,7 @@ Task<Status> World::settle_restore() {
 }
 
 void World::restored() {
+  say("restored " + job_name_);
   const Complaint complaint = history_->restored(job_name_);
   if (!complaint.empty()) {
     fail(complaint);

@@ -9,6 +9,8 @@ namespace duet::world {
 namespace {
 
 constexpr std::uint64_t kTurnsMax = 30'000'000;
+// A filer that has failed answers nothing any more; a few of its errors are enough.
+constexpr std::uint64_t kIoErrorsMax = 30;
 
 }  // namespace
 
@@ -77,6 +79,13 @@ World::World(const RunOptions& options, RunStatistics& statistics)
 void World::fail(const Complaint& complaint) {
   if (complaint_.empty() && !node_.died()) {
     complaint_ = complaint;
+  }
+}
+
+void World::say(const std::string& text) const {
+  if (options_.verbose) {
+    std::fprintf(stderr, "%12lld %s\n",
+                 static_cast<long long>(scheduler_.now().since_start.count()), text.c_str());
   }
 }
 
@@ -180,7 +189,7 @@ void World::arm_faults() {
         disk->arm({.fault = sim::Fault::kFlushError, .skip = random_.below(20), .block = {}});
         break;
       default:
-        node_.memory().fail_next_persist();
+        node_.fail_next_persist();
         break;
     }
   }
@@ -197,7 +206,8 @@ Complaint World::live() {
   std::uint64_t turns = 1 + random_.below(profile_.life_turns);
   (void)scheduler_.run_until(
       [&] {
-        return !complaint_.empty() || node_.died() || turns-- == 0 || steps_left_ == 0;
+        return !complaint_.empty() || node_.died() || turns-- == 0 || steps_left_ == 0 ||
+               io_errors_ > kIoErrorsMax;
       },
       kTurnsMax);
   return complaint_;
@@ -210,7 +220,9 @@ void World::die() {
   service_.reset();
   node_.die(random_.one_in(3) ? Node::Death::kKilled : Node::Death::kPowerLoss);
   faults_ = io_failed_ = pause_ = false;
+  io_errors_ = 0;
   ++statistics_.deaths;
+  say("death");
 }
 
 Complaint World::recover() {
@@ -231,6 +243,7 @@ Complaint World::recover() {
   }
   statistics_.replayed += node_.filer().statistics().replayed_records;
   const auto last = static_cast<std::uint64_t>(node_.filer().log().last());
+  say("open with " + std::to_string(last));
   if (Complaint complaint = history_->recovered(last); !complaint.empty()) {
     return complaint;
   }

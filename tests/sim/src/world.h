@@ -62,6 +62,7 @@ class World {
   [[nodiscard]] bool quiet() const;
   [[nodiscard]] bool excused(const Answer& answer) const;
   void fail(const Complaint& complaint);
+  void say(const std::string& text) const;  // when verbose
 
   Task<void> serve(Client& client);
   Task<void> operate();
@@ -93,7 +94,8 @@ class World {
   bool faults_ = false;   // in this life
   bool pause_ = false;    // clients ask nothing new
   bool ending_ = false;
-  bool io_failed_ = false;
+  bool io_failed_ = false;         // perhaps the filer gives nothing but errors now
+  std::uint64_t io_errors_ = 0;    // in this life
   Job job_ = Job::kNone;
   std::string job_name_;
   std::string job_name2_;

@@ -60,11 +60,13 @@ class WatchedMemory final : public PersistentMemory {
       : memory_(memory), persists_(persists), seen_(std::move(seen)) {}
   [[nodiscard]] std::span<const std::byte> bytes() const override { return memory_.bytes(); }
   void store(std::uint64_t offset, std::span<const std::byte> data) override;
-  Status persist() override { return persists_ ? memory_.persist() : Status(Ok{}); }
+  Status persist() override;
+  void fail_next_persist() { fail_next_persist_ = true; }
 
  private:
   PersistentMemory& memory_;
   const bool persists_;
+  bool fail_next_persist_ = false;
   std::function<void(const Seen&)> seen_;
 };
 
@@ -116,6 +118,7 @@ class Node {
   [[nodiscard]] sim::SimWallClock& clock() { return clock_; }
   [[nodiscard]] std::vector<std::unique_ptr<sim::SimDisk>>& disks() { return disks_; }
   [[nodiscard]] sim::SimPersistentMemory& memory() { return *memory_; }
+  void fail_next_persist() { watched_->fail_next_persist(); }
   void replace_memory(std::unique_ptr<sim::SimPersistentMemory> memory);
   [[nodiscard]] std::unique_ptr<sim::SimPersistentMemory> take_memory();
   [[nodiscard]] std::vector<std::unique_ptr<sim::FaultyBlockDevice>>& faults() { return faulty_; }

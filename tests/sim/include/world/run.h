@@ -15,6 +15,7 @@ struct RunOptions {
   std::uint64_t steps = 400;  // requests of all clients together
   Sabotage sabotage = Sabotage::kNone;
   bool wire = false;     // clients speak RPC
+  bool restores = true;  // the operator restores snapshots
   bool verbose = false;  // each request to stderr
 };
 
