@@ -113,6 +113,7 @@ void Connection::file() {
 }
 
 Connection::Took Connection::take_records() {
+  const Instant now = hub_.scheduler.now();
   for (;;) {
     if (closed_ || draining_) {
       return Took::kEnd;
@@ -128,7 +129,7 @@ Connection::Took Connection::take_records() {
     }
     record_began_ = false;
     reading_.unlink();
-    if (next == RecordAssembler::Next::kViolation || !start(call)) {
+    if (next == RecordAssembler::Next::kViolation || !start(call, now)) {
       ++hub_.statistics.records_refused;
       if (next == RecordAssembler::Next::kViolation) {
         hub_.recycle(&call);
@@ -140,8 +141,8 @@ Connection::Took Connection::take_records() {
 }
 
 // False: it is no call, and was let go.
-bool Connection::start(Call& call) {
-  call.started_ = hub_.scheduler.now();
+bool Connection::start(Call& call, Instant now) {
+  call.started_ = now;
   call.sink_ = this;
   call.all_next_ = calls_;
   call.all_prev_ = nullptr;

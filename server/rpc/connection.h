@@ -65,7 +65,7 @@ class Connection final : private ReplySink {
   };
 
   Took take_records();
-  bool start(Call& call);
+  bool start(Call& call, Instant now);
   void dispatch(Call& call);
   Task<void> run_call(Call& call, Program& program);
   void answer(Call& call, Program& program, AcceptStatus status);

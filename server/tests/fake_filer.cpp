@@ -206,7 +206,8 @@ Task<LinkReply> Filer::link(const Caller& caller, const LinkRequest& request) {
 }
 
 Task<ReaddirReply> Filer::readdir(const Caller& caller, const ReaddirRequest& request) {
-  co_await pass(caller, request.plus ? "READDIRPLUS" : "READDIR", request.directory);
+  const char* what = request.plus ? "READDIRPLUS" : "READDIR";
+  co_await pass(caller, what, request.directory);
   current->cookie = request.cookie;
   current->verifier = request.verifier;
   current->count = request.bytes_max;
@@ -263,7 +264,8 @@ Task<CommitReply> Filer::commit(const Caller& caller, const CommitRequest& reque
 std::uint64_t Filer::write_verifier() const { return 0xA1A2A3A4A5A6A7A8; }
 
 Task<MountReply> Filer::mount(const Caller& caller, std::string_view path) {
-  co_await pass(caller, "MNT", {});
+  const ConstBytes no_handle;
+  co_await pass(caller, "MNT", no_handle);
   current->name = path;
   MountReply reply;
   reply.error = current->error;
