@@ -120,8 +120,7 @@ while [ "$(acknowledged)" -lt $((count / 3)) ]; do
   sleep 0.02
 done
 
-kill -9 "$server"
-wait "$server" 2>/dev/null || true
+{ kill -9 "$server" && wait "$server"; } 2> /dev/null || true
 # No server runs: what the journal holds now is all that was ever acknowledged.
 cp "$run/journal" "$run/acknowledged"
 say "kill -9 in the middle of it: $(wc -l < "$run/acknowledged") files acknowledged so far"
