@@ -141,6 +141,19 @@ void SimDisk::lose_power(Random& random, Keep keep) {
   current_ = durable_;
 }
 
+void SimDisk::lose_power(const std::vector<bool>& kept) {
+  DUET_CHECK(kept.size() == volatile_.size());
+  std::size_t position = 0;
+  for (const auto& [id, write] : volatile_) {
+    for (std::size_t i = 0; kept[position] && i < write.data.size(); ++i) {
+      durable_[write.block + i] = write.data[i];
+    }
+    ++position;
+  }
+  volatile_.clear();
+  current_ = durable_;
+}
+
 // A third of the writes is kept whole, a third lost whole, and the rest torn.
 void SimDisk::keep_some(Image& image, const Write& write, Random& random) {
   const std::uint64_t fate = random.below(3);

@@ -96,6 +96,20 @@ TEST(SimDisk, PowerLossKeepsWhatWasFlushedAndAnySectorsOfTheRest) {
   }));
 }
 
+TEST(SimDisk, PowerLossKeepsTheWritesThatAreNamed) {
+  SimScheduler scheduler(1);
+  SimDisk disk("d", kBlocks);
+  SimBlockDevice device(scheduler, disk);
+  run(scheduler, expect_write(device, 1, 1, true));
+  run(scheduler, expect_write(device, 2, 2, true));
+  run(scheduler, expect_write(device, 3, 3, true));
+  disk.lose_power({false, true, false});
+  EXPECT_EQ(sectors(disk.block(1)), all('0'));
+  EXPECT_EQ(sectors(disk.block(2)), all('2'));
+  EXPECT_EQ(sectors(disk.block(3)), all('0'));
+  EXPECT_EQ(disk.unflushed(), 0U);
+}
+
 TEST(SimDisk, AFlushCoversOnlyWritesThatEndedBeforeItBegan) {
   Random random(1);
   SimDisk disk("d", kBlocks);

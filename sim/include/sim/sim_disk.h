@@ -74,6 +74,10 @@ class SimDisk {
   // REQUIRES: nobody is connected; or this is a copy.
   void lose_power(Random& random, Keep keep = Keep::kAny);
 
+  // Power loss that keeps these of the unflushed() writes, in the order they began, whole.
+  // REQUIRES: as above; kept.size() == unflushed().
+  void lose_power(const std::vector<bool>& kept);
+
   enum class EventKind : std::uint8_t { kWrite, kFlush };
   struct Event {
     EventKind kind;

@@ -40,6 +40,14 @@ Node::Node(sim::SimScheduler& scheduler, const NodeOptions& options)
       nvlog::region_bytes(nvlog::half_bytes_min()));
 }
 
+Node::Node(sim::SimScheduler& scheduler, const NodeOptions& options, Hardware hardware)
+    : scheduler_(scheduler),
+      options_(options),
+      clock_(scheduler),
+      entropy_(options.seed),
+      disks_(std::move(hardware.disks)),
+      memory_(std::move(hardware.memory)) {}
+
 Node::~Node() {
   cut_connections();
   filer_.reset();
@@ -76,15 +84,23 @@ void Node::observe() {
 
 void Node::event() {
   ++events_;
+  if (event_seen_) {
+    event_seen_();
+  }
   if (!events_left_.has_value() || died() || --*events_left_ > 0) {
     return;
   }
   events_left_.reset();
-  copy_ = std::make_unique<Copy>();
+  copy_ = copy();
+}
+
+Node::Hardware Node::copy() const {
+  Hardware hardware;
   for (const auto& disk : disks_) {
-    copy_->disks.push_back(std::make_unique<sim::SimDisk>(*disk));
+    hardware.disks.push_back(std::make_unique<sim::SimDisk>(*disk));
   }
-  copy_->memory = std::make_unique<sim::SimPersistentMemory>(*memory_);
+  hardware.memory = std::make_unique<sim::SimPersistentMemory>(*memory_);
+  return hardware;
 }
 
 void Node::die_at_event(std::uint64_t events) { events_left_ = events; }
@@ -100,7 +116,7 @@ void Node::die(Death death) {
   faulty_.clear();
   saboteurs_.clear();
   watched_.reset();
-  if (copy_ != nullptr) {
+  if (copy_.has_value()) {
     disks_ = std::move(copy_->disks);
     memory_ = std::move(copy_->memory);
     copy_.reset();

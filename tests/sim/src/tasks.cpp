@@ -58,7 +58,7 @@ Task<void> World::serve(Client& client) {
 
 Task<void> World::operate() {
   for (;;) {
-    const Duration think = std::chrono::microseconds(1000 + scheduler_.random().below(20'000));
+    const Duration think = std::chrono::microseconds(100 + scheduler_.random().below(4000));
     co_await sleep(scheduler_, think);
     // A job whose end is not known is settled in the next life.
     if (ending_ || node_.died() || !complaint_.empty() || job_ != Job::kNone) {

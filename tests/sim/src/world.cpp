@@ -58,8 +58,8 @@ Profile draw_profile(std::uint64_t seed, Sabotage sabotage) {
   profile.workload.remove_percent = one_of(10, 20, 30);
   profile.life_turns = one_of(200, 1000, 3000, 10'000);
   if (profile.full) {
-    profile.workload.write_bytes = 200'000;
-    profile.workload.file_bytes = 2'000'000;
+    profile.workload.write_bytes = 400'000;
+    profile.workload.file_bytes = 8'000'000;
     profile.workload.large_one_in = 4;
     profile.workload.names = 60;
   }

@@ -72,7 +72,14 @@ class WatchedMemory final : public PersistentMemory {
 
 class Node {
  public:
-  explicit Node(sim::SimScheduler& scheduler, const NodeOptions& options);
+  // What is on a machine when its power is gone.
+  struct Hardware {
+    std::vector<std::unique_ptr<sim::SimDisk>> disks;
+    std::unique_ptr<sim::SimPersistentMemory> memory;
+  };
+
+  Node(sim::SimScheduler& scheduler, const NodeOptions& options);
+  Node(sim::SimScheduler& scheduler, const NodeOptions& options, Hardware hardware);
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -104,9 +111,13 @@ class Node {
   // Copies all disks and memory at the `events`th next event; died() from then on, and die()
   // returns to the copies.
   void die_at_event(std::uint64_t events);
-  [[nodiscard]] bool died() const { return copy_ != nullptr; }
+  [[nodiscard]] bool died() const { return copy_.has_value(); }
   void cancel_death() { events_left_.reset(); }
   [[nodiscard]] std::uint64_t events() const { return events_; }
+  // A copy, before anything is lost.
+  [[nodiscard]] Hardware copy() const;
+  // Called at each event; may copy().
+  void on_event(std::function<void()> seen) { event_seen_ = std::move(seen); }
 
   // Called at each record that is stored.
   void on_record(std::function<void(const WatchedMemory::Seen&)> seen) { seen_ = std::move(seen); }
@@ -124,11 +135,6 @@ class Node {
   [[nodiscard]] std::vector<std::unique_ptr<sim::FaultyBlockDevice>>& faults() { return faulty_; }
 
  private:
-  struct Copy {
-    std::vector<std::unique_ptr<sim::SimDisk>> disks;
-    std::unique_ptr<sim::SimPersistentMemory> memory;
-  };
-
   template <typename T>
   static Task<void> keep(Task<T> task, std::optional<T>& result) {
     result.emplace(co_await std::move(task));
@@ -151,7 +157,8 @@ class Node {
   std::function<void(const WatchedMemory::Seen&)> seen_;
   std::optional<std::uint64_t> events_left_;
   std::uint64_t events_ = 0;
-  std::unique_ptr<Copy> copy_;
+  std::optional<Hardware> copy_;
+  std::function<void()> event_seen_;
 };
 
 }  // namespace duet::world

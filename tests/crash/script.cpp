@@ -1,0 +1,171 @@
+#include "script.h"
+
+#include <utility>
+
+namespace duet::crash {
+
+namespace {
+
+using world::Kind;
+using world::Operation;
+using Admin = Administration::Kind;
+
+std::string bytes(std::size_t count, char first) {
+  std::string data(count, '\0');
+  for (std::size_t i = 0; i < count; ++i) {
+    data[i] = static_cast<char>(first + static_cast<char>(i / 512 % 64));
+  }
+  return data;
+}
+
+// Builds the list; every function adds one step.
+class Builder {
+ public:
+  std::vector<Step> steps;
+
+  void add(std::string handle, Kind kind, std::string name,
+           const std::function<void(Operation&)>& more = {}, std::string remember = {},
+           std::string handle2 = {}) {
+    Step step;
+    step.remember = std::move(remember);
+    step.operation = [=](const Handles& handles) {
+      Operation operation;
+      operation.kind = kind;
+      operation.handle = handles.at(handle);
+      if (!handle2.empty()) {
+        operation.handle2 = handles.at(handle2);
+      }
+      operation.name = name;
+      if (more) {
+        more(operation);
+      }
+      return operation;
+    };
+    steps.push_back(std::move(step));
+  }
+  void file(const std::string& directory, const std::string& name) {
+    add(directory, Kind::kCreate, name, {}, name);
+  }
+  void directory(const std::string& parent, const std::string& name) {
+    add(parent, Kind::kMake, name, {}, name);
+  }
+  void write(const std::string& file, std::uint64_t offset, std::size_t count, char first) {
+    add(file, Kind::kWrite, "", [=](Operation& operation) {
+      operation.offset = offset;
+      operation.data = bytes(count, first);
+    });
+  }
+  void size(const std::string& file, std::uint64_t size_bytes) {
+    add(file, Kind::kSetattr, "",
+        [=](Operation& operation) { operation.changes.size_bytes = size_bytes; });
+  }
+  void remove(const std::string& directory, const std::string& name) {
+    add(directory, Kind::kRemove, name);
+  }
+  void rename(const std::string& from, const std::string& name, const std::string& to,
+              const std::string& name2) {
+    add(
+        from, Kind::kRename, name, [=](Operation& operation) { operation.name2 = name2; }, {}, to);
+  }
+  void administer(Admin kind, std::string name = {}, std::string name2 = {}) {
+    Step step;
+    step.administration = {kind, std::move(name), std::move(name2)};
+    steps.push_back(std::move(step));
+  }
+};
+
+void names(Builder& b) {
+  b.directory("/", "d");
+  b.file("/", "f");
+  b.write("f", 0, 5000, 'a');
+  b.add("d", Kind::kCreate, "x", [](Operation& operation) {
+    operation.mode = filer::CreateMode::kExclusive;
+    operation.verifier = 0x1234'5678'9ABC'DEF0U;
+  }, "x");
+  b.add("x", Kind::kSetattr, "", [](Operation& operation) {
+    operation.changes.mode = 0640;
+    operation.changes.set_mtime = filer::SetTime::kClientTime;
+    operation.changes.mtime = wafl::Timestamp{1'000'000'007};
+  });
+  b.administer(Admin::kCp);
+  b.add("d", Kind::kMake, "l", [](Operation& operation) {
+    operation.type = wafl::FileType::kSymlink;
+    operation.name2 = "../f";
+  });
+  b.add("d", Kind::kMake, "p", [](Operation& operation) {
+    operation.type = wafl::FileType::kFifo;
+  });
+  b.add("/", Kind::kMake, "c", [](Operation& operation) {
+    operation.type = wafl::FileType::kCharacterDevice;
+    operation.device = {4, 64};
+  });
+  b.add("f", Kind::kLink, "g", {}, {}, "d");
+  b.rename("/", "c", "d", "c");
+  b.rename("d", "c", "d", "p");  // replaces
+  b.directory("d", "e");
+  b.rename("d", "e", "/", "e");
+}
+
+void contents(Builder& b) {
+  b.write("x", 0, 20'000, 'b');
+  b.administer(Admin::kCp);
+  b.write("x", 3000, 2000, 'c');    // old blocks, in part
+  b.write("x", 300'000, 100, 'd');  // behind a hole
+  b.size("x", 9000);                // cuts in the middle of a block
+  b.size("x", 30'000);              // and the cut bytes must read as zeros
+  b.add("/", Kind::kCreate, "f", [](Operation& operation) { operation.changes.size_bytes = 100; });
+  b.administer(Admin::kCreateSnapshot, "s1");
+  b.write("f", 0, 9000, 'e');
+  b.remove("d", "g");
+  b.remove("/", "f");
+  b.administer(Admin::kCp);
+  b.file("/", "again");
+  b.write("again", 0, 60'000, 'f');
+  b.add("/", Kind::kRmdir, "e");
+}
+
+void administration(Builder& b) {
+  b.administer(Admin::kRenameSnapshot, "s1", "s");
+  b.write("x", 0, 4096, 'g');
+  b.administer(Admin::kCreateSnapshot, "s2");
+  b.write("x", 4096, 4096, 'h');
+  b.remove("d", "l");
+  b.administer(Admin::kDeleteSnapshot, "s");
+  b.administer(Admin::kCreateVolume, "v");
+  b.administer(Admin::kLimitVolume, "v");
+  b.administer(Admin::kRenameVolume, "v", "w");
+  b.administer(Admin::kSetExports);
+  b.administer(Admin::kDestroyVolume, "w");
+  b.file("/", "late");
+  b.administer(Admin::kRestoreSnapshot, "s2");
+  b.file("/", "later");
+  b.write("later", 0, 10'000, 'i');
+  b.administer(Admin::kDeleteSnapshot, "s2");
+  b.remove("/", "later");
+}
+
+// Enough long names to split a directory's blocks, and to empty them again.
+void large_directory(Builder& b) {
+  b.directory("/", "big");
+  for (char c = 'a'; c < 'a' + 20; ++c) {
+    b.file("big", std::string(220, c));
+  }
+  b.administer(Admin::kCp);
+  for (char c = 'a'; c < 'a' + 18; ++c) {
+    b.remove("big", std::string(220, c));
+  }
+  b.administer(Admin::kCp);
+}
+
+}  // namespace
+
+std::vector<Step> script() {
+  Builder builder;
+  names(builder);
+  contents(builder);
+  administration(builder);
+  large_directory(builder);
+  return builder.steps;
+}
+
+}  // namespace duet::crash
