@@ -44,20 +44,34 @@ Options parse(int argc, char** argv) {
     const std::string key = argv[i];
     const char* value = argv[i + 1];
     const double number = std::atof(value);
-    if (key == "--workload") options.workload.name = value;
-    else if (key == "--host") options.host = value;
-    else if (key == "--port") options.port = static_cast<uint16_t>(number);
-    else if (key == "--mount-port") options.mount_port = static_cast<uint16_t>(number);
-    else if (key == "--export") options.path = value;
-    else if (key == "--depth") options.workload.depth = static_cast<size_t>(number);
-    else if (key == "--seconds") options.measure.seconds = number;
-    else if (key == "--warm-up") options.measure.warm_up_seconds = number;
-    else if (key == "--file-mib") options.workload.file_bytes = static_cast<uint64_t>(number) << 20;
-    else if (key == "--batch") options.measure.batch = number != 0;
-    else if (key == "--dir") options.workload.directory = value;
-    else if (key == "--entries") options.workload.entries = static_cast<uint64_t>(number);
-    else if (key == "--wait") options.wait_seconds = number;
-    else usage();
+    if (key == "--workload")
+      options.workload.name = value;
+    else if (key == "--host")
+      options.host = value;
+    else if (key == "--port")
+      options.port = static_cast<uint16_t>(number);
+    else if (key == "--mount-port")
+      options.mount_port = static_cast<uint16_t>(number);
+    else if (key == "--export")
+      options.path = value;
+    else if (key == "--depth")
+      options.workload.depth = static_cast<size_t>(number);
+    else if (key == "--seconds")
+      options.measure.seconds = number;
+    else if (key == "--warm-up")
+      options.measure.warm_up_seconds = number;
+    else if (key == "--file-mib")
+      options.workload.file_bytes = static_cast<uint64_t>(number) << 20;
+    else if (key == "--batch")
+      options.measure.batch = number != 0;
+    else if (key == "--dir")
+      options.workload.directory = value;
+    else if (key == "--entries")
+      options.workload.entries = static_cast<uint64_t>(number);
+    else if (key == "--wait")
+      options.wait_seconds = number;
+    else
+      usage();
   }
   if (argc % 2 == 0 || options.workload.depth == 0) usage();
   if (options.mount_port == 0) options.mount_port = options.port;

@@ -53,8 +53,8 @@ class Runner {
     const bool over = now >= end_ && workload_.may_stop(slot);
     if (over || workload_.finished(slot)) return;
     const uint32_t xid = next_xid_++;
-    const size_t mark = begin_call(out_, xid, kNfsProgram,
-                                   static_cast<uint32_t>(workload_.procedure(slot)));
+    const size_t mark =
+        begin_call(out_, xid, kNfsProgram, static_cast<uint32_t>(workload_.procedure(slot)));
     const auto data = workload_.next(slot, out_);
     out_.end_record(mark, data.size());
     if (data.size() >= kGatherBytes) {

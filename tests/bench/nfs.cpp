@@ -47,8 +47,8 @@ void encode_name(Encoder& out, const Handle& directory, const std::string& name)
 
 void encode_create(Encoder& out, const Handle& directory, const std::string& name) {
   encode_name(out, directory, name);
-  out.u32(0);                                                // UNCHECKED
-  for (const uint32_t word : {1U, 0644U}) out.u32(word);     // mode
+  out.u32(0);                                                         // UNCHECKED
+  for (const uint32_t word : {1U, 0644U}) out.u32(word);              // mode
   for (int left_alone = 0; left_alone < 5; ++left_alone) out.u32(0);  // uid gid size atime mtime
 }
 
@@ -130,8 +130,7 @@ Handle Client::mount(const std::string& path) {
 Handle Client::lookup(const Handle& directory, const std::string& name) {
   Encoder arguments;
   encode_name(arguments, directory, name);
-  Decoder reply(
-      call(*nfs_, kNfsProgram, static_cast<uint32_t>(Procedure::kLookup), arguments));
+  Decoder reply(call(*nfs_, kNfsProgram, static_cast<uint32_t>(Procedure::kLookup), arguments));
   const uint32_t status = reply.u32();
   if (status == kNfsNoEntry) return {};
   expect_ok(status, "LOOKUP " + name);
@@ -141,8 +140,7 @@ Handle Client::lookup(const Handle& directory, const std::string& name) {
 Handle Client::make_file(const Handle& directory, const std::string& name) {
   Encoder arguments;
   encode_create(arguments, directory, name);
-  Decoder reply(
-      call(*nfs_, kNfsProgram, static_cast<uint32_t>(Procedure::kCreate), arguments));
+  Decoder reply(call(*nfs_, kNfsProgram, static_cast<uint32_t>(Procedure::kCreate), arguments));
   expect_ok(reply.u32(), "CREATE " + name);
   return reply.u32() != 0 ? to_handle(reply.opaque()) : lookup(directory, name);
 }
@@ -159,8 +157,7 @@ Handle Client::make_directory(const Handle& directory, const std::string& name) 
 uint64_t Client::size_of(const Handle& file) {
   Encoder arguments;
   arguments.opaque(file);
-  Decoder reply(
-      call(*nfs_, kNfsProgram, static_cast<uint32_t>(Procedure::kGetattr), arguments));
+  Decoder reply(call(*nfs_, kNfsProgram, static_cast<uint32_t>(Procedure::kGetattr), arguments));
   expect_ok(reply.u32(), "GETATTR");
   reply.skip(5 * 4);  // type, mode, nlink, uid, gid
   return reply.u64();

@@ -13,7 +13,6 @@
 
 namespace duet::bench {
 
-
 class Workload {
  public:
   virtual ~Workload() = default;
@@ -38,7 +37,7 @@ struct WorkloadOptions {
   uint64_t entries = 1000;  // fill
 };
 
-inline constexpr const char* kWorkloadNames[] = {"getattr", "read4k",  "write4k", "create",
+inline constexpr const char* kWorkloadNames[] = {"getattr", "read4k", "write4k", "create",
                                                  "write1m", "read1m", "fill"};
 
 // Prepares files through `client` and returns the workload; null if the name is unknown.

@@ -131,6 +131,15 @@ def pour(door, data, limit_bytes, seconds):
     return sent
 
 
+def crowd(doors, options):
+    start = time.monotonic()
+    idle = [doors.open(blocking=False) for _ in range(options.idle)]
+    slow = [doors.open(blocking=False) for _ in range(options.slow)]
+    slow_traffic(slow, 0, 3)
+    print(f"{options.idle} idle and {options.slow} slow connections in {time.monotonic() - start:.1f} s")
+    return idle, slow
+
+
 FRAGMENT_FLOODS = {
     "endless empty fragments": struct.pack(">I", 0) * 16384,
     "endless fragments of one byte": (struct.pack(">I", 1) + b"x") * 13108,
@@ -153,17 +162,14 @@ def main():
     parser.add_argument("--connections-mib", type=int, default=400)
     # "At most 2 MiB buffered for any one", times the floods open at once, and some slack.
     parser.add_argument("--flood-mib", type=int, default=64)
+    parser.add_argument("--again-mib", type=int, default=16)
     options = parser.parse_args()
     doors = Doors(options.host, options.port)
     good = doors.open()
     report("first calls", good, options)
     quiet, start_rss = report("quiet", good, options)
 
-    start = time.monotonic()
-    idle = [doors.open(blocking=False) for _ in range(options.idle)]
-    slow = [doors.open(blocking=False) for _ in range(options.slow)]
-    print(f"{options.idle} idle and {options.slow} slow connections in {time.monotonic() - start:.1f} s")
-    slow_traffic(slow, 0, 3)
+    idle, slow = crowd(doors, options)
     _, crowded = report("crowded", good, options, quiet)
     slow_traffic(slow, 3, 8)
     _, crowded2 = report("crowded, slow ones sending", good, options, quiet)
@@ -206,6 +212,11 @@ def main():
     _, after = report("all gone", good, options, quiet)
     if (after - start_rss) / 1024 > options.flood_mib:
         fail(f"{(after - start_rss) / 1024:.0f} MiB did not come back")
+    # What an allocator keeps for later is used again by the next crowd; what leaked is not.
+    idle, slow = crowd(doors, options)
+    _, again = report("a second crowd", good, options, quiet)
+    if (again - after) / 1024 > options.again_mib:
+        fail(f"the second crowd cost {(again - after) / 1024:.0f} MiB more: memory of the first is lost")
     print("PASS the server lived, answered and gave the memory back")
 
 
