@@ -197,6 +197,10 @@ namespace {
 
 Task<Status> label_and_add(FilerState& filer, BlockDevice& device) {
   const FilerState::Running running(filer);
+  Failure refused;
+  if (!filer.accepts(refused)) {
+    co_return Error(*refused, "the filer has stopped");
+  }
   const Status labelled = co_await filer.aggregate->label_new_disk(device, filer.entropy);
   if (!labelled.ok()) {
     co_return labelled;

@@ -57,6 +57,7 @@ Task<Status> CpLoop::one(std::uint64_t cp_epoch, bool log_empty) {
   filer_.cp_finished();
   if (written.ok()) {
     covered_ = covered;
+    filer_.log->durable_changed().wake_all();  // what it covers is durable, whatever the log says
     if (filer_.aggregate->dirty()) {
       start_timer();  // large files that were removed are freed bit by bit
     }

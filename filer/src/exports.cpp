@@ -21,7 +21,10 @@ std::uint8_t mask_of(std::uint32_t prefix_bits, std::size_t byte) {
   if (prefix_bits >= before + 8) {
     return 0xFF;
   }
-  return prefix_bits <= before ? 0 : static_cast<std::uint8_t>(0xFF00U >> (prefix_bits - before));
+  if (prefix_bits <= before) {
+    return 0;
+  }
+  return static_cast<std::uint8_t>((0xFF00U >> (prefix_bits - before)) & 0xFFU);
 }
 
 bool matches(const ExportRule& rule, const Address& client) {

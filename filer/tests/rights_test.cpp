@@ -119,6 +119,18 @@ TEST(Rights, AccessSaysWhatTheProceduresDo) {
   EXPECT_EQ(world.remove(hidden, "f", kStranger).error, Errc::kAccess);
 }
 
+TEST(Rights, ListingWithoutTheRightToSearchGivesNamesOnly) {
+  World world;
+  const Handle listed = world.make_directory(world.root(), "listed", 0744);
+  world.create(listed, "f", 0666);
+  const ReaddirRequest request{listed.bytes(), 0, 0, 4'096, 4'096, true};
+  const Caller from = world.caller(kStranger, kStranger);
+  const ReaddirReply reply = world.run(world.filer->readdir(from, request));
+  ASSERT_EQ(reply.entries.size(), 3U);
+  EXPECT_FALSE(reply.entries[2].handle.has_value()) << "a way around the mode bits";
+  EXPECT_FALSE(reply.entries[2].attributes.has_value());
+}
+
 TEST(Rights, NamesAreMadeAndRemovedByThoseWhoMayWriteTheDirectory) {
   World world;
   const Handle root = world.root();

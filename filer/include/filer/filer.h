@@ -68,6 +68,9 @@ class Filer {
   Task<Status> stop();
 
   // --- NFSv3.  Every reply is durable when it is given, with all it depends on.
+  // Caller, request and the bytes that they view are borrowed until the task is done.
+  // Errors beside those of the procedure (RFC 1813): kBadHandle, kStaleHandle, kAccess (not
+  // exported to this caller), kIo (also once the filer has failed), kClosed (it stops).
   Task<GetattrReply> getattr(const Caller& caller, ConstBytes handle);
   Task<WccReply> setattr(const Caller& caller, const SetattrRequest& request);
   Task<LookupReply> lookup(const Caller& caller, const NameRequest& request);

@@ -190,7 +190,9 @@ Status attempt_readdir(Context& context, const ReaddirRequest& request, ReaddirR
   if (!any_room || (reply.entries.empty() && !reply.end)) {
     return Error{Errc::kTooSmall, "readdir: no entry fits"};
   }
-  if (!request.plus) {
+  // Who may not search the directory gets no further than its names.
+  if (!request.plus ||
+      !may(identify(context, directory), reply.directory->attributes, kMayExecute)) {
     return Ok{};
   }
   return snapshots ? add_snapshot_attributes(context, directory, reply)
