@@ -11,6 +11,11 @@ give_up() { say "$*"; exit 2; }
 
 need() { [ -x "$BIN/$1" ] || give_up "no $BIN/$1: build it first, or set DUET_BIN"; }
 
+note_load() {
+  awk '$1 > 0.5 { exit 1 }' /proc/loadavg ||
+    say "note: the machine is busy (load $(cut -d' ' -f1 /proc/loadavg)): these numbers mean little"
+}
+
 # The first of two neighbouring free TCP ports.
 free_port() {
   python3 - <<'PY'

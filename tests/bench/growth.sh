@@ -28,6 +28,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+note_load
 need duetd; need duet; need duet-bench
 mkdir -p "$REPOSITORY/build" "$OUT"
 [ -n "$WORK" ] || WORK=$(mktemp -d "$REPOSITORY/build/growth-work.XXXXXX")

@@ -56,6 +56,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 2' INT TERM
 
+note_load
 need duet-bench
 CLIENT_CPU=0 NULL_CPU=$(($(nproc) > 1 ? 1 : 0))
 declare -A PORT MOUNT_PORT
