@@ -69,9 +69,9 @@ filers:
     port: $port
     disks:
       - path: $run/0.img
-        size: 4GiB
+        size: 1GiB
       - path: $run/1.img
-        size: 4GiB
+        size: 1GiB
     cache: 128MiB
     cp_interval: 2s
     volumes:
@@ -106,7 +106,7 @@ start() {
 }
 
 duet init > "$run/init.out"
-say "formatted: two disks of 4 GiB, a log of 256 MiB, the volume vol0"
+say "formatted: two disks of 1 GiB, a log of 256 MiB, the volume vol0"
 start
 say "duetd serves /vol0 on 127.0.0.1:$port (process $server)"
 total=$(client list)

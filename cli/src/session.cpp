@@ -110,6 +110,7 @@ Answer Session::call(const std::string& method, const std::string& path, const J
   }
   const httplib::Result result = client->send(request);
   if (!result) {
+    answer.distrusted = result.error() == httplib::Error::SSLServerVerification;
     return answer;
   }
   answer.status = result->status;
@@ -122,6 +123,11 @@ Answer Session::call(const std::string& method, const std::string& path, const J
 }
 
 Exit Session::fail(const Answer& answer) {
+  if (answer.distrusted) {
+    return fail(
+        Exit::kUnreachable,
+        fmt::format("the certificate of {} is not trusted; name its authority with --ca", place()));
+  }
   if (answer.status == 0) {
     const std::string where = place();
     return where.empty()

@@ -27,6 +27,7 @@ struct Options {
 struct Answer {
   int status = 0;  // of HTTP; 0: the server was not reached
   Json json;
+  bool distrusted = false;  // not reached, because its certificate is not trusted
   [[nodiscard]] bool ok() const { return status >= 200 && status < 300; }
 };
 

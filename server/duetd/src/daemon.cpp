@@ -29,8 +29,9 @@ std::string place(const config::Config& config, int line) {
   return fmt::format("{}:{}", config.file, line);
 }
 
-int refuse(std::string_view event, const std::string& message) {
-  trace(Level::kError, event, {{"message", message}});
+// As the refusals of main(): for the person at the terminal.
+int refuse(const std::string& message) {
+  fmt::print(stderr, "duetd: {}\n", message);
   return kExitRefused;
 }
 
@@ -93,7 +94,7 @@ int Daemon::run() {
        {&Daemon::bind_listeners, &Daemon::open_memory, &Daemon::open_disks, &Daemon::open_admin}) {
     if (const std::string wrong = (this->*step)(); !wrong.empty()) {
       // The admin socket is the last step, so no thread runs yet.
-      return refuse("refused", wrong);
+      return refuse(wrong);
     }
   }
   int exit_code = kExitFailed;
