@@ -23,7 +23,6 @@ struct Copied {
 }  // namespace
 
 Task<Status> FilerState::recover() {
-  times.used(wafl::Timestamp{root.written_ns});
   const Status loaded = co_await system_files.load(*aggregate, replies, exports, times.next());
   if (!loaded.ok()) {
     co_return loaded;

@@ -243,6 +243,7 @@ TEST(Replay, EveryChangeGetsATimeOfItsOwn) {
 TEST(Replay, ABlankMemoryIsRefusedUnlessTheFilerWasStopped) {
   for (const bool stop : {false, true}) {
     World world;
+    world.stop_and_open();  // from here on there has been no CP but those of the opening
     world.create(world.root(), "f");
     if (stop) {
       ASSERT_TRUE(world.run(world.filer->stop()).ok());
