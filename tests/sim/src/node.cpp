@@ -10,17 +10,16 @@
 namespace duet::world {
 
 void WatchedMemory::store(std::uint64_t offset, std::span<const std::byte> data) {
+  // The header comes behind its body.  Told before it is stored: a crash may keep it from then on.
+  if (data.size() == sizeof(nvlog::RecordHeader)) {
+    const auto header = duet::load<nvlog::RecordHeader>(data, 0);
+    if (header.magic == nvlog::kRecordMagic && header.body_bytes >= sizeof(filer::RecordBytes)) {
+      const auto body =
+          duet::load<filer::RecordBytes>(memory_.bytes(), offset + sizeof(nvlog::RecordHeader));
+      seen_({header.sequence, body.now_ns, body.address, body.xid});
+    }
+  }
   memory_.store(offset, data);
-  if (data.size() != sizeof(nvlog::RecordHeader)) {
-    return;
-  }
-  const auto header = duet::load<nvlog::RecordHeader>(data, 0);
-  if (header.magic != nvlog::kRecordMagic || header.body_bytes < sizeof(filer::RecordBytes)) {
-    return;
-  }
-  const auto body =
-      duet::load<filer::RecordBytes>(memory_.bytes(), offset + sizeof(nvlog::RecordHeader));
-  seen_({header.sequence, body.now_ns, body.address, body.xid});
 }
 
 Status WatchedMemory::persist() {

@@ -119,7 +119,7 @@ class Node {
   // Called at each event; may copy().
   void on_event(std::function<void()> seen) { event_seen_ = std::move(seen); }
 
-  // Called at each record that is stored.
+  // Called before each record's header is stored: from then on a crash may keep it.
   void on_record(std::function<void(const WatchedMemory::Seen&)> seen) { seen_ = std::move(seen); }
 
   // The aggregate on the disks, as it stands.  REQUIRES: no connection.
