@@ -305,6 +305,7 @@ Status Volume::restore_snapshot(std::string_view name) {
   live.dead_entries = live.dead_blocks = 0;
   live.inode_file = kept.inode_file;
   live.inode_map = kept.inode_map;
+  live.generation_floor = live.generation_highest;
   live.inodes_used = kept.inodes_used;
   live.inode_slots = kept.inode_slots;
   state_->inode_map->tree_ = kept.inode_map;

@@ -203,12 +203,15 @@ void Volume::take_inode(Inode& inode, FileType type) {
   DUET_CHECK(inode.attributes_.type == FileType::kFree);
   inode.current();
   set_in_use(inode.id_.inode, true);
-  inode.id_.generation = Generation{static_cast<std::uint32_t>(inode.id_.generation) + 1};
+  DiskDataset& record = state_->live.record;
+  const std::uint32_t generation =
+      std::max(static_cast<std::uint32_t>(inode.id_.generation), record.generation_floor) + 1;
+  record.generation_highest = std::max(record.generation_highest, generation);
+  inode.id_.generation = Generation{generation};
   inode.attributes_ = Attributes{};
   inode.attributes_.type = type;
   inode.attributes_.links = 1;
   inode.user_words_[0] = inode.user_words_[1] = 0;
-  DiskDataset& record = state_->live.record;
   ++record.inodes_used;
   record.inode_slots =
       std::max(record.inode_slots, static_cast<std::uint64_t>(inode.id_.inode) + 1);

@@ -309,6 +309,28 @@ TEST(Aggregate, MatchesAModelThroughCpsCrashesAndSnapshots) {
   }
 }
 
+TEST(Aggregate, ARestoreNeverLetsAGenerationComeBack) {
+  World world;
+  Files files(world, "vol0");
+  ASSERT_TRUE(files.volume().create_snapshot("s", world.now()).ok());
+  world.cp();
+  const auto id_of_new = [&](const std::string& name) {
+    EXPECT_TRUE(files.put(name, 0, "x").ok());
+    const auto id = world.attempt([&](Attempt& attempt) -> Result<FileId> {
+      Result<InodeRef> inode = files.volume().find_inode(attempt, kLive, InodeNumber{3});
+      return inode.ok() ? Result<FileId>(inode.value()->id()) : Result<FileId>(inode.error());
+    });
+    return id.value();
+  };
+  const FileId before = id_of_new("before");
+  ASSERT_TRUE(files.volume().restore_snapshot("s").ok());
+  world.cp();
+  world.reopen();
+  const FileId after = id_of_new("after");
+  EXPECT_EQ(after.inode, before.inode);
+  EXPECT_NE(after.generation, before.generation);
+}
+
 TEST(Aggregate, ADiskAddedOnlineGivesItsBlocks) {
   World world(1, 5000, 1);
   Files files(world, "vol0");

@@ -100,7 +100,10 @@ struct DiskDataset {
   std::uint64_t dead_entries = 0;
   std::uint64_t zombie_entries = 0;
   std::uint64_t dead_blocks = 0;  // blocks named by the dead list
-  std::array<std::uint64_t, 68> reserved{};
+  // Live: a restore takes inodes back to older generations; none may be given twice.
+  std::uint32_t generation_highest = 0;  // ever given in this volume
+  std::uint32_t generation_floor = 0;    // new ones are above it
+  std::array<std::uint64_t, 67> reserved{};
 };
 static_assert(sizeof(DiskDataset) == 1024);
 static_assert(std::has_unique_object_representations_v<DiskDataset>, "no implicit padding");
