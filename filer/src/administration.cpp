@@ -13,7 +13,7 @@ Task<Status> administrate(FilerState& filer, std::function<Status()> change) {
   const FilerState::Running running(filer);
   Failure refused;
   if (!filer.accepts(refused)) {
-    co_return Error(*refused, "the filer has stopped");
+    co_return Error{*refused, "the filer has stopped"};
   }
   co_return co_await filer.cps.administrate(std::move(change));
 }
@@ -199,7 +199,7 @@ Task<Status> label_and_add(FilerState& filer, BlockDevice& device) {
   const FilerState::Running running(filer);
   Failure refused;
   if (!filer.accepts(refused)) {
-    co_return Error(*refused, "the filer has stopped");
+    co_return Error{*refused, "the filer has stopped"};
   }
   const Status labelled = co_await filer.aggregate->label_new_disk(device, filer.entropy);
   if (!labelled.ok()) {

@@ -30,7 +30,7 @@ Task<void> CpLoop::run() {
 
 Task<Status> CpLoop::one(std::uint64_t cp_epoch, bool log_empty) {
   if (filer_.failed()) {
-    co_return Error(Errc::kIo, "CP: the filer has failed");
+    co_return Error{Errc::kIo, "CP: the filer has failed"};
   }
   // One turn from here to the first suspension in consistency_point().
   const Jobs jobs = apply_jobs();
@@ -123,7 +123,7 @@ Task<Status> CpLoop::administrate(std::function<Status()> change) {
   request(CpCause::kOperator);
   while (!job->result.has_value()) {
     if (filer_.failed()) {
-      co_return Error(Errc::kIo, "the filer has failed");
+      co_return Error{Errc::kIo, "the filer has failed"};
     }
     co_await finished_changed_.wait();
   }

@@ -134,7 +134,7 @@ Task<Reply> run_change(FilerState& filer, const Caller& caller, bool cached,
   for (;;) {
     if (known.has_value()) {
       ++filer.statistics.reply_cache_hits;
-      change.reply = std::move(known->reply);
+      change.reply = known->reply;
       sequence = known->sequence;
       break;
     }
@@ -201,7 +201,7 @@ Task<Reply> run_change(FilerState& filer, const Caller& caller, bool cached,
   if (filer.failed()) {
     reply.error = Errc::kIo;
   } else {
-    give(filer.handles, std::move(change.reply), reply);
+    give(filer.handles, change.reply, reply);
   }
   co_return reply;
 }

@@ -118,18 +118,18 @@ Result<MutationReply> decode_reply(const ReplySlot& slot) {
   return reply;
 }
 
-void give(const HandleCodec& /*handles*/, MutationReply&& from, WccReply& to) {
+void give(const HandleCodec& /*handles*/, const MutationReply& from, WccReply& to) {
   to.error = from.error;
   to.wcc = from.first;
 }
 
-void give(const HandleCodec& /*handles*/, MutationReply&& from, WriteReply& to) {
+void give(const HandleCodec& /*handles*/, const MutationReply& from, WriteReply& to) {
   to.error = from.error;
   to.wcc = from.first;
   to.count = from.count;
 }
 
-void give(const HandleCodec& handles, MutationReply&& from, CreateReply& to) {
+void give(const HandleCodec& handles, const MutationReply& from, CreateReply& to) {
   to.error = from.error;
   if (from.object.has_value()) {
     to.handle = handles.encode(HandleKind::kObject, *from.object);
@@ -138,13 +138,13 @@ void give(const HandleCodec& handles, MutationReply&& from, CreateReply& to) {
   to.directory = from.first;
 }
 
-void give(const HandleCodec& /*handles*/, MutationReply&& from, RenameReply& to) {
+void give(const HandleCodec& /*handles*/, const MutationReply& from, RenameReply& to) {
   to.error = from.error;
   to.from = from.first;
   to.to = from.second;
 }
 
-void give(const HandleCodec& /*handles*/, MutationReply&& from, LinkReply& to) {
+void give(const HandleCodec& /*handles*/, const MutationReply& from, LinkReply& to) {
   to.error = from.error;
   to.attributes = from.attributes;
   to.directory = from.first;

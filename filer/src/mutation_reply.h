@@ -25,10 +25,10 @@ struct MutationReply {
 Result<MutationReply> decode_reply(const ReplySlot& slot);
 
 // As the procedures give it.
-void give(const HandleCodec& handles, MutationReply&& from, WccReply& to);
-void give(const HandleCodec& handles, MutationReply&& from, WriteReply& to);
-void give(const HandleCodec& handles, MutationReply&& from, CreateReply& to);
-void give(const HandleCodec& handles, MutationReply&& from, RenameReply& to);
-void give(const HandleCodec& handles, MutationReply&& from, LinkReply& to);
+void give(const HandleCodec& handles, const MutationReply& from, WccReply& to);
+void give(const HandleCodec& handles, const MutationReply& from, WriteReply& to);
+void give(const HandleCodec& handles, const MutationReply& from, CreateReply& to);
+void give(const HandleCodec& handles, const MutationReply& from, RenameReply& to);
+void give(const HandleCodec& handles, const MutationReply& from, LinkReply& to);
 
 }  // namespace duet::filer

@@ -96,7 +96,7 @@ Task<Status> FilerState::replay_one(Record& record) {
       break;
     }
     if (applied.error().code != Errc::kMiss) {
-      co_return Error(Errc::kCorrupt, "replay: a record that succeeded once does not (I8)");
+      co_return Error{Errc::kCorrupt, "replay: a record that succeeded once does not (I8)"};
     }
     const Status loaded = co_await attempt.load();
     if (!loaded.ok()) {

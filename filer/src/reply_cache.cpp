@@ -45,7 +45,7 @@ std::optional<ReplyCache::Known> ReplyCache::find(const ReplyKey& key) const {
     if (slot_key(slots_[i]) == key) {
       Result<MutationReply> reply = decode_reply(slots_[i]);
       DUET_CHECK(reply.ok());  // place() took only such
-      return Known{std::move(reply.value()), sequences_[i]};
+      return Known{reply.value(), sequences_[i]};
     }
   }
   return std::nullopt;

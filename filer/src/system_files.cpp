@@ -132,7 +132,7 @@ Task<Status> until_loaded(wafl::Aggregate& aggregate, Step step) {
 Task<Status> SystemFiles::load(wafl::Aggregate& aggregate, ReplyCache& replies,
                                ExportTable& exports, wafl::Timestamp now) {
   if (aggregate.find_volume(wafl::kSystemVolume) == nullptr) {
-    co_return Error(Errc::kCorrupt, "the aggregate has no system volume");
+    co_return Error{Errc::kCorrupt, "the aggregate has no system volume"};
   }
   const std::uint64_t bytes = replies.block_count() * kBlockBytes;
   std::vector<ReplySlot> slots;
