@@ -22,7 +22,10 @@ class LoadingMarks {
     for (const std::uint64_t block : blocks_) {
       state_.loading.erase(block);
     }
-    state_.load_done.wake_all();
+    // Those that only waited wake nobody: two of them would wake each other without end.
+    if (!blocks_.empty()) {
+      state_.load_done.wake_all();
+    }
   }
   LoadingMarks(const LoadingMarks&) = delete;
   LoadingMarks& operator=(const LoadingMarks&) = delete;

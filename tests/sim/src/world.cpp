@@ -336,6 +336,21 @@ Complaint World::survey_all() {
   return {};
 }
 
+Complaint World::requests_that_run() {
+  Complaint text = "requests that never end, ";
+  text += node_.filer().aggregate().cp_running() ? "nor does a CP:" : "and no CP runs:";
+  for (const Client& client : clients_) {
+    if (client.request.has_value()) {
+      text += "\n  client " + std::to_string(client.number) + " xid " +
+              std::to_string(client.xid) + " " + text_of((*client.request)->operation);
+    }
+  }
+  if (job_ != Job::kNone) {
+    text += "\n  the operator, with snapshot " + job_name_;
+  }
+  return text;
+}
+
 // No more deaths: everything must come to its end.
 Complaint World::finish() {
   for (const auto& disk : node_.faults()) {
@@ -359,8 +374,8 @@ Complaint World::finish() {
   if (!complaint_.empty()) {
     return complaint_;
   }
-  if (!rests || !quiet()) {
-    return "requests that never end";
+  if (!rests || !quiet() || job_ != Job::kNone) {
+    return requests_that_run();
   }
   if (history_->running() != 0) {
     return "requests that were never answered";

@@ -56,6 +56,7 @@ class World {
   Complaint settle();
   Complaint survey_all();
   Complaint finish();
+  [[nodiscard]] Complaint requests_that_run();
   void die();
   void arm_faults();
   void start_tasks();
