@@ -23,7 +23,6 @@ std::uint32_t map_height(std::uint64_t entries, std::uint64_t per_block) {
 
 MapWriter::MapWriter(CpContext& context, DiskRoot& root, std::vector<std::uint32_t>& area_free)
     : context_(context),
-      root_(root),
       area_free_(area_free),
       maps_{{{TreeKind::kBlockMap, &root.block_map, 0, {}},
              {TreeKind::kOwnerMap, &root.owner_map, 0, {}},

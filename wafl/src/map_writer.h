@@ -65,7 +65,6 @@ class MapWriter {
   void write(Map& map);
 
   CpContext& context_;
-  DiskRoot& root_;
   std::vector<std::uint32_t>& area_free_;
   std::vector<std::uint64_t> occupied_;
   bool write_all_areas_ = false;
