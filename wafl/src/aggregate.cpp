@@ -170,6 +170,9 @@ Status Aggregate::destroy_volume(std::string_view name) {
   if (!state.snapshots.empty()) {
     return Error{Errc::kRefused, "destroy_volume: the volume has snapshots; delete them first"};
   }
+  if (state.abandoned) {
+    return Error{Errc::kTryAgain, "destroy_volume: it is being restored in this CP"};
+  }
   state_->drop_inodes(volume->id(), kLive);
   state_->drop_dirty(*state.inode_map);
   DiskDataset& record = state.live.record;
@@ -182,7 +185,8 @@ Status Aggregate::destroy_volume(std::string_view name) {
     state.live.zombies.push_back(
         {.pointer = record.inode_map.pointer, .height = record.inode_map.height});
   }
-  state.abandoned_lists.push_back(record);
+  state.abandoned = record;
+  state.restored_cp = 0;
   record.inode_file = record.inode_map = record.dead_list = TreeRoot{};
   record.dead_entries = record.dead_blocks = 0;
   state.changed = true;
@@ -247,8 +251,11 @@ Status Volume::create_snapshot(std::string_view name, Timestamp now) {
 Status Volume::delete_snapshot(std::string_view name) {
   const auto it =
       std::ranges::find_if(state_->snapshots, [name](const auto& s) { return s->name() == name; });
-  if (it == state_->snapshots.end() || it->get() == state_->snapshot_of_cp) {
+  if (it == state_->snapshots.end()) {
     return Error{Errc::kNotFound, "delete_snapshot: no such snapshot"};
+  }
+  if (it->get() == state_->snapshot_of_cp || state_->abandoned) {
+    return Error{Errc::kTryAgain, "delete_snapshot: made, or another restored, in this CP"};
   }
   aggregate_.state().drop_inodes(id(), SnapshotId{(*it)->record.snapshot});
   state_->deleted.push_back(std::move(*it));
@@ -279,8 +286,11 @@ Status Volume::rename_snapshot(std::string_view from, std::string_view to) {
 Status Volume::restore_snapshot(std::string_view name) {
   const auto it =
       std::ranges::find_if(state_->snapshots, [name](const auto& s) { return s->name() == name; });
-  if (it == state_->snapshots.end() || it->get() == state_->snapshot_of_cp) {
+  if (it == state_->snapshots.end()) {
     return Error{Errc::kNotFound, "restore_snapshot: no such snapshot"};
+  }
+  if (state_->snapshot_of_cp != nullptr || state_->abandoned) {
+    return Error{Errc::kTryAgain, "restore_snapshot: a snapshot was made or restored in this CP"};
   }
   if (it->get() != state_->snapshots.back().get()) {
     return Error{Errc::kRefused, "restore_snapshot: newer snapshots exist; delete them first"};
@@ -300,7 +310,8 @@ Status Volume::restore_snapshot(std::string_view name) {
   if (!live.inode_map.pointer.hole()) {
     zombies.push_back({live.inode_map.pointer, live.inode_map.height, 0, kept.cp});
   }
-  state_->abandoned_lists.push_back(live);
+  state_->abandoned = live;
+  state_->restored_cp = kept.cp;
   live.dead_list = TreeRoot{};
   live.dead_entries = live.dead_blocks = 0;
   live.inode_file = kept.inode_file;

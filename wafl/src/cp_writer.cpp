@@ -286,7 +286,14 @@ Task<Status> CpWriter::merge_deleted_snapshots(VolumeState& volume) {
         break;
       }
     }
-    DiskDataset& next_record = next != nullptr ? next->record : volume.frozen;
+    // After a restore, what the live tree before it had is the next one, to be given up below.
+    DiskDataset& live = volume.abandoned ? *volume.abandoned : volume.frozen;
+    DiskDataset& next_record = next != nullptr ? next->record : live;
+    for (ZombieEntry& zombie : gone.zombies) {
+      const bool newer = gone.record.cp > volume.restored_cp;  // than what is live again
+      zombie.keep_birth =
+          std::max<std::uint64_t>(zombie.keep_birth, newer ? volume.restored_cp : 0);
+    }
     std::vector<ZombieEntry>& next_zombies =
         next != nullptr ? next->zombies : volume.frozen_zombies;
     const Status merged = co_await merge_deleted(context_, gone, cp_before, next_record,
@@ -299,11 +306,10 @@ Task<Status> CpWriter::merge_deleted_snapshots(VolumeState& volume) {
       next->zombies_changed = true;
     }
   }
-  for (DiskDataset& list : volume.abandoned_lists) {
-    const Status discarded = co_await discard_dead(context_, list, volume.frozen.used_blocks);
-    if (!discarded.ok()) {
-      co_return discarded;
-    }
+  if (volume.abandoned) {
+    const Status discarded =
+        co_await discard_dead(context_, *volume.abandoned, volume.frozen.used_blocks);
+    co_return discarded;
   }
   co_return Ok{};
 }
@@ -509,7 +515,8 @@ void CpWriter::commit_volume(VolumeState& volume) {
     state_.free_slots.push_back(gone->slot);
   }
   volume.deleted.clear();
-  volume.abandoned_lists.clear();
+  volume.abandoned.reset();
+  volume.restored_cp = 0;
   volume.snapshot_of_cp = nullptr;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,10 @@ class VolumeState {
 
   // Administrative changes for the next CP.
   std::vector<std::unique_ptr<Dataset>> deleted;  // snapshots that left the list, by CP
-  std::vector<DiskDataset> abandoned_lists;       // dead lists that a restore made void
+  // A restore or the volume's end makes the live dead list void: the record it stood in, and the
+  // CP of the snapshot that is live again (0: none).
+  std::optional<DiskDataset> abandoned;
+  std::uint32_t restored_cp = 0;
   Dataset* snapshot_of_cp = nullptr;              // made by the next or running CP
   bool changed = false;  // the record must be written though no inode changed
 

@@ -232,6 +232,11 @@ void random_history(std::uint64_t seed, int steps) {
       }
       case 3: {
         if (!snapshots.empty() && random.one_in(2)) {
+          const std::size_t which = random.below(snapshots.size());
+          while (snapshots.size() > which + 1) {
+            ASSERT_TRUE(files.volume().delete_snapshot(snapshots.back().first).ok());
+            snapshots.pop_back();
+          }
           ASSERT_TRUE(files.volume().restore_snapshot(snapshots.back().first).ok());
           live = snapshots.back().second;
           world.cp();

@@ -83,11 +83,11 @@ class Volume {
 
   // Error: kExists, kNameTooLong, kInvalid (empty, '.', '..', with '/').
   Status create_snapshot(std::string_view name, Timestamp now);
-  // Error: kNotFound.
+  // Error: kNotFound; kTryAgain, as below: not in one CP with the making of it, or with a restore.
   Status delete_snapshot(std::string_view name);
   Status rename_snapshot(std::string_view from, std::string_view to);
   // The live tree becomes what the snapshot holds; newer snapshots must be gone.
-  // Error: kNotFound; kRefused while newer snapshots exist.
+  // Error: kNotFound; kRefused while newer snapshots exist; kTryAgain in the CP of another change.
   Status restore_snapshot(std::string_view name);
   void set_limit_bytes(std::uint64_t limit_bytes);
 
