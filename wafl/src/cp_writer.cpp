@@ -187,9 +187,9 @@ Task<Status> CpWriter::write_inode(VolumeState& volume, Inode& inode, Reclaimer&
   }
   std::vector<DirtyLeaf> leaves;
   leaves.reserve(layer.blocks.size());
-  for (const auto& [index, buffer] : layer.blocks) {
+  layer.blocks.for_each([&leaves](std::uint64_t index, const BufferRef& buffer) {
     leaves.push_back({index, buffer});
-  }
+  });
   std::ranges::sort(leaves, {}, &DirtyLeaf::index);
   TreeOwner owner{TreeKind::kFile, volume.frozen.volume,
                   static_cast<std::uint64_t>(inode.id().inode)};

@@ -20,8 +20,8 @@ Seen look(const Layer* layer, std::uint64_t index, const BufferRef** found) {
     return Seen::kBelow;
   }
   if (!layer->blocks.empty()) {
-    if (auto it = layer->blocks.find(index); it != layer->blocks.end()) {
-      *found = &it->second;
+    *found = layer->blocks.find(index);
+    if (*found != nullptr) {
       return Seen::kHere;
     }
   }
@@ -74,12 +74,12 @@ Result<std::uint64_t> Inode::count_from(Attempt& attempt, std::uint64_t index) {
     if (layer == nullptr) {
       continue;
     }
-    for (const auto& [at, buffer] : layer->blocks) {
-      const bool above = layer != current_.get() && current_ && current_->blocks.contains(at);
+    layer->blocks.for_each([&](std::uint64_t at, const BufferRef& /*buffer*/) {
+      const bool above = layer != current_.get() && current_ && current_->blocks.find(at);
       if (at >= index && at < visible_below && !above) {
         counted.push_back(at);
       }
-    }
+    });
     visible_below = std::min(visible_below, layer->cut_blocks);
   }
   Result<std::uint64_t> on_disk = count_leaves(attempt, tree_, index, visible_below);
@@ -119,9 +119,7 @@ MutableBytes Inode::fresh_block(Layer& layer, std::uint64_t index, const std::by
   if (content != nullptr) {
     std::memcpy(bytes.data(), content, kBlockBytes);
   }
-  const auto [it, added] = layer.blocks.try_emplace(index);
-  it->second = std::move(buffer);
-  if (added) {
+  if (layer.blocks.put(index, std::move(buffer))) {
     ++state.dirty_blocks;
     // Neighbours share their indirect blocks; a jump may need new ones at every level.
     const bool same_parent = index / kFanOut == last_dirty_ / kFanOut;
@@ -133,22 +131,21 @@ MutableBytes Inode::fresh_block(Layer& layer, std::uint64_t index, const std::by
 
 MutableBytes Inode::replace_block(std::uint64_t index) {
   Layer& layer = current();
-  if (auto it = layer.blocks.find(index); it != layer.blocks.end()) {
-    if (it->second.get()->references == 1) {
-      return it->second.mutable_bytes();
-    }
+  if (const BufferRef* dirty = layer.blocks.find(index);
+      dirty != nullptr && dirty->get()->references == 1) {
+    return dirty->mutable_bytes();
   }
   return fresh_block(layer, index, nullptr);
 }
 
 MutableBytes Inode::modify_block(std::uint64_t index, const BufferRef& present) {
   Layer& layer = current();
-  if (auto it = layer.blocks.find(index); it != layer.blocks.end()) {
-    const std::uint32_t ours = it->second.get() == present.get() ? 2 : 1;
-    if (it->second.get()->references == ours) {
-      return it->second.mutable_bytes();
+  if (const BufferRef* dirty = layer.blocks.find(index)) {
+    const std::uint32_t ours = dirty->get() == present.get() ? 2 : 1;
+    if (dirty->get()->references == ours) {
+      return dirty->mutable_bytes();
     }
-    return fresh_block(layer, index, it->second.bytes().data());
+    return fresh_block(layer, index, dirty->bytes().data());
   }
   if (present) {
     return fresh_block(layer, index, present.bytes().data());
@@ -161,9 +158,7 @@ MutableBytes Inode::modify_block(std::uint64_t index, const BufferRef& present) 
 void Inode::cut(std::uint64_t index) {
   Layer& layer = current();
   layer.cut_blocks = std::min(layer.cut_blocks, index);
-  const std::size_t erased =
-      std::erase_if(layer.blocks, [index](const auto& entry) { return entry.first >= index; });
-  volume_.aggregate().state().dirty_blocks -= erased;
+  volume_.aggregate().state().dirty_blocks -= layer.blocks.erase_from(index);
 }
 
 Attributes& Inode::change_attributes() {

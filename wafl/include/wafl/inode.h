@@ -12,11 +12,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <utility>
 
 #include "base/result.h"
 #include "wafl/attempt.h"
+#include "wafl/block_table.h"
 #include "wafl/buffer.h"
 #include "wafl/tree_format.h"
 #include "wafl/types.h"
@@ -30,7 +30,7 @@ struct Layer {
   DiskInode frozen;  // the inode as it was at the freeze; meaningful from then on
   // Blocks of older layers at or behind this index are gone; ~0: none are.
   std::uint64_t cut_blocks = ~std::uint64_t{0};
-  std::unordered_map<std::uint64_t, BufferRef> blocks;  // by index within the file
+  BlockTable blocks;
 };
 
 class Inode {
