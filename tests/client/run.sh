@@ -40,6 +40,10 @@ done
 cannot() { echo "client: SKIPPED: $*"; exit 77; }
 broken() { echo "client: $*"; exit 1; }
 [ "$(id -u)" = 0 ] || cannot "needs root for a network namespace and a tap"
+case $REPOSITORY/ in
+  /tmp/* | /run/* | /mnt/* | /var/tmp/*)
+    cannot "the guest has its own /tmp, /run, /mnt and /var/tmp: move this clone elsewhere" ;;
+esac
 command -v linux.uml >/dev/null || cannot "needs the package user-mode-linux"
 command -v mount.nfs >/dev/null || cannot "needs the package nfs-common"
 command -v modprobe >/dev/null || cannot "needs the package kmod"
