@@ -11,6 +11,7 @@ namespace {
 constexpr std::uint64_t kTurnsMax = 30'000'000;
 // A filer that has failed answers nothing any more; a few of its errors are enough.
 constexpr std::uint64_t kIoErrorsMax = 30;
+constexpr std::uint64_t kDeathsBeforeLongerLives = 30;
 
 }  // namespace
 
@@ -107,6 +108,13 @@ Complaint World::run() {
   return complaint;
 }
 
+std::unique_ptr<Service> World::make_service() {
+  if (options_.wire) {
+    return std::make_unique<WireService>(scheduler_, node_.filer());
+  }
+  return std::make_unique<DirectService>(node_.filer());
+}
+
 Complaint World::begin() {
   if (Complaint complaint = node_.format(); !complaint.empty()) {
     return complaint;
@@ -118,7 +126,7 @@ Complaint World::begin() {
     return "mount: refused";
   }
   root_.assign(reinterpret_cast<const char*>(mounted->handle.data.data()), mounted->handle.size);
-  service_ = std::make_unique<DirectService>(node_.filer());
+  service_ = make_service();
   getattr.handle = root_;
   const auto root = node_.run(service_->call(caller, getattr));
   if (!root.has_value() || !root->attributes.has_value()) {
@@ -200,10 +208,13 @@ Complaint World::live() {
   if (random_.one_in(3)) {
     node_.clock().jump(std::chrono::seconds(random_.below(200'000)) - std::chrono::seconds(100'000));
   }
+  // Over a network everything takes more turns; and a world that dies all the time gets on too.
+  const std::uint64_t factor =
+      (options_.wire ? 10 : 1) * (1 + statistics_.deaths / kDeathsBeforeLongerLives);
   if (random_.one_in(2)) {
-    node_.die_at_event(1 + random_.below(2 * profile_.life_turns));
+    node_.die_at_event(1 + random_.below(2 * profile_.life_turns * factor));
   }
-  std::uint64_t turns = 1 + random_.below(profile_.life_turns);
+  std::uint64_t turns = 1 + random_.below(profile_.life_turns * factor);
   (void)scheduler_.run_until(
       [&] {
         return !complaint_.empty() || node_.died() || turns-- == 0 || steps_left_ == 0 ||
@@ -247,7 +258,7 @@ Complaint World::recover() {
   if (Complaint complaint = history_->recovered(last); !complaint.empty()) {
     return complaint;
   }
-  service_ = std::make_unique<DirectService>(node_.filer());
+  service_ = make_service();
   if (Complaint complaint = settle(); !complaint.empty()) {
     return complaint;
   }

@@ -17,6 +17,7 @@
 #include "world/run.h"
 #include "world/service.h"
 #include "world/survey.h"
+#include "world/wire_service.h"
 #include "world/workload.h"
 
 namespace duet::world {
@@ -48,6 +49,7 @@ class World {
   // What the operator has begun and not heard the end of.
   enum class Job : std::uint8_t { kNone, kCreate, kDelete, kRename, kRestore };
 
+  std::unique_ptr<Service> make_service();
   Complaint begin();
   Complaint live();
   Complaint recover();

@@ -1,0 +1,115 @@
+// fuzz_corpus DIRECTORY: writes the inputs that each fuzzer starts from.
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "filer/exports.h"
+#include "image.h"
+#include "mutation_reply.h"
+#include "record.h"
+#include "wafl/directory_format.h"
+
+namespace {
+
+using namespace duet;  // NOLINT: one small file
+
+class Corpus {
+ public:
+  Corpus(std::filesystem::path root, const std::string& name) : path_(root / name) {
+    std::filesystem::create_directories(path_);
+  }
+  void add(const std::string& bytes) {
+    std::ofstream(path_ / ("seed" + std::to_string(++count_)), std::ios::binary) << bytes;
+  }
+
+ private:
+  std::filesystem::path path_;
+  int count_ = 0;
+};
+
+template <typename T>
+std::string text(const T& value) {
+  const ConstBytes bytes = bytes_of(value);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void images(Corpus check, Corpus open) {
+  const std::size_t blocks = fuzz::Image::valid().used().size();
+  check.add(std::string(1, '\1'));
+  open.add(std::string(1, '\1'));
+  for (std::size_t i = 0; i < blocks; i += 3) {
+    for (const std::uint16_t at : {0, 8, 32, 60, 100, 512}) {
+      std::string input(1, '\1');
+      input += text(static_cast<std::uint16_t>(i)) + text(at) + '\7' + std::string(8, '\1');
+      (i % 2 == 0 ? check : open).add(input);
+    }
+  }
+}
+
+void directories(Corpus corpus) {
+  for (const std::uint64_t number : fuzz::Image::valid().used()) {
+    const sim::SimDisk::Block& block = fuzz::Image::valid().disk().block(number);
+    if (load<std::uint32_t>(block, 0) == wafl::kDirectoryMagic) {
+      corpus.add(text(block));
+    }
+  }
+}
+
+void logs(Corpus corpus) {
+  for (char mode = 0; mode < 32; ++mode) {
+    std::string input{mode, '\3'};
+    const std::uint16_t record = 4096 + 4096 + 64;
+    input += text(record) + std::string("\x0F") + std::string(16, '\2');
+    corpus.add(input);
+  }
+}
+
+void records(Corpus corpus) {
+  for (int operation = 1; operation <= 8; ++operation) {
+    filer::Record record;
+    record.operation = static_cast<filer::Operation>(operation);
+    record.object = {wafl::InodeNumber{2}, wafl::Generation{1}};
+    record.type = wafl::FileType::kRegular;
+    record.changes.mode = 0644;
+    record.changes.uid = record.changes.gid = 0;
+    record.name = "name";
+    record.second_name = operation == 7 ? "second" : "";
+    corpus.add(std::string(1, '\0') + text(filer::encode_record(record)) + "name" +
+               std::string(record.second_name));
+  }
+  filer::MutationReply reply;
+  reply.attributes.emplace().attributes.type = wafl::FileType::kRegular;
+  corpus.add(std::string(1, '\1') + text(filer::encode_reply(reply)));
+  filer::ExportTable table;
+  table.exports.push_back({"/vol0", {filer::parse_client("10.0.0.0/8").value()}});
+  corpus.add(std::string(1, '\2') + filer::encode(table));
+  corpus.add(std::string(1, '\3') + text(filer::HandleBytes{}));
+}
+
+// As fuzz_input.h says.  Arguments: a handle, a name, numbers.
+void calls(Corpus corpus) {
+  std::string arguments{0, 0, 0, 40};
+  arguments += std::string(40, 'h') + std::string{0, 0, 0, 4} + "name" + std::string(100, '\0');
+  for (char program = 0; program < 4; ++program) {
+    for (char procedure = 0; procedure < 22; ++procedure) {
+      corpus.add(std::string{1, 1, program, procedure, '\7'} + arguments);
+    }
+  }
+  corpus.add(std::string{1, 0} + std::string("\x80\0\0\x28", 4) + std::string(40, '\0'));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    return 2;
+  }
+  const std::filesystem::path root = argv[1];
+  images(Corpus(root, "check"), Corpus(root, "open"));
+  directories(Corpus(root, "directory"));
+  logs(Corpus(root, "log"));
+  records(Corpus(root, "record"));
+  calls(Corpus(root, "rpc"));
+  return 0;
+}
