@@ -25,7 +25,7 @@ Task<Status> attempt(wafl::Aggregate& aggregate, Look look) {
       co_return loaded;
     }
   }
-  co_return Error(Errc::kTryAgain, "it never ends");
+  co_return Error{Errc::kTryAgain, "it never ends"};
 }
 
 Status look_at(wafl::Attempt& tries, wafl::Volume& volume, wafl::SnapshotId snapshot,
