@@ -165,7 +165,7 @@ wafl::Timestamp SystemFiles::last_time() const { return replies_->attributes().m
 void SystemFiles::write_replies(ReplyCache& replies, wafl::Timestamp last_time) {
   for (const std::size_t index : replies.take_dirty()) {
     const ConstBytes from = replies.block(index);
-    std::memcpy(replies_->replace_block(index).data(), from.data(), from.size());
+    std::memcpy(replies_->replace_block(index).mutable_bytes().data(), from.data(), from.size());
   }
   if (replies_->attributes().mtime != last_time) {
     replies_->change_attributes().mtime = last_time;
@@ -177,7 +177,7 @@ void SystemFiles::write_exports(const ExportTable& exports, wafl::Timestamp now)
   const std::uint64_t blocks = (text.size() + kBlockBytes - 1) / kBlockBytes;
   exports_->cut(0);
   for (std::uint64_t i = 0; i < blocks; ++i) {
-    const MutableBytes to = exports_->replace_block(i);
+    const MutableBytes to = exports_->replace_block(i).mutable_bytes();
     const std::string_view part = std::string_view(text).substr(i * kBlockBytes, kBlockBytes);
     std::memset(to.data(), 0, to.size());
     std::memcpy(to.data(), part.data(), part.size());

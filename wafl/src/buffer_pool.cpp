@@ -1,8 +1,6 @@
 #include "buffer_pool.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
 #include "base/check.h"
 
@@ -10,18 +8,13 @@ namespace duet::wafl {
 
 namespace {
 
-constexpr std::size_t kSlabBlocks = 512;
+constexpr std::size_t kSlabBlocks = kLargePageBytes / kBlockBytes;
 
 }  // namespace
 
 void release_buffer(Buffer* buffer) { buffer->pool->release(buffer); }
 
-BufferPool::~BufferPool() {
-  DUET_CHECK(in_use_ == 0);
-  for (std::byte* slab : slabs_) {
-    ::operator delete (slab, std::align_val_t{kBlockBytes});
-  }
-}
+BufferPool::~BufferPool() { DUET_CHECK(in_use_ == 0); }
 
 BufferRef BufferPool::allocate() {
   if (free_ == nullptr) {
@@ -33,6 +26,7 @@ BufferRef BufferPool::allocate() {
   buffer->block = 0;
   buffer->birth = 0;
   buffer->used_again = false;
+  buffer->checksummed = false;
   ++in_use_;
   return BufferRef(buffer);
 }
@@ -50,9 +44,7 @@ void BufferPool::release(Buffer* buffer) {
 }
 
 void BufferPool::grow() {
-  auto* slab = static_cast<std::byte*>(
-      ::operator new (kSlabBlocks* kBlockBytes, std::align_val_t{kBlockBytes}));
-  slabs_.push_back(slab);
+  std::byte* const slab = slabs_.emplace_back(kSlabBlocks * kBlockBytes).data();
   auto headers = std::make_unique<Buffer[]>(kSlabBlocks);
   for (std::size_t i = 0; i < kSlabBlocks; ++i) {
     headers[i].data = slab + i * kBlockBytes;

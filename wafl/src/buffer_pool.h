@@ -2,7 +2,7 @@
 //
 // Blocks are carved from 2 MiB slabs and kept on a free list, so that a buffer costs no
 // allocation and is aligned for direct I/O.  Slabs go back to the system only at the end:
-// the pool is as large as its largest use, which the cache and the log bound.
+// the pool is as large as its largest use, which the cache bounds.
 //
 // Thread-safety: one thread.
 
@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/memory.h"
 #include "wafl/buffer.h"
 
 namespace duet::wafl {
@@ -34,7 +35,7 @@ class BufferPool {
  private:
   void grow();
 
-  std::vector<std::byte*> slabs_;
+  std::vector<Slab> slabs_;
   std::vector<std::unique_ptr<Buffer[]>> headers_;
   Buffer* free_ = nullptr;
   std::size_t in_use_ = 0;

@@ -15,7 +15,7 @@ BlockPointer CpContext::place(const BufferRef& buffer, const TreeOwner& owner, s
   entry.level = static_cast<std::uint8_t>(level);
   entry.tree = static_cast<std::uint8_t>(owner.kind);
   allocated.push_back({block, entry});
-  const BlockPointer pointer{block, cp, crc32c(buffer.bytes())};
+  const BlockPointer pointer{block, cp, buffer.checksum()};
   state.cache.insert(buffer, block, cp);
   writes.add(block, buffer);
   ++placed_since_pause_;

@@ -112,28 +112,27 @@ Layer& Inode::current() {
   return *current_;
 }
 
-MutableBytes Inode::fresh_block(Layer& layer, std::uint64_t index, const std::byte* content) {
+BufferRef Inode::fresh_block(Layer& layer, std::uint64_t index, const std::byte* content) {
   AggregateState& state = volume_.aggregate().state();
   BufferRef buffer = state.pool.allocate();
-  const MutableBytes bytes = buffer.mutable_bytes();
   if (content != nullptr) {
-    std::memcpy(bytes.data(), content, kBlockBytes);
+    std::memcpy(buffer.mutable_bytes().data(), content, kBlockBytes);
   }
-  if (layer.blocks.put(index, std::move(buffer))) {
+  if (layer.blocks.put(index, buffer)) {
     ++state.dirty_blocks;
     // Neighbours share their indirect blocks; a jump may need new ones at every level.
     const bool same_parent = index / kFanOut == last_dirty_ / kFanOut;
     volume_.expect_blocks(same_parent ? 1 : 1 + std::max(tree_.height, height_for(index)));
     last_dirty_ = index;
   }
-  return bytes;
+  return buffer;
 }
 
-MutableBytes Inode::replace_block(std::uint64_t index) {
+BufferRef Inode::replace_block(std::uint64_t index) {
   Layer& layer = current();
   if (const BufferRef* dirty = layer.blocks.find(index);
       dirty != nullptr && dirty->get()->references == 1) {
-    return dirty->mutable_bytes();
+    return *dirty;
   }
   return fresh_block(layer, index, nullptr);
 }
@@ -145,12 +144,12 @@ MutableBytes Inode::modify_block(std::uint64_t index, const BufferRef& present) 
     if (dirty->get()->references == ours) {
       return dirty->mutable_bytes();
     }
-    return fresh_block(layer, index, dirty->bytes().data());
+    return fresh_block(layer, index, dirty->bytes().data()).mutable_bytes();
   }
   if (present) {
-    return fresh_block(layer, index, present.bytes().data());
+    return fresh_block(layer, index, present.bytes().data()).mutable_bytes();
   }
-  const MutableBytes bytes = fresh_block(layer, index, nullptr);
+  const MutableBytes bytes = fresh_block(layer, index, nullptr).mutable_bytes();
   std::memset(bytes.data(), 0, bytes.size());
   return bytes;
 }

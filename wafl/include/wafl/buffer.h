@@ -4,6 +4,9 @@
 // read or written as a block), so a READ reply can gather from it while the
 // file is being overwritten: a write makes another buffer.
 //
+// Whoever fills a block knows its checksum best while the bytes are in the processor's cache:
+// set_checksum() keeps it for the CP, and asking for mutable_bytes() forgets it.
+//
 // Thread-safety: references are counted without atomics: one thread.
 
 #pragma once
@@ -29,6 +32,8 @@ struct Buffer {
   Buffer* older = nullptr;
   Buffer* newer = nullptr;
   bool used_again = false;
+  bool checksummed = false;
+  std::uint32_t checksum = 0;  // CRC-32C of the bytes, when checksummed
 };
 
 // Gives the memory back.  Called when the last reference is gone.
@@ -59,7 +64,18 @@ class BufferRef {
   [[nodiscard]] Buffer* get() const { return buffer_; }
   [[nodiscard]] ConstBytes bytes() const { return {buffer_->data, kBlockBytes}; }
   // REQUIRES: nobody else may see the buffer yet.
-  [[nodiscard]] MutableBytes mutable_bytes() const { return {buffer_->data, kBlockBytes}; }
+  [[nodiscard]] MutableBytes mutable_bytes() const {
+    buffer_->checksummed = false;
+    return {buffer_->data, kBlockBytes};
+  }
+  // REQUIRES: `checksum` is that of bytes(), and what mutable_bytes() gave is not used again.
+  void set_checksum(std::uint32_t checksum) const {
+    buffer_->checksum = checksum;
+    buffer_->checksummed = true;
+  }
+  [[nodiscard]] std::uint32_t checksum() const {
+    return buffer_->checksummed ? buffer_->checksum : crc32c(bytes());
+  }
 
  private:
   Buffer* buffer_ = nullptr;

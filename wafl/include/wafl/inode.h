@@ -58,7 +58,7 @@ class Inode {
 
   // A buffer of the current layer to be filled whole; its content is undefined.
   // Does not change attributes.
-  MutableBytes replace_block(std::uint64_t index);
+  BufferRef replace_block(std::uint64_t index);
   // The same with its present content (zeros for a hole).
   // REQUIRES: block(attempt, index) was ok in this turn; pass what it gave.
   MutableBytes modify_block(std::uint64_t index, const BufferRef& present);
@@ -78,7 +78,7 @@ class Inode {
   friend class InodeRef;
 
   Layer& current();
-  MutableBytes fresh_block(Layer& layer, std::uint64_t index, const std::byte* content);
+  BufferRef fresh_block(Layer& layer, std::uint64_t index, const std::byte* content);
 
   Volume& volume_;
   FileId id_;

@@ -54,7 +54,7 @@ void fill_attributes(Inode& inode, const NewNode& node, Timestamp now) {
 
 // The first block of a directory or symbolic link.
 void fill_block(Inode& inode, const NewNode& node) {
-  const MutableBytes block = inode.replace_block(0);
+  const MutableBytes block = inode.replace_block(0).mutable_bytes();
   std::uint64_t size_bytes = kBlockBytes;
   if (node.type == FileType::kDirectory) {
     build_leaf(block, {});

@@ -48,7 +48,7 @@ MutableBytes InodeBlocks::modify(std::uint64_t index) {
 
 MutableBytes InodeBlocks::append() {
   const std::uint64_t index = count();
-  const MutableBytes bytes = inode_.replace_block(index);
+  const MutableBytes bytes = inode_.replace_block(index).mutable_bytes();
   set_blocks(index + 1);
   held_.push_back({index, BufferRef(), bytes});
   return bytes;

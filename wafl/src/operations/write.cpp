@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/memory.h"
 #include "operations/support.h"
 #include "wafl/operations.h"
 
@@ -14,25 +15,34 @@ namespace duet::wafl {
 
 namespace {
 
+// Writes from here on go past the processor's cache: they would push out more than they gain.
+constexpr std::uint64_t kBulkBytes = 128U << 10U;
+
 // Hands out data that lies in several pieces.
 class Pieces {
  public:
   explicit Pieces(std::span<const ConstBytes> pieces) : left_(pieces) {}
+  // Gives the checksum of what it copied, taken while the bytes are at hand.
   // REQUIRES: as much is left.
-  void copy_to(MutableBytes out) {
+  std::uint32_t copy_to(MutableBytes out, bool bulk) {
+    std::uint32_t checksum = 0;
     while (!out.empty()) {
-      const ConstBytes piece = left_.front().subspan(used_);
-      const std::size_t bytes = std::min(piece.size(), out.size());
-      if (bytes > 0) {
-        std::memcpy(out.data(), piece.data(), bytes);
+      const ConstBytes all = left_.front().subspan(used_);
+      const ConstBytes piece = all.first(std::min(all.size(), out.size()));
+      checksum = crc32c(piece, checksum);
+      if (bulk) {
+        copy_past_cache(out, piece);
+      } else if (!piece.empty()) {
+        std::memcpy(out.data(), piece.data(), piece.size());
       }
-      out = out.subspan(bytes);
-      used_ += bytes;
-      if (bytes == piece.size()) {
+      out = out.subspan(piece.size());
+      used_ += piece.size();
+      if (piece.size() == all.size()) {
         left_ = left_.subspan(1);
         used_ = 0;
       }
     }
+    return checksum;
   }
 
  private:
@@ -76,18 +86,27 @@ class Write {
   }
 
   void apply(Pieces data) {
+    const bool bulk = end_ - begin_ >= kBulkBytes;
     for (std::uint64_t index = first(); index <= last(); ++index) {
       const Part part = part_of(index);
       if (keeps_old(part)) {
         const BufferRef& present = index == first() ? first_present_ : last_present_;
         const MutableBytes block = inode_.modify_block(index, present);
-        data.copy_to(block.subspan(part.begin, part.end - part.begin));
+        data.copy_to(block.subspan(part.begin, part.end - part.begin), false);
         continue;
       }
-      const MutableBytes block = inode_.replace_block(index);
+      const BufferRef buffer = inode_.replace_block(index);
+      const MutableBytes block = buffer.mutable_bytes();
       std::memset(block.data(), 0, part.begin);
-      data.copy_to(block.subspan(part.begin, part.end - part.begin));
+      const std::uint32_t checksum =
+          data.copy_to(block.subspan(part.begin, part.end - part.begin), bulk);
       std::memset(block.data() + part.end, 0, kBlockBytes - part.end);
+      if (part.begin == 0 && part.end == kBlockBytes) {
+        buffer.set_checksum(checksum);
+      }
+    }
+    if (bulk) {
+      store_fence();
     }
   }
 
