@@ -7,9 +7,6 @@ namespace duet::filer {
 
 namespace {
 
-// Asking how much is dirty costs more than a change; this often is exact enough.
-constexpr std::uint64_t kChangesPerMemoryCheck = 64;
-
 // Calls `use` with the parts of a record as the log gathers them.
 template <typename Use>
 auto with_parts(const Record& record, const RecordBytes& fixed, Use use) {
@@ -67,13 +64,11 @@ void FilerState::fail() {
 
 void FilerState::changed() {
   cps.start_timer();
-  if (++changes_ % kChangesPerMemoryCheck == 0) {
-    check_memory();
-  }
+  check_memory();
 }
 
 void FilerState::check_memory() {
-  const std::uint64_t dirty = aggregate->usage().dirty_bytes;
+  const std::uint64_t dirty = aggregate->dirty_bytes();
   if (dirty >= options.dirty_bytes_max) {
     cps.request(CpCause::kMemory);
   }

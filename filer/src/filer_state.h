@@ -119,7 +119,6 @@ class FilerState {
   bool failed_ = false;
   bool memory_full_ = false;
   bool back_to_back_counted_ = false;  // for the CP that runs
-  std::uint64_t changes_ = 0;
   std::uint64_t running_ = 0;
   std::vector<wafl::VolumeId> held_volumes_;
 };

@@ -30,9 +30,13 @@ AggregateUsage Aggregate::usage() const {
   AggregateUsage usage;
   usage.total_bytes = root.block_count * kBlockBytes;
   usage.free_bytes = (root.free_blocks > taken ? root.free_blocks - taken : 0) * kBlockBytes;
-  usage.dirty_bytes = (state_->dirty_blocks + state_->frozen_blocks) * kBlockBytes;
+  usage.dirty_bytes = dirty_bytes();
   usage.cached_bytes = state_->cache.size() * kBlockBytes;
   return usage;
+}
+
+std::uint64_t Aggregate::dirty_bytes() const {
+  return (state_->dirty_blocks + state_->frozen_blocks) * kBlockBytes;
 }
 
 const CpStatistics& Aggregate::cp_statistics() const { return state_->statistics; }

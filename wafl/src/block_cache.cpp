@@ -13,8 +13,8 @@ constexpr std::size_t kCapacityMin = 64;
 
 }  // namespace
 
-BlockCache::BlockCache(std::size_t capacity_blocks)
-    : capacity_(std::max(capacity_blocks, kCapacityMin)) {
+BlockCache::BlockCache(const BufferPool& pool, std::size_t capacity_blocks)
+    : pool_(pool), capacity_(std::max(capacity_blocks, kCapacityMin)) {
   const std::size_t buckets = std::bit_ceil(capacity_ * 2);
   shift_ = 64U - static_cast<unsigned>(std::bit_width(buckets) - 1);
   buckets_.resize(buckets);
@@ -46,16 +46,20 @@ void BlockCache::insert(const BufferRef& buffer, std::uint64_t block, std::uint3
   added->hash_next = head;
   head = added;
   link_newest(added);
-  if (++size_ > capacity_) {
-    evict();
-  }
+  ++size_;
+  trim();
 }
 
 // Looks at a bounded number of blocks, so that a cache full of held ones cannot stall an insert;
 // it is then over its capacity until they are let go.
 void BlockCache::evict() {
-  for (int looks = 16; looks > 0 && size_ > capacity_; --looks) {
+  for (int looks = 16; looks > 0 && over_capacity(); --looks) {
     Buffer* candidate = oldest_;
+    // Nobody looked at these for long: have the next one's parts come while this one leaves.
+    if (const Buffer* next = candidate->newer; next != nullptr) {
+      __builtin_prefetch(next->newer);
+      __builtin_prefetch(&buckets_[bucket_of(next->block)]);
+    }
     if (candidate->references > 1 || candidate->used_again) {
       candidate->used_again = false;
       unlink(candidate);

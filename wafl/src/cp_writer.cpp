@@ -438,7 +438,7 @@ Task<Status> CpWriter::write_maps() {
 }
 
 Task<Status> CpWriter::write_roots() {
-  Status status = co_await state_.disks.flush_all();
+  Status status = co_await state_.disks.flush_all(state_.scheduler);
   if (!status.ok()) {
     co_return status;
   }

@@ -24,11 +24,33 @@ const DiskSet::Disk& DiskSet::disk_of(std::uint64_t block) const {
   return *(after - 1);
 }
 
-Task<Status> DiskSet::flush_all() {
+namespace {
+
+struct Flush final : BlockOperation {
+  Flush(std::size_t& left_given, WaitList& ended_given) : left(left_given), ended(ended_given) {}
+  void run() override {
+    --left;
+    ended.wake_all();
+  }
+  std::size_t& left;
+  WaitList& ended;
+};
+
+}  // namespace
+
+Task<Status> DiskSet::flush_all(Scheduler& scheduler) const {
+  WaitList ended(scheduler);
+  std::size_t left = disks_.size();
+  std::list<Flush> flushes;
   for (const Disk& disk : disks_) {
-    const Status flushed = co_await disk.device->flush();
-    if (!flushed.ok()) {
-      co_return flushed;
+    disk.device->start(flushes.emplace_back(left, ended));
+  }
+  while (left > 0) {
+    co_await ended.wait();
+  }
+  for (const Flush& flush : flushes) {
+    if (!flush.result.ok()) {
+      co_return flush.result;
     }
   }
   co_return Ok{};

@@ -35,8 +35,8 @@ class DiskSet {
   // How many blocks the allocator should fill at a time: a redundancy group's stripe.
   [[nodiscard]] std::uint32_t stripe_blocks() const { return 1; }
 
-  // Error: kIo of the first disk that failed.
-  Task<Status> flush_all();
+  // All disks at once.  Error: kIo when one of them failed.
+  Task<Status> flush_all(Scheduler& scheduler) const;
 
  private:
   std::vector<Disk> disks_;

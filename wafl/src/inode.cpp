@@ -120,6 +120,7 @@ BufferRef Inode::fresh_block(Layer& layer, std::uint64_t index, const std::byte*
   }
   if (layer.blocks.put(index, buffer)) {
     ++state.dirty_blocks;
+    state.cache.trim();
     // Neighbours share their indirect blocks; a jump may need new ones at every level.
     const bool same_parent = index / kFanOut == last_dirty_ / kFanOut;
     volume_.expect_blocks(same_parent ? 1 : 1 + std::max(tree_.height, height_for(index)));

@@ -29,10 +29,10 @@
 namespace duet::filer {
 
 struct FilerOptions {
-  std::uint64_t cache_bytes = 256U << 20U;
+  std::uint64_t cache_bytes = 256U << 20U;  // of blocks in memory, dirty ones included
   Duration cp_interval = std::chrono::seconds(10);
   std::uint64_t log_entries_max = 200'000;   // a CP starts at this many: bounds replay
-  std::uint64_t dirty_bytes_max = 256U << 20U;  // a CP starts at this much dirty memory
+  std::uint64_t dirty_bytes_max = 128U << 20U;  // a CP starts at this much dirty memory
   std::uint32_t reply_cache_entries = 4096;
 };
 

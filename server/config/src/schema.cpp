@@ -13,6 +13,8 @@ constexpr std::uint64_t kMemoryBytesMin = 64ULL
                                           << 20U;  // two filers, two halves, eight records each
 constexpr std::uint64_t kDiskBytesMin = 64ULL << 20U;
 constexpr std::uint64_t kCacheBytesMin = 16ULL << 20U;
+constexpr std::uint64_t kDirtyBytesMin = 8ULL << 20U;
+constexpr std::uint64_t kDirtyBytesMax = 256ULL << 20U;  // of its default
 constexpr std::uint32_t kReactorsMax = 64;
 constexpr std::size_t kNameMax = 63;
 
@@ -146,7 +148,9 @@ void read_tuning(MapReader& map, Filer& filer) {
       map.duration("cp_interval", defaults.cp_interval, milliseconds(100), seconds(600));
   options.log_entries_max =
       map.number("log_entries_max", defaults.log_entries_max, 100, 100'000'000);
-  options.dirty_bytes_max = map.size("dirty_max", defaults.dirty_bytes_max, 8ULL << 20U);
+  // Twice as much can be dirty while a CP writes: then the cache holds little else.
+  const std::uint64_t dirty_max = std::clamp(options.cache_bytes / 2, kDirtyBytesMin, kDirtyBytesMax);
+  options.dirty_bytes_max = map.size("dirty_max", dirty_max, kDirtyBytesMin);
   options.reply_cache_entries = static_cast<std::uint32_t>(
       map.number("reply_cache_entries", defaults.reply_cache_entries, 64, 1'000'000));
 }

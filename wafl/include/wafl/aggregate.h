@@ -48,7 +48,8 @@ struct FormatOptions {
 };
 
 struct AggregateOptions {
-  std::uint64_t cache_bytes = 256U << 20U;  // clean blocks; dirty ones are bounded by the log
+  // Blocks in memory, changed ones included; these may pass it by a quarter.
+  std::uint64_t cache_bytes = 256U << 20U;
 };
 
 struct AggregateUsage {
@@ -95,6 +96,7 @@ class Aggregate {
   [[nodiscard]] const DiskRoot& root() const;
   [[nodiscard]] LogPosition log_position() const;
   [[nodiscard]] AggregateUsage usage() const;
+  [[nodiscard]] std::uint64_t dirty_bytes() const;  // of usage(), for every change to ask
   [[nodiscard]] const CpStatistics& cp_statistics() const;
   [[nodiscard]] Scheduler& scheduler() const;
 
