@@ -46,7 +46,8 @@ void BufferPool::release(Buffer* buffer) {
 void BufferPool::grow() {
   std::byte* const slab = slabs_.emplace_back(kSlabBlocks * kBlockBytes).data();
   auto headers = std::make_unique<Buffer[]>(kSlabBlocks);
-  for (std::size_t i = 0; i < kSlabBlocks; ++i) {
+  // The first one is taken first, so that what is filled in order lies in order.
+  for (std::size_t i = kSlabBlocks; i-- > 0;) {
     headers[i].data = slab + i * kBlockBytes;
     headers[i].pool = this;
     headers[i].hash_next = free_;
