@@ -113,7 +113,8 @@ Exit show(Session& session, const std::string& path,
   } else {
     show_text(answer.json);
   }
-  return Exit::kOk;
+  const bool failed = answer.json.is_object() && answer.json.value("health", "") == "failed";
+  return failed ? Exit::kFailed : Exit::kOk;
 }
 
 void add_status_commands(CLI::App& app, Action& action) {

@@ -44,6 +44,7 @@ Task<Status> Filer::stop() { return stop_filer(*state_); }
 
 const ExportTable& Filer::exports() const { return state_->exports; }
 wafl::Aggregate& Filer::aggregate() { return *state_->aggregate; }
+bool Filer::failed() const { return state_->failed(); }
 const nvlog::RequestLog& Filer::log() const { return *state_->log; }
 const FilerStatistics& Filer::statistics() const { return state_->statistics; }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace duet::filer {
 
@@ -56,7 +57,12 @@ bool FilerState::accepts(Failure& error) const {
 }
 
 void FilerState::fail() {
-  failed_ = true;
+  if (std::exchange(failed_, true)) {
+    return;
+  }
+  if (options.on_failure) {
+    options.on_failure();
+  }
   cps.finished_changed().wake_all();
   log->durable_changed().wake_all();
   replies.run_ended().wake_all();

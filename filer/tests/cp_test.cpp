@@ -162,7 +162,9 @@ TEST(Cp, ALogThatFailsStopsTheFiler) {
   const Handle file = world.create(world.root(), "f");
   ASSERT_FALSE(world.write(file, 0, "kept").error.has_value());
   world.memory.fail_next_persist();
+  EXPECT_FALSE(world.filer->failed());
   EXPECT_EQ(world.write(file, 0, "lost").error, Errc::kIo);
+  EXPECT_TRUE(world.filer->failed());
   EXPECT_EQ(world.getattr(file).error, Errc::kIo);
   EXPECT_EQ(world.write(file, 0, "lost").error, Errc::kIo);
   EXPECT_EQ(world.run(world.filer->consistency_point()).error().code, Errc::kIo);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +35,7 @@ struct FilerOptions {
   std::uint64_t log_entries_max = 200'000;   // a CP starts at this many: bounds replay
   std::uint64_t dirty_bytes_max = 128U << 20U;  // a CP starts at this much dirty memory
   std::uint32_t reply_cache_entries = 4096;
+  std::function<void()> on_failure;  // called once, when the filer fails (see failed())
 };
 
 struct FilerStatistics {
@@ -114,6 +116,9 @@ class Filer {
 
   [[nodiscard]] wafl::Aggregate& aggregate();
   [[nodiscard]] const nvlog::RequestLog& log() const;
+  // A CP or the log could not be written: everything is answered kIo from then on.  What was
+  // acknowledged is in the last CP and the log; opening the filer again replays it.
+  [[nodiscard]] bool failed() const;
   [[nodiscard]] const FilerStatistics& statistics() const;
 
  private:

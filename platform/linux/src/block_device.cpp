@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "descriptor.h"
+#include "os_error.h"
 #include "io_engine.h"
 
 namespace duet::os {
@@ -121,7 +122,7 @@ Result<std::unique_ptr<BlockDevice>> open_block_device(EpollScheduler& scheduler
   if (!disk.ok()) {
     return disk.error();
   }
-  if (const Status locked = lock_exclusively(disk.value()); !locked.ok()) {
+  if (const Status locked = lock_exclusively(disk.value(), options.lock_wait); !locked.ok()) {
     return locked.error();
   }
   const Result<std::uint64_t> blocks = blocks_of(disk.value());

@@ -1,15 +1,21 @@
 #include "descriptor.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 
+#include <cerrno>
 #include <string>
 #include <string_view>
+#include <thread>
+
+#include "os_error.h"
 
 namespace duet::os {
 
 namespace {
 
 constexpr mode_t kOwnerOnly = 0600;
+constexpr std::chrono::milliseconds kLockPause{10};
 
 // 0, or errno.
 int allocate(int file, std::uint64_t bytes) {
@@ -34,6 +40,20 @@ void sync_directory_of(std::string_view path) {
 }
 
 }  // namespace
+
+Status lock_exclusively(const Descriptor& file, std::chrono::milliseconds wait) {
+  const auto end = std::chrono::steady_clock::now() + wait;
+  while (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return os_error(errno);
+    }
+    if (std::chrono::steady_clock::now() >= end) {
+      return Error{Errc::kRefused, "in use by another process"};
+    }
+    std::this_thread::sleep_for(kLockPause);
+  }
+  return Ok{};
+}
 
 Result<Descriptor> create_file(const char* path, std::uint64_t bytes) {
   Descriptor file(open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kOwnerOnly));

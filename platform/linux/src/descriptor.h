@@ -2,15 +2,13 @@
 
 #pragma once
 
-#include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <utility>
 
 #include "base/result.h"
-#include "os_error.h"
 
 namespace duet::os {
 
@@ -38,17 +36,9 @@ class Descriptor {
   int number_ = -1;
 };
 
-// Until it is closed nobody else, here or in another process, gets this lock.
-// Error: kRefused.
-inline Status lock_exclusively(const Descriptor& file) {
-  if (flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
-    return Ok{};
-  }
-  if (errno == EWOULDBLOCK) {
-    return Error{Errc::kRefused, "in use by another process"};
-  }
-  return os_error(errno);
-}
+// Until it is closed nobody else, here or in another process, gets this lock.  Asks for up to
+// `wait`.  Error: kRefused.
+Status lock_exclusively(const Descriptor& file, std::chrono::milliseconds wait);
 
 // Creates `path` with `bytes` of zeros, space included, and makes its name durable.
 // Error: kExists; otherwise as os_error.  Nothing remains of a failed attempt.

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "descriptor.h"
+#include "os_error.h"
 
 namespace duet::os {
 
@@ -124,8 +125,9 @@ Result<Mapping> map(const char* path, std::uint64_t bytes) {
 }
 
 Result<std::unique_ptr<MappedMemory>> map_opened(const std::string& path, std::uint64_t bytes,
-                                                 Descriptor file, bool accept_volatile) {
-  if (const Status locked = lock_exclusively(file); !locked.ok()) {
+                                                 Descriptor file,
+                                                 const PersistentMemoryOptions& options) {
+  if (const Status locked = lock_exclusively(file, options.lock_wait); !locked.ok()) {
     return locked.error();
   }
   if (const Status fits = check_size(file, bytes); !fits.ok()) {
@@ -135,7 +137,7 @@ Result<std::unique_ptr<MappedMemory>> map_opened(const std::string& path, std::u
   if (!mapping.ok()) {
     return mapping.error();
   }
-  if (!mapping.value().persistent() && !accept_volatile) {
+  if (!mapping.value().persistent() && !options.accept_volatile) {
     return Error{Errc::kRefused, "not persistent memory: power loss would erase it"};
   }
   return std::unique_ptr<MappedMemory>(
@@ -154,7 +156,7 @@ Result<std::unique_ptr<MappedMemory>> map_persistent_memory(
     return opened.error();
   }
   Result<std::unique_ptr<MappedMemory>> memory =
-      map_opened(path, bytes, std::move(opened.value().file), options.accept_volatile);
+      map_opened(path, bytes, std::move(opened.value().file), options);
   if (!memory.ok() && opened.value().created) {
     unlink(path.c_str());
   }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "descriptor.h"
+#include "os_error.h"
 #include "platform/linux/tcp.h"
 #include "system_address.h"
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <deque>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "../src/io_engine.h"
@@ -205,6 +207,18 @@ TEST_P(OpenBlockDevice, GivesAFileToOneOpenerOnly) {
     EXPECT_EQ(again.error().code, Errc::kRefused);
   }
   EXPECT_TRUE(open_block_device(scheduler_, path_).ok());
+}
+
+TEST_P(OpenBlockDevice, WaitsForAnOpenerThatLetsGo) {
+  open_disk().reset();
+  const int file = open(path_.c_str(), O_RDWR);
+  ASSERT_GE(file, 0);
+  ASSERT_EQ(flock(file, LOCK_EX), 0);
+  std::thread opener([file] { close(file); });
+  BlockDeviceOptions options;
+  options.lock_wait = std::chrono::minutes(1);
+  EXPECT_TRUE(open_block_device(scheduler_, path_, options).ok());
+  opener.join();
 }
 
 class RefusedBlockDevice : public testing::Test {

@@ -169,6 +169,8 @@ Task<Response> Api::State::metrics() {
                 seconds(context.scheduler.now() - context.started));
   add_server(metrics, counted);
   add_filer(metrics, context.filer.statistics());
+  metrics.gauge("duet_filer_failed", "1: it answers I/O errors until duetd is restarted.",
+                context.filer.failed() ? 1 : 0);
   const nvlog::RequestLog& log = context.filer.log();
   metrics.gauge("duet_log_half_bytes", "Size of a log half.", number(log.half_bytes()));
   metrics.gauge("duet_log_filling_bytes", "Used of the filling half.", number(log.filling_bytes()));

@@ -47,6 +47,11 @@ Json log_json(const nvlog::RequestLog& log, const filer::FilerStatistics& filer)
 
 std::vector<std::string> Api::State::warnings() const {
   std::vector<std::string> list;
+  if (context.filer.failed()) {
+    list.emplace_back(
+        "the filer has failed: a disk or the memory could not be written, and clients get I/O "
+        "errors; see to the disks and restart duetd: what was acknowledged is replayed");
+  }
   if (!context.memory.persistent) {
     list.push_back(
         fmt::format("the memory {} is not persistent: acknowledged requests survive a crash of "
@@ -77,8 +82,10 @@ Task<Response> Api::State::status() {
   Json json = {{"pair", context.pair},
                {"node", context.node},
                {"filer", context.filer_name},
-               {"state", "serving"},
-               {"health", warned.empty() ? "ok" : "warning"},
+               {"state", filer.failed() ? "failed" : "serving"},
+               {"health", filer.failed()  ? "failed"
+                          : warned.empty() ? "ok"
+                                           : "warning"},
                {"warnings", warned},
                {"version", context.version},
                {"uptime_seconds", std::chrono::duration<double>(up).count()},

@@ -19,6 +19,7 @@ constexpr int kExitFailed = 1;
 constexpr int kExitRefused = 2;  // the configuration or the machine; nothing was changed
 constexpr std::uint64_t kOtherDescriptors = 256;
 constexpr std::size_t kTokenBytesMin = 16;
+constexpr std::chrono::seconds kLockWait{5};  // I/O of a killed duetd ends within it
 
 std::string text_of(const Error& error) {
   return error.context.empty() ? fmt::format("error {}", static_cast<int>(error.code))
@@ -144,6 +145,7 @@ std::string Daemon::bind(const config::Listener& listener) {
 std::string Daemon::open_memory() {
   os::PersistentMemoryOptions options;
   options.accept_volatile = node_.memory.accept_volatile;
+  options.lock_wait = kLockWait;
   auto opened = os::map_persistent_memory(node_.memory.path.text, node_.memory.size_bytes, options);
   if (opened.ok()) {
     memory_ = std::move(opened.value());
@@ -161,7 +163,9 @@ std::string Daemon::open_memory() {
 
 std::string Daemon::open_disks() {
   for (const config::Disk& disk : filer_config_.disks) {
-    auto opened = os::open_block_device(strand_, disk.path.text);
+    os::BlockDeviceOptions options;
+    options.lock_wait = kLockWait;
+    auto opened = os::open_block_device(strand_, disk.path.text, options);
     if (!opened.ok()) {
       const std::string_view remedy = opened.error().code == Errc::kRefused
                                           ? "stop what uses it (another duetd, `duet check`)"
@@ -224,8 +228,16 @@ Task<int> Daemon::open_filer() {
   for (const Disk& disk : disks_) {
     devices.push_back(disk.device.get());
   }
+  filer::FilerOptions options = filer_config_.options;
+  options.on_failure = [this] {
+    trace(Level::kError, "filer_failed",
+          {{"filer", filer_config_.name},
+           {"message", "a disk or the memory could not be written; clients get I/O errors"},
+           {"remedy", "see to the disks, then restart duetd: what was acknowledged is replayed"}});
+    notify("STATUS=Failed: a disk or the memory could not be written");
+  };
   auto opened = co_await filer::Filer::open(strand_, clock_, entropy_, std::move(devices), *memory_,
-                                            filer_config_.options);
+                                            std::move(options));
   if (opened.ok()) {
     filer_ = std::move(opened.value());
     co_return kExitOk;

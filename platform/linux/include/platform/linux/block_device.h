@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,6 +25,9 @@ struct BlockDeviceOptions {
   bool read_only = false;          // writes give kReadOnly
   bool direct = true;              // false: through the page cache
   bool thread_pool = false;        // true: without io_uring even where it is permitted
+  // How long to wait for another process to let go: of one that was just killed the kernel
+  // holds the files until its I/O has ended.
+  std::chrono::milliseconds lock_wait{0};
 };
 
 // Opens `path` and keeps every other process, and every other call, from opening it

@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -25,6 +26,9 @@ class MappedMemory : public PersistentMemory {
 struct PersistentMemoryOptions {
   bool create = false;           // creates a missing file, full of zeros
   bool accept_volatile = false;  // takes memory that power loss erases
+  // How long to wait for another process to let go: of one that was just killed the kernel
+  // holds the files until its I/O has ended.
+  std::chrono::milliseconds lock_wait{0};
 };
 
 // Maps all of `path`, which holds exactly `bytes`, and keeps every other process
