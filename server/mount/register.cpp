@@ -63,6 +63,9 @@ Task<Status> register_programs(ByteStream& stream, std::span<const PortMapping> 
                                bool set) {
   std::uint32_t xid = 1;
   for (const PortMapping& mapping : mappings) {
+    if (mapping.program == kPortmapProgram) {
+      continue;  // rpcbind is that itself, and refuses another
+    }
     XdrWriter call;
     write_call(call, xid, mapping, set);
     const Status written = co_await stream.write_all(call.parts());
