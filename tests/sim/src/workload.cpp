@@ -123,13 +123,13 @@ Operation Workload::change() {
     operation.kind = random_.one_in(4) ? Kind::kRmdir : Kind::kRemove;
     operation.handle = directory();
     operation.name = name();
-  } else if (kind < options_.remove_percent + 25) {
+  } else if (kind < options_.remove_percent + options_.write_percent) {
     operation.kind = Kind::kWrite;
     operation.handle = random_.one_in(20) ? any() : pick(files_);
     const bool large = options_.large_one_in != 0 && random_.one_in(options_.large_one_in);
     operation.data = data(1 + random_.below(large ? 300'000 : options_.write_bytes));
     operation.offset = offset();
-  } else if (kind < options_.remove_percent + 37) {
+  } else if (kind < options_.remove_percent + options_.write_percent + 12) {
     operation.kind = Kind::kSetattr;
     operation.handle = any();
     operation.changes = attributes();
@@ -141,13 +141,13 @@ Operation Workload::change() {
       operation.handle = guarded_;
       operation.guard = last_ctime_;
     }
-  } else if (kind < options_.remove_percent + 47) {
+  } else if (kind < options_.remove_percent + options_.write_percent + 22) {
     operation.kind = Kind::kRename;
     operation.handle = directory();
     operation.name = name();
     operation.handle2 = random_.one_in(2) ? operation.handle : directory();
     operation.name2 = name();
-  } else if (kind < options_.remove_percent + 54) {
+  } else if (kind < options_.remove_percent + options_.write_percent + 29) {
     operation.kind = Kind::kLink;
     operation.handle = random_.one_in(8) ? any() : pick(files_);
     operation.handle2 = directory();

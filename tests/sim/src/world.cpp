@@ -47,7 +47,7 @@ Profile draw_profile(std::uint64_t seed, Sabotage sabotage) {
   profile.node.seed = seed;
   profile.node.sabotage = sabotage;
   profile.node.disks = profile.full ? 1 : 1 + random.below(3);
-  profile.node.blocks = profile.full ? 4096 : 4096 * (2 + random.below(6));
+  profile.node.blocks = profile.full ? 1536 : 4096 * (2 + random.below(6));
   filer::FilerOptions& filer = profile.node.filer;
   filer.cache_bytes = one_of(256U << 10U, 1U << 20U, 8U << 20U, 64U << 20U);
   filer.cp_interval = std::chrono::microseconds(one_of(500, 2000, 10'000, 100'000));
@@ -59,9 +59,10 @@ Profile draw_profile(std::uint64_t seed, Sabotage sabotage) {
   profile.workload.remove_percent = one_of(10, 20, 30);
   profile.life_turns = one_of(200, 1000, 3000, 10'000);
   if (profile.full) {
+    profile.workload.write_percent = 40;
     profile.workload.write_bytes = 400'000;
     profile.workload.file_bytes = 8'000'000;
-    profile.workload.large_one_in = 4;
+    profile.workload.large_one_in = 0;
     profile.workload.names = 60;
   }
   return profile;

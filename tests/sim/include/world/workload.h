@@ -14,6 +14,7 @@ namespace duet::world {
 
 struct WorkloadOptions {
   std::uint64_t names = 12;             // per directory, for each to draw from
+  std::uint64_t write_percent = 25;     // of the changes
   std::uint64_t write_bytes = 12'000;   // at most, of most writes
   std::uint64_t file_bytes = 60'000;    // offsets of most writes
   std::uint64_t large_one_in = 60;      // writes of up to 300 KB; 0: none
