@@ -16,11 +16,13 @@ struct Arguments {
 };
 
 void show_snapshots(const Json& json) {
-  std::vector<std::vector<std::string>> rows{{"SNAPSHOT", "CREATED", "CP", "HOLDS"}};
+  std::vector<std::vector<std::string>> rows{{"SNAPSHOT", "CREATED", "CP", "HOLDS", "CLONES"}};
   for (const Json& snapshot : json.value("snapshots", Json::array())) {
+    const auto clones = snapshot.value("clones", std::vector<std::string>());
     rows.push_back({snapshot.value("name", std::string()), snapshot.value("created", std::string()),
                     grouped(snapshot.value("cp", std::uint64_t{0})),
-                    config::size_text(snapshot.value("held_bytes", std::uint64_t{0}))});
+                    config::size_text(snapshot.value("held_bytes", std::uint64_t{0})),
+                    clones.empty() ? "-" : fmt::format("{}", fmt::join(clones, ", "))});
   }
   fmt::print("{}", table(rows));
 }

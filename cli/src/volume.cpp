@@ -11,9 +11,25 @@ struct Arguments {
   std::string name, new_name, limit;
 };
 
+// "VOLUME@SNAPSHOT".  Names may hold an @; the last one counts.  Empty: it is none.
+std::pair<std::string, std::string> snapshot_from(const std::string& text) {
+  const std::size_t at = text.rfind('@');
+  if (at == std::string::npos || at == 0 || at + 1 == text.size()) {
+    return {};
+  }
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+
+std::string origin_text(const Json& volume) {
+  const Json origin = volume.value("origin", Json::object());
+  return origin.empty() ? "-"
+                        : origin.value("volume", std::string()) + "@" +
+                              origin.value("snapshot", std::string());
+}
+
 void show_volumes(const Json& json) {
   std::vector<std::vector<std::string>> rows{
-      {"VOLUME", "USED", "LIMIT", "FILES", "SNAPSHOTS", "CREATED"}};
+      {"VOLUME", "USED", "LIMIT", "FILES", "SNAPSHOTS", "CREATED", "CLONE OF"}};
   for (const Json& volume : json.value("volumes", Json::array())) {
     const auto limit = volume.value("limit_bytes", std::uint64_t{0});
     rows.push_back({volume.value("name", std::string()),
@@ -21,7 +37,7 @@ void show_volumes(const Json& json) {
                     limit == 0 ? "-" : config::size_text(limit),
                     grouped(volume.value("inodes_used", std::uint64_t{0})),
                     grouped(volume.value("snapshots", std::uint64_t{0})),
-                    volume.value("created", std::string())});
+                    volume.value("created", std::string()), origin_text(volume)});
   }
   fmt::print("{}", table(rows));
 }
@@ -35,6 +51,22 @@ Exit create(Session& session, const Arguments& arguments) {
       session.call("POST", "/v1/volumes", {{"name", arguments.name}, {"limit_bytes", *limit}}),
       fmt::format("volume {} created; export it with: duet export add /{} --client ADDRESS",
                   arguments.name, arguments.name));
+}
+
+Exit clone(Session& session, const Arguments& arguments) {
+  const std::optional<std::uint64_t> limit = limit_from(arguments.limit);
+  if (!limit) {
+    return session.fail(Exit::kUsage, "--limit: write a size such as 100GiB, or none");
+  }
+  const auto [volume, snapshot] = snapshot_from(arguments.name);
+  if (volume.empty()) {
+    return session.fail(Exit::kUsage, "write VOLUME@SNAPSHOT, such as projects@monday");
+  }
+  return session.done(
+      session.call("POST", "/v1/volumes/" + volume + "/snapshots/" + snapshot + "/clone",
+                   {{"name", arguments.new_name}, {"limit_bytes", *limit}}),
+      fmt::format("volume {} is a clone of {}; export it with: duet export add /{} --client ADDRESS",
+                  arguments.new_name, arguments.name, arguments.new_name));
 }
 
 Exit set_limit(Session& session, const Arguments& arguments) {
@@ -58,7 +90,9 @@ void add_volume_commands(CLI::App& app, Action& action) {
       app.add_subcommand("volume", "File trees of their own, with limits and snapshots");
   group->require_subcommand(1);
   group->fallthrough();
-  group->footer("Example: duet volume create projects --limit 100GiB");
+  group->footer(
+      "Examples: duet volume create projects --limit 100GiB\n"
+      "          duet volume clone projects@monday trial");
   const auto arguments = std::make_shared<Arguments>();
   arguments->limit = "none";
 
@@ -72,9 +106,22 @@ void add_volume_commands(CLI::App& app, Action& action) {
   make->callback([&action, arguments] {
     action = [arguments](Session& session) { return create(session, *arguments); };
   });
+  CLI::App* copy =
+      group->add_subcommand("clone", "Makes a writable volume that begins as a snapshot");
+  copy->add_option("VOLUME@SNAPSHOT", arguments->name)->required();
+  copy->add_option("NEW-VOLUME", arguments->new_name)->required();
+  copy->add_option("--limit", arguments->limit, "The most that it may write itself")
+      ->capture_default_str();
+  copy->footer(
+      "It takes no time and no space; what it shares with the snapshot is not in its USED.\n"
+      "The snapshot cannot be deleted before the clone is destroyed.\n"
+      "Example: duet volume clone projects@monday trial");
+  copy->callback([&action, arguments] {
+    action = [arguments](Session& session) { return clone(session, *arguments); };
+  });
   CLI::App* destroy = group->add_subcommand("destroy", "Destroys a volume with all its files");
   destroy->add_option("NAME", arguments->name)->required();
-  destroy->footer("Its snapshots must be deleted first.");
+  destroy->footer("Its snapshots must be deleted first, and their clones before them.");
   destroy->callback([&action, arguments] {
     action = [arguments](Session& session) {
       return session.done(session.call("DELETE", "/v1/volumes/" + arguments->name),

@@ -100,6 +100,9 @@ Status restore_now(FilerState& filer, wafl::Volume& volume, const std::string& n
     if (std::find(newer.begin(), newer.end(), snapshot->name) == newer.end()) {
       return Error{Errc::kRefused, "restore: newer snapshots would be deleted; name them"};
     }
+    if (!volume.clones_of(snapshot->id).empty()) {
+      return Error{Errc::kRefused, "restore: volumes are clones of newer snapshots"};
+    }
   }
   for (auto snapshot = snapshots.end(); --snapshot != wanted;) {
     if (Status deleted = volume.delete_snapshot(snapshot->name); !deleted.ok()) {
@@ -119,6 +122,16 @@ Task<Status> Filer::create_volume(std::string name, std::uint64_t limit_bytes) {
   FilerState& filer = *state_;
   auto job = [&filer, name = std::move(name), limit_bytes]() -> Status {
     return filer.aggregate->create_volume(name, limit_bytes, take_time(filer));
+  };
+  return administrate(filer, std::move(job));
+}
+
+Task<Status> Filer::clone_volume(std::string origin, std::string snapshot, std::string name,
+                                 std::uint64_t limit_bytes) {
+  FilerState& filer = *state_;
+  auto job = [&filer, origin = std::move(origin), snapshot = std::move(snapshot),
+              name = std::move(name), limit_bytes]() -> Status {
+    return filer.aggregate->clone_volume(origin, snapshot, name, limit_bytes, take_time(filer));
   };
   return administrate(filer, std::move(job));
 }

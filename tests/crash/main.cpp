@@ -43,12 +43,17 @@ struct Options {
   world::Sabotage sabotage = world::Sabotage::kNone;
 };
 
-// What must be there after a crash now.
-struct Progress {
+struct Volume {
   Tree tree;  // every answered change
   std::map<std::string, Tree> snapshots;
+};
+
+// What must be there after a crash now.
+struct Progress {
+  std::map<std::string, Volume> volumes;
   std::uint64_t sequence = 0;  // of the last answered change
   std::optional<Operation> asked;
+  std::string asked_of;  // the volume
   std::uint32_t xid = 0;
   std::optional<std::pair<std::uint64_t, std::int64_t>> record;  // of what was asked
   std::optional<Administration> administered;                    // under way
@@ -73,13 +78,24 @@ bool same(const Answer& a, const Answer& b) {
          wcc(a.first, b.first) && wcc(a.second, b.second);
 }
 
+// The handle of a volume's root; empty: refused.
+std::string mount(Node& node, const std::string& volume) {
+  const Operation nothing;
+  const filer::Caller caller = world::caller_of(1000, 1, nothing);
+  const std::string path = "/" + volume;
+  const auto mounted = node.run(node.filer().mount(caller, path));
+  if (!mounted.has_value() || mounted->error.has_value()) {
+    return {};
+  }
+  return {reinterpret_cast<const char*>(mounted->handle.data.data()), mounted->handle.size};
+}
+
 // One copy of the machine, opened and held to what it must hold.
 class Survivor {
  public:
   Survivor(const NodeOptions& options, Node::Hardware hardware, const Progress& progress,
-           const std::string& root, std::uint64_t seed)
+           std::uint64_t seed)
       : progress_(progress),
-        root_(root),
         scheduler_(seed),
         node_(scheduler_, options, std::move(hardware)) {}
 
@@ -140,56 +156,91 @@ class Survivor {
   }
 
   Complaint compare_trees(bool recorded) {
-    tree_ = progress_.tree;
+    volumes_ = progress_.volumes;
     if (recorded) {
-      (void)tree_->apply(*progress_.asked, progress_.record->second, nullptr);
+      (void)asked_tree().apply(*progress_.asked, progress_.record->second, nullptr);
     }
-    std::map<std::string, Tree> snapshots = progress_.snapshots;
-    settle(snapshots);
-    Complaint complaint = survey_from(root_, *tree_);
-    if (!complaint.empty() && restoring()) {
+    if (Complaint complaint = settle(); !complaint.empty()) {
+      return complaint;
+    }
+    for (auto& [name, volume] : volumes_) {
+      if (Complaint complaint = compare(name, volume); !complaint.empty()) {
+        return name + ": " + complaint;
+      }
+    }
+    return {};
+  }
+
+  Complaint compare(const std::string& name, Volume& volume) {
+    Complaint complaint = survey_from(volume.tree);
+    if (!complaint.empty() && restoring(name)) {
       // Done already: the live tree is the snapshot's.
-      tree_ = progress_.tree;
-      tree_->restore(progress_.snapshots.at(progress_.administered->name));
-      complaint = survey_from(root_, *tree_);
+      const Volume& before = progress_.volumes.at(name);
+      volume.tree = before.tree;
+      volume.tree.restore(before.snapshots.at(progress_.administered->name));
+      complaint = survey_from(volume.tree);
     }
-    for (auto snapshot = snapshots.begin(); complaint.empty() && snapshot != snapshots.end();
-         ++snapshot) {
-      const auto root = node_.run(world::snapshot_root(*service_, root_, snapshot->first));
+    const std::string volume_root = *volume.tree.handle_of(Tree::kRoot);
+    for (auto snapshot = volume.snapshots.begin();
+         complaint.empty() && snapshot != volume.snapshots.end(); ++snapshot) {
+      const auto root = node_.run(world::snapshot_root(*service_, volume_root, snapshot->first));
       if (!root.has_value() || root->empty()) {
         return "I9: snapshot " + snapshot->first + " is gone";
       }
       snapshot->second.learn_root(*root);
-      complaint = survey_from(*root, snapshot->second);
+      complaint = survey_from(snapshot->second);
     }
     return complaint;
   }
 
-  [[nodiscard]] bool restoring() const {
+  [[nodiscard]] bool restoring(const std::string& volume) const {
     return progress_.administered.has_value() &&
-           progress_.administered->kind == Administration::Kind::kRestoreSnapshot;
+           progress_.administered->kind == Administration::Kind::kRestoreSnapshot &&
+           progress_.administered->volume == volume;
   }
 
   // What the operator had begun was done, or was not.
-  void settle(std::map<std::string, Tree>& snapshots) {
+  Complaint settle() {
     if (!progress_.administered.has_value()) {
-      return;
+      return {};
     }
     const Administration& job = *progress_.administered;
-    const wafl::Volume& volume = *node_.filer().aggregate().find_volume("vol0");
-    const bool there = volume.find_snapshot(job.name).has_value();
-    if (job.kind == Administration::Kind::kCreateSnapshot && there) {
-      snapshots.emplace(job.name, progress_.tree.as_snapshot());
-    } else if (job.kind == Administration::Kind::kDeleteSnapshot && !there) {
-      snapshots.erase(job.name);
-    } else if (job.kind == Administration::Kind::kRenameSnapshot && !there) {
-      auto snapshot = snapshots.extract(job.name);
-      snapshot.key() = job.name2;
-      snapshots.insert(std::move(snapshot));
+    const wafl::Aggregate& aggregate = node_.filer().aggregate();
+    Volume& volume = volumes_.at(job.volume);
+    if (job.kind == Administration::Kind::kCloneVolume) {
+      if (aggregate.find_volume(job.name2) != nullptr) {
+        const std::string clone_root = mount(node_, job.name2);
+        if (clone_root.empty()) {
+          return "a clone cannot be mounted";
+        }
+        Tree tree = volume.snapshots.at(job.name).as_clone();
+        tree.learn_root(clone_root);
+        volumes_.emplace(job.name2, Volume{std::move(tree), {}});
+      }
+      return {};
     }
+    if (job.kind == Administration::Kind::kDestroyVolume) {
+      if (aggregate.find_volume(job.name) == nullptr) {
+        volumes_.erase(job.name);
+      }
+      return {};
+    }
+    const bool there = aggregate.find_volume(job.volume)->find_snapshot(job.name).has_value();
+    if (job.kind == Administration::Kind::kCreateSnapshot && there) {
+      volume.snapshots.emplace(job.name, progress_.volumes.at(job.volume).tree.as_snapshot());
+    } else if (job.kind == Administration::Kind::kDeleteSnapshot && !there) {
+      volume.snapshots.erase(job.name);
+    } else if (job.kind == Administration::Kind::kRenameSnapshot && !there) {
+      auto snapshot = volume.snapshots.extract(job.name);
+      snapshot.key() = job.name2;
+      volume.snapshots.insert(std::move(snapshot));
+    }
+    return {};
   }
 
-  Complaint survey_from(const std::string& /*root*/, Tree& tree) {
+  Tree& asked_tree() { return volumes_.at(progress_.asked_of).tree; }
+
+  Complaint survey_from(Tree& tree) {
     const auto excuse = [](const Answer&) { return false; };
     const auto complaint = node_.run(world::survey(*service_, tree, excuse));
     return complaint.value_or("a survey stands still");
@@ -219,20 +270,19 @@ class Survivor {
       if (now.has_value()) {
         return "I7: done twice: " + text_of(asked);
       }
-      tree_ = progress_.tree;
+      asked_tree() = progress_.volumes.at(progress_.asked_of).tree;
       now = progress_.record->second;
     }
-    Complaint complaint =
-        now.has_value() ? tree_->apply(asked, *now, &*answer) : tree_->check(asked, *answer);
+    Complaint complaint = now.has_value() ? asked_tree().apply(asked, *now, &*answer)
+                                          : asked_tree().check(asked, *answer);
     return complaint.empty() ? complaint : "retry of " + text_of(asked) + ": " + complaint;
   }
 
   const Progress& progress_;
-  const std::string& root_;
   sim::SimScheduler scheduler_;
   Node node_;
   std::unique_ptr<world::Service> service_;
-  std::optional<Tree> tree_;
+  std::map<std::string, Volume> volumes_;
 };
 
 class Explorer {
@@ -286,12 +336,10 @@ class Explorer {
     service_ = std::make_unique<world::DirectService>(node_.filer());
     Operation getattr;
     const filer::Caller caller = world::caller_of(1000, 1, getattr);
-    const auto mounted = node_.run(node_.filer().mount(caller, "/vol0"));
-    root_.assign(reinterpret_cast<const char*>(mounted->handle.data.data()), mounted->handle.size);
-    getattr.handle = root_;
+    getattr.handle = handles_["/"] = mount(node_, "vol0");
     const auto root = node_.run(service_->call(caller, getattr));
-    progress_.emplace(Progress{.tree = Tree(root_, *root->attributes)});
-    handles_["/"] = root_;
+    progress_.emplace();
+    progress_->volumes.emplace("vol0", Volume{Tree(getattr.handle, *root->attributes), {}});
     node_.on_record([this](const world::WatchedMemory::Seen& seen) {
       progress_->record = {seen.sequence, seen.now};
     });
@@ -300,6 +348,8 @@ class Explorer {
 
   Complaint ask(const Step& step) {
     progress_->asked = step.operation(handles_);
+    progress_->asked_of = step.volume;
+    Tree& tree = progress_->volumes.at(step.volume).tree;
     const Operation& operation = *progress_->asked;
     ++progress_->xid;
     const filer::Caller caller = world::caller_of(kClient, progress_->xid, operation);
@@ -309,8 +359,8 @@ class Explorer {
     }
     const Complaint complaint =
         progress_->record.has_value()
-            ? progress_->tree.apply(operation, progress_->record->second, &*answer)
-            : progress_->tree.check(operation, *answer);
+            ? tree.apply(operation, progress_->record->second, &*answer)
+            : tree.check(operation, *answer);
     if (!complaint.empty()) {
       return text_of(operation) + ": " + complaint;
     }
@@ -318,7 +368,7 @@ class Explorer {
       progress_->sequence = progress_->record->first;
     }
     if (!step.remember.empty()) {
-      handles_[step.remember] = answer->handle.value_or(root_);
+      handles_[step.remember] = answer->handle.value_or(std::string());
     }
     if (reply_is_kept(operation)) {
       progress_->kept = operation;
@@ -336,13 +386,13 @@ class Explorer {
       case Administration::Kind::kCp:
         return filer.consistency_point();
       case Administration::Kind::kCreateSnapshot:
-        return filer.create_snapshot("vol0", job.name);
+        return filer.create_snapshot(job.volume, job.name);
       case Administration::Kind::kDeleteSnapshot:
-        return filer.delete_snapshot("vol0", job.name);
+        return filer.delete_snapshot(job.volume, job.name);
       case Administration::Kind::kRenameSnapshot:
-        return filer.rename_snapshot("vol0", job.name, job.name2);
+        return filer.rename_snapshot(job.volume, job.name, job.name2);
       case Administration::Kind::kRestoreSnapshot:
-        return filer.restore_snapshot("vol0", job.name, {});
+        return filer.restore_snapshot(job.volume, job.name, {});
       case Administration::Kind::kCreateVolume:
         return filer.create_volume(job.name, 0);
       case Administration::Kind::kRenameVolume:
@@ -351,11 +401,13 @@ class Explorer {
         return filer.set_volume_limit(job.name, 4U << 20U);
       case Administration::Kind::kDestroyVolume:
         return filer.destroy_volume(job.name);
+      case Administration::Kind::kCloneVolume:
+        return filer.clone_volume(job.volume, job.name, job.name2, 0);
       case Administration::Kind::kSetExports:
         break;
     }
     filer::ExportTable exports = filer.exports();
-    exports.exports.push_back({"/v", exports.exports.front().rules});
+    exports.exports.push_back({"/" + job.name, exports.exports.front().rules});
     return filer.set_exports(exports);
   }
 
@@ -366,9 +418,10 @@ class Explorer {
       return "administration of " + job.name + ": " +
              (done.has_value() ? std::string(done->error().context) : "stands still");
     }
-    auto& snapshots = progress_->snapshots;
+    Volume& volume = progress_->volumes.at(job.volume);
+    auto& snapshots = volume.snapshots;
     if (job.kind == Administration::Kind::kCreateSnapshot) {
-      snapshots.emplace(job.name, progress_->tree.as_snapshot());
+      snapshots.emplace(job.name, volume.tree.as_snapshot());
     } else if (job.kind == Administration::Kind::kDeleteSnapshot) {
       snapshots.erase(job.name);
     } else if (job.kind == Administration::Kind::kRenameSnapshot) {
@@ -376,9 +429,19 @@ class Explorer {
       snapshot.key() = job.name2;
       snapshots.insert(std::move(snapshot));
     } else if (job.kind == Administration::Kind::kRestoreSnapshot) {
-      progress_->tree.restore(snapshots.at(job.name));
+      volume.tree.restore(snapshots.at(job.name));
       // What was answered before is of a tree that is no more.
       progress_->kept.reset();
+    } else if (job.kind == Administration::Kind::kCloneVolume) {
+      Tree tree = snapshots.at(job.name).as_clone();
+      const std::string root = handles_[job.name2 + ":/"] = mount(node_, job.name2);
+      if (root.empty()) {
+        return "a clone cannot be mounted";
+      }
+      tree.learn_root(root);
+      progress_->volumes.emplace(job.name2, Volume{std::move(tree), {}});
+    } else if (job.kind == Administration::Kind::kDestroyVolume) {
+      progress_->volumes.erase(job.name);
     }
     progress_->administered.reset();
     return {};
@@ -450,7 +513,7 @@ class Explorer {
     }
     ++points_;
     {
-      Survivor survivor(small(), lose_power(keep, writes), *progress_, root_, random_.next());
+      Survivor survivor(small(), lose_power(keep, writes), *progress_, random_.next());
       failed_ = survivor.run();
     }
     if (failed_.empty() && points_ % options_.every_again == 0) {
@@ -461,7 +524,7 @@ class Explorer {
   // The same again, stopped at every event of the opening.
   void try_openings(const std::vector<bool>* keep, const std::vector<std::size_t>& writes) {
     for (std::uint64_t event = 1; failed_.empty(); ++event) {
-      Survivor survivor(small(), lose_power(keep, writes), *progress_, root_, random_.next());
+      Survivor survivor(small(), lose_power(keep, writes), *progress_, random_.next());
       if (!survivor.run_stopped(event, failed_)) {
         return;
       }
@@ -477,7 +540,6 @@ class Explorer {
   sim::SimScheduler scheduler_;
   Node node_;
   std::unique_ptr<world::Service> service_;
-  std::string root_;
   std::optional<Progress> progress_;
   Handles handles_;
   std::uint64_t events_ = 0;

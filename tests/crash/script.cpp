@@ -22,11 +22,13 @@ std::string bytes(std::size_t count, char first) {
 class Builder {
  public:
   std::vector<Step> steps;
+  std::string volume = "vol0";  // of what is added
 
   void add(std::string handle, Kind kind, std::string name,
            const std::function<void(Operation&)>& more = {}, std::string remember = {},
            std::string handle2 = {}) {
     Step step;
+    step.volume = volume;
     step.remember = std::move(remember);
     step.operation = [=](const Handles& handles) {
       Operation operation;
@@ -69,7 +71,7 @@ class Builder {
   }
   void administer(Admin kind, std::string name = {}, std::string name2 = {}) {
     Step step;
-    step.administration = {kind, std::move(name), std::move(name2)};
+    step.administration = {kind, volume, std::move(name), std::move(name2)};
     steps.push_back(std::move(step));
   }
 };
@@ -124,6 +126,37 @@ void contents(Builder& b) {
   b.add("/", Kind::kRmdir, "e");
 }
 
+// A clone of "s1" is written to, has a snapshot and a clone of its own, and both are destroyed.
+void clones(Builder& b) {
+  b.administer(Admin::kSetExports, "c");
+  b.administer(Admin::kSetExports, "cc");
+  b.administer(Admin::kCloneVolume, "s1", "c");
+  b.write("x", 0, 4096, 'j');  // of the origin
+  b.volume = "c";
+  b.add("c:/", Kind::kLookup, "d", {}, "c:d");
+  b.add("c:d", Kind::kLookup, "x", {}, "c:x");
+  b.write("c:x", 4096, 5000, 'k');
+  b.file("c:/", "made");
+  b.administer(Admin::kCp);
+  b.remove("c:d", "g");
+  b.write("made", 0, 30'000, 'l');
+  b.administer(Admin::kCreateSnapshot, "t");
+  b.write("c:x", 0, 12'000, 'm');
+  b.remove("c:/", "made");
+  b.administer(Admin::kCloneVolume, "t", "cc");
+  b.volume = "cc";
+  b.add("cc:/", Kind::kRename, "f", [](Operation& operation) { operation.name2 = "moved"; }, {},
+        "cc:/");
+  b.administer(Admin::kDestroyVolume, "cc");
+  b.volume = "c";
+  b.administer(Admin::kRestoreSnapshot, "t");
+  b.remove("c:d", "x");
+  b.administer(Admin::kDeleteSnapshot, "t");
+  b.administer(Admin::kDestroyVolume, "c");
+  b.volume = "vol0";
+  b.administer(Admin::kCp);
+}
+
 void administration(Builder& b) {
   b.administer(Admin::kRenameSnapshot, "s1", "s");
   b.write("x", 0, 4096, 'g');
@@ -134,7 +167,7 @@ void administration(Builder& b) {
   b.administer(Admin::kCreateVolume, "v");
   b.administer(Admin::kLimitVolume, "v");
   b.administer(Admin::kRenameVolume, "v", "w");
-  b.administer(Admin::kSetExports);
+  b.administer(Admin::kSetExports, "v");
   b.administer(Admin::kDestroyVolume, "w");
   b.file("/", "late");
   b.administer(Admin::kRestoreSnapshot, "s2");
@@ -163,6 +196,7 @@ std::vector<Step> script() {
   Builder builder;
   names(builder);
   contents(builder);
+  clones(builder);
   administration(builder);
   large_directory(builder);
   return builder.steps;

@@ -27,13 +27,16 @@ struct Administration {
     kLimitVolume,
     kDestroyVolume,
     kSetExports,
+    kCloneVolume,  // of snapshot `name`, to `name2`; its root's handle is "name2:/"
   };
   Kind kind = Kind::kCp;
+  std::string volume;  // whose snapshot it is about
   std::string name;
   std::string name2;
 };
 
 struct Step {
+  std::string volume = "vol0";
   std::function<world::Operation(const Handles&)> operation;  // empty: administration
   std::string remember;                                       // the name of the new handle
   Administration administration;

@@ -124,9 +124,9 @@ int main(int argc, char** argv) {
   std::printf(
       "%llu seeds: %llu requests, %llu changes, %llu deaths (and %llu while opening), %llu records "
       "replayed, %llu retries, %llu I/O errors, %llu without room, %llu blank memories refused, "
-      "%llu snapshots, %llu restores, %llu CPs, %llu turns\n",
+      "%llu snapshots, %llu restores, %llu clones, %llu CPs, %llu turns\n",
       n(done), n(total.requests), n(total.changes), n(total.deaths), n(total.deaths_while_opening),
       n(total.replayed), n(total.retries), n(total.faults), n(total.full), n(total.refusals),
-      n(total.snapshots), n(total.restores), n(total.cps), n(total.turns));
+      n(total.snapshots), n(total.restores), n(total.clones), n(total.cps), n(total.turns));
   return 0;
 }

@@ -165,6 +165,54 @@ Status Aggregate::create_volume(std::string_view name, std::uint64_t limit_bytes
   return Ok{};
 }
 
+Status Aggregate::clone_volume(std::string_view origin, std::string_view snapshot,
+                               std::string_view name, std::uint64_t limit_bytes, Timestamp now) {
+  if (Status checked = check_name(name); !checked.ok()) {
+    return checked;
+  }
+  if (find_volume(name) != nullptr) {
+    return Error{Errc::kExists, "clone_volume: there is a volume of that name"};
+  }
+  const Volume* from = find_volume(origin);
+  if (from == nullptr) {
+    return Error{Errc::kNotFound, "clone_volume: no such volume"};
+  }
+  const VolumeState& state = *from->state_;
+  const auto it = std::ranges::find_if(
+      state.snapshots, [snapshot](const auto& s) { return s->name() == snapshot; });
+  if (it == state.snapshots.end()) {
+    return Error{Errc::kNotFound, "clone_volume: no such snapshot"};
+  }
+  if (it->get() == state.snapshot_of_cp) {
+    return Error{Errc::kTryAgain, "clone_volume: the snapshot is made in this CP"};
+  }
+  const DiskDataset& shared = (*it)->record;
+  auto clone = std::make_unique<VolumeState>();
+  DiskDataset& record = clone->live.record;
+  record.state = kDatasetLive;
+  record.volume = state_->next_volume++;
+  record.created_ns = static_cast<std::int64_t>(now);
+  record.limit_blocks = limit_bytes / kBlockBytes;
+  record.next_snapshot = 1;
+  record.fsid = fsid_of(state_->root, record.volume);
+  record.inode_file = shared.inode_file;
+  record.inode_map = shared.inode_map;
+  record.inodes_used = shared.inodes_used;
+  record.inode_slots = shared.inode_slots;
+  // The snapshot's generations were all given by its volume.
+  record.generation_highest = state.live.record.generation_highest;
+  record.generation_floor = state.live.record.generation_floor;
+  record.origin_volume = shared.volume;
+  record.origin_snapshot = shared.snapshot;
+  record.origin_cp = shared.cp;
+  set_name(record, name);
+  clone->live.slot = state_->take_slot();
+  clone->changed = true;
+  state_->add_volume(std::move(clone));
+  state_->admin_changed = true;
+  return Ok{};
+}
+
 Status Aggregate::destroy_volume(std::string_view name) {
   Volume* volume = find_volume(name);
   if (volume == nullptr) {
@@ -183,14 +231,16 @@ Status Aggregate::destroy_volume(std::string_view name) {
   record.state = kDatasetDying;
   if (!record.inode_file.pointer.hole()) {
     state.live.zombies.push_back(
-        {.pointer = record.inode_file.pointer, .height = record.inode_file.height, .kind = 1});
+        {record.inode_file.pointer, record.inode_file.height, 1, record.origin_cp});
   }
   if (!record.inode_map.pointer.hole()) {
     state.live.zombies.push_back(
-        {.pointer = record.inode_map.pointer, .height = record.inode_map.height});
+        {record.inode_map.pointer, record.inode_map.height, 0, record.origin_cp});
   }
   state.abandoned = record;
   state.restored_cp = 0;
+  // The zombies know what the origin of a clone keeps.
+  record.origin_volume = record.origin_snapshot = record.origin_cp = 0;
   record.inode_file = record.inode_map = record.dead_list = TreeRoot{};
   record.dead_entries = record.dead_blocks = 0;
   state.changed = true;
@@ -260,6 +310,9 @@ Status Volume::delete_snapshot(std::string_view name) {
   }
   if (it->get() == state_->snapshot_of_cp || state_->abandoned) {
     return Error{Errc::kTryAgain, "delete_snapshot: made, or another restored, in this CP"};
+  }
+  if (!clones_of(SnapshotId{(*it)->record.snapshot}).empty()) {
+    return Error{Errc::kRefused, "delete_snapshot: volumes are clones of it; destroy them first"};
   }
   aggregate_.state().drop_inodes(id(), SnapshotId{(*it)->record.snapshot});
   state_->deleted.push_back(std::move(*it));

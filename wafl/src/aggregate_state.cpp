@@ -35,6 +35,21 @@ bool AggregateState::zombies_left() const {
   });
 }
 
+bool AggregateState::origins_sound() const {
+  const auto sound = [this](const DiskDataset& clone) {
+    const auto origin = volumes.find(clone.origin_volume);
+    return (root.readonly_compatible & kFeatureClones) != 0 &&
+           clone.origin_volume < clone.volume && origin != volumes.end() &&
+           std::ranges::any_of(origin->second->state_->snapshots, [&clone](const auto& s) {
+             return s->record.snapshot == clone.origin_snapshot && s->record.cp == clone.origin_cp;
+           });
+  };
+  return std::ranges::all_of(volumes, [&sound](const auto& entry) {
+    const DiskDataset& record = entry.second->state_->live.record;
+    return record.origin_volume == 0 ? record.origin_cp == 0 : sound(record);
+  });
+}
+
 Inode* AggregateState::find_cached(const InodeKey& key) const {
   const auto it = inodes.find(key);
   return it == inodes.end() ? nullptr : it->second.get();

@@ -96,6 +96,9 @@ class AggregateState {
   void make_volume(std::uint32_t id, std::string_view name, std::uint64_t limit_blocks,
                    Timestamp now);
 
+  // Whether every clone's origin is there, and the root says that there are clones.
+  [[nodiscard]] bool origins_sound() const;
+
   // The inode in memory, or null.
   [[nodiscard]] Inode* find_cached(const InodeKey& key) const;
   // Makes room among clean inodes.

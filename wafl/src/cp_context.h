@@ -90,17 +90,24 @@ class FreeAtOnce final : public Reclaimer {
   std::uint64_t* used_blocks_;
 };
 
-// For a dataset's own trees: what an older snapshot still holds goes to the dead list.
+// For a dataset's own trees: what an older snapshot still holds goes to the dead list, and
+// what the origin of a clone holds is none of the clone's.
 class ByBirth final : public Reclaimer {
  public:
-  ByBirth(CpContext& context, std::uint32_t cp_before, std::uint64_t& used_blocks,
-          std::vector<BlockPointer>& dead, std::vector<ZombieEntry>& zombies)
+  // `origin_cp`: of the snapshot that the volume is a clone of; 0: it is none.
+  ByBirth(CpContext& context, std::uint32_t origin_cp, std::uint32_t cp_before,
+          std::uint64_t& used_blocks, std::vector<BlockPointer>& dead,
+          std::vector<ZombieEntry>& zombies)
       : context_(context),
+        origin_cp_(origin_cp),
         cp_before_(cp_before),
         used_blocks_(used_blocks),
         dead_(dead),
         zombies_(zombies) {}
   void free(const BlockPointer& pointer) override {
+    if (pointer.birth <= origin_cp_) {
+      return;
+    }
     if (pointer.birth > cp_before_) {
       context_.freed.push_back(pointer.block());
       --used_blocks_;
@@ -109,12 +116,15 @@ class ByBirth final : public Reclaimer {
     }
   }
   bool defer(const BlockPointer& pointer, std::uint32_t height) override {
-    zombies_.push_back({.pointer = pointer, .height = height});
+    if (pointer.birth > origin_cp_) {  // else all below it is the origin's too
+      zombies_.push_back({.pointer = pointer, .height = height, .keep_birth = origin_cp_});
+    }
     return true;
   }
 
  private:
   CpContext& context_;
+  const std::uint32_t origin_cp_;
   const std::uint32_t cp_before_;
   std::uint64_t& used_blocks_;
   std::vector<BlockPointer>& dead_;

@@ -54,7 +54,10 @@ void CpWriter::freeze() {
   if (growth_) {
     grow(*growth_);
   }
+  root_.readonly_compatible &= ~std::uint64_t{kFeatureClones};
   for (const auto& [id, volume] : state_.volumes) {
+    root_.readonly_compatible |=
+        volume->state_->live.record.origin_volume != 0 ? std::uint64_t{kFeatureClones} : 0;
     freeze_volume(*volume);
   }
   for (const auto& volume : state_.dying) {
@@ -147,8 +150,8 @@ Task<Status> CpWriter::write_volume(Volume& owner, InodeList inodes) {
     co_return status;
   }
   std::vector<BlockPointer> dead;
-  ByBirth reclaimer(context_, volume.cp_before(volume.live), record.used_blocks, dead,
-                    volume.frozen_zombies);
+  ByBirth reclaimer(context_, record.origin_cp, volume.cp_before(volume.live), record.used_blocks,
+                    dead, volume.frozen_zombies);
   status = co_await reap(volume, reclaimer);
   if (!status.ok()) {
     co_return status;
@@ -327,8 +330,8 @@ Task<Status> CpWriter::reap(VolumeState& volume, Reclaimer& live_reclaimer) {
     }
     std::vector<BlockPointer> dead;
     std::vector<ZombieEntry> deferred;  // reap_zombies() takes trees apart itself
-    ByBirth reclaimer(context_, volume.cp_before(*snapshot), volume.frozen.used_blocks, dead,
-                      deferred);
+    ByBirth reclaimer(context_, volume.frozen.origin_cp, volume.cp_before(*snapshot),
+                      volume.frozen.used_blocks, dead, deferred);
     status = co_await reap_zombies(context_, snapshot->zombies, reclaimer, kReapedPerCp);
     if (!status.ok()) {
       co_return status;

@@ -93,6 +93,26 @@ std::optional<SnapshotInfo> Volume::find_snapshot(SnapshotId id) const {
   return std::nullopt;
 }
 
+std::optional<VolumeOrigin> Volume::origin() const {
+  const DiskDataset& record = state_->live.record;
+  if (record.origin_volume == 0) {
+    return std::nullopt;
+  }
+  return VolumeOrigin{VolumeId{record.origin_volume}, SnapshotId{record.origin_snapshot},
+                      CpNumber{record.origin_cp}};
+}
+
+std::vector<const Volume*> Volume::clones_of(SnapshotId snapshot) const {
+  std::vector<const Volume*> clones;
+  for (const Volume* volume : aggregate_.volumes()) {
+    const std::optional<VolumeOrigin> from = volume->origin();
+    if (from && from->volume == id() && from->snapshot == snapshot) {
+      clones.push_back(volume);
+    }
+  }
+  return clones;
+}
+
 // --- Inodes.
 
 Result<InodeRef> Volume::load_inode(Attempt& attempt, SnapshotId snapshot, InodeNumber number) {

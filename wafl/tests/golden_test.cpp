@@ -20,7 +20,14 @@ using testing::World;
 constexpr std::uint64_t kBlocks = 4096;
 constexpr std::size_t kLineBytes = 32;
 
-std::string golden_path() { return std::string(DUET_TESTDATA) + "/golden-1.txt"; }
+// Of version 1; and the same with a clone, which sets a feature bit.
+constexpr const char* kPlain = "/golden-1.txt";
+constexpr const char* kCloned = "/golden-1-clones.txt";
+
+std::string golden(const char* name) {
+  std::ifstream file(std::string(DUET_TESTDATA) + name);
+  return std::string((std::istreambuf_iterator<char>(file)), {});
+}
 
 std::string dump(MemoryDisk& disk) {
   std::string text;
@@ -86,28 +93,80 @@ void build(World& world) {
   world.cp();
 }
 
+// A clone of the first snapshot in which "greeting" is longer, and a snapshot of that.
+void build_clone(World& world) {
+  ASSERT_TRUE(
+      world.aggregate->clone_volume("vol0", "first", "clone", 8U << 20U, world.now()).ok());
+  world.cp();
+  const Status done = world.attempt([&](Attempt& attempt) -> Status {
+    Volume& clone = world.volume("clone");
+    Result<InodeRef> root = clone.find_inode(attempt, kLive, kRootInode);
+    const auto entry = root.ok() ? lookup(attempt, *root.value(), "greeting") : root.error();
+    if (!entry.ok()) {
+      return entry.error();
+    }
+    Result<InodeRef> inode = clone.find_inode(attempt, kLive, entry.value().inode);
+    const std::string text = "hello, clone\n";
+    const std::array<ConstBytes, 1> parts{std::as_bytes(std::span(text))};
+    return inode.ok() ? write(attempt, *inode.value(), 20'000, parts, false, world.now())
+                      : Status(inode.error());
+  });
+  ASSERT_TRUE(done.ok()) << done.error().context;
+  ASSERT_TRUE(world.volume("clone").create_snapshot("own", world.now()).ok());
+  world.cp();
+}
+
+void expect_bytes(World& world, const char* name) {
+  const std::string image = dump(*world.devices[0]);
+  if (std::getenv("DUET_WRITE_GOLDEN") != nullptr) {
+    std::ofstream(std::string(DUET_TESTDATA) + name) << image;
+  }
+  EXPECT_TRUE(golden(name) == image) << "the format changed: see FORMAT.md, Golden image";
+}
+
+void open_image(World& world, const char* name) {
+  const std::string image = golden(name);
+  ASSERT_FALSE(image.empty());
+  for (std::uint64_t block = 0; block < kBlocks; ++block) {
+    world.devices[0]->content(block).assign(kBlockBytes, std::byte{});
+  }
+  load(image, *world.devices[0]);
+  world.reopen();
+}
+
+// Bytes of "greeting" from 10,000 on.
+std::uint64_t greeting_bytes(World& world, std::string_view volume, SnapshotId snapshot) {
+  const Result<ReadResult> got = world.attempt([&](Attempt& attempt) -> Result<ReadResult> {
+    Result<InodeRef> root = world.volume(volume).find_inode(attempt, snapshot, kRootInode);
+    const auto entry = root.ok() ? lookup(attempt, *root.value(), "greeting") : root.error();
+    if (!entry.ok()) {
+      return entry.error();
+    }
+    Result<InodeRef> inode =
+        world.volume(volume).find_inode(attempt, snapshot, entry.value().inode);
+    return inode.ok() ? read(attempt, *inode.value(), 10'000, 100'000)
+                      : Result<ReadResult>(inode.error());
+  });
+  EXPECT_TRUE(got.ok());
+  return got.ok() ? got.value().bytes : 0;
+}
+
 TEST(Golden, TheSameStepsGiveTheSameBytes) {
   World world(5, kBlocks, 1);
   build(world);
-  const std::string image = dump(*world.devices[0]);
-  if (std::getenv("DUET_WRITE_GOLDEN") != nullptr) {
-    std::ofstream(golden_path()) << image;
-  }
-  std::ifstream file(golden_path());
-  const std::string golden((std::istreambuf_iterator<char>(file)), {});
-  EXPECT_TRUE(golden == image) << "the format changed: see FORMAT.md, Golden image";
+  expect_bytes(world, kPlain);
+}
+
+TEST(Golden, TheSameStepsGiveTheSameBytesOfAClone) {
+  World world(5, kBlocks, 1);
+  build(world);
+  build_clone(world);
+  expect_bytes(world, kCloned);
 }
 
 TEST(Golden, AnOldImageOpensAndReads) {
   World world(6, kBlocks, 1);
-  std::ifstream file(golden_path());
-  const std::string golden((std::istreambuf_iterator<char>(file)), {});
-  ASSERT_FALSE(golden.empty());
-  for (std::uint64_t block = 0; block < kBlocks; ++block) {
-    world.devices[0]->content(block).assign(kBlockBytes, std::byte{});
-  }
-  load(golden, *world.devices[0]);
-  world.reopen();
+  open_image(world, kPlain);
   const Result<std::string> target = world.attempt([&](Attempt& attempt) -> Result<std::string> {
     Result<InodeRef> root = world.volume().find_inode(attempt, kLive, kRootInode);
     const auto entry = root.ok() ? lookup(attempt, *root.value(), "link") : root.error();
@@ -119,19 +178,21 @@ TEST(Golden, AnOldImageOpensAndReads) {
   });
   ASSERT_TRUE(target.ok());
   EXPECT_EQ(target.value(), "greeting");
-  const SnapshotId first = world.volume().find_snapshot("first")->id;
-  const Result<ReadResult> old = world.attempt([&](Attempt& attempt) -> Result<ReadResult> {
-    Result<InodeRef> root = world.volume().find_inode(attempt, first, kRootInode);
-    const auto entry = root.ok() ? lookup(attempt, *root.value(), "greeting") : root.error();
-    if (!entry.ok()) {
-      return entry.error();
-    }
-    Result<InodeRef> inode = world.volume().find_inode(attempt, first, entry.value().inode);
-    return inode.ok() ? read(attempt, *inode.value(), 10'000, 100)
-                      : Result<ReadResult>(inode.error());
-  });
-  ASSERT_TRUE(old.ok());
-  EXPECT_EQ(old.value().bytes, 13U);
+  EXPECT_EQ(greeting_bytes(world, "vol0", world.volume().find_snapshot("first")->id), 13U);
+  EXPECT_FALSE(world.volume().origin().has_value());
+}
+
+TEST(Golden, AnOldImageWithACloneOpensAndReads) {
+  World world(6, kBlocks, 1);
+  open_image(world, kCloned);
+  EXPECT_EQ(world.aggregate->root().readonly_compatible, kFeatureClones);
+  const Volume& clone = world.volume("clone");
+  ASSERT_TRUE(clone.origin().has_value());
+  EXPECT_EQ(clone.origin()->volume, world.volume().id());
+  EXPECT_EQ(clone.limit_bytes(), 8U << 20U);
+  EXPECT_EQ(greeting_bytes(world, "clone", kLive), 10'013U);
+  EXPECT_EQ(greeting_bytes(world, "clone", clone.find_snapshot("own")->id), 10'013U);
+  EXPECT_EQ(greeting_bytes(world, "vol0", world.volume().find_snapshot("first")->id), 13U);
 }
 
 }  // namespace

@@ -100,13 +100,17 @@ class Filer {
 
   // --- Administration; each completes when its CP is durable.
   Task<Status> create_volume(std::string name, std::uint64_t limit_bytes);
+  // A writable volume that begins as the snapshot; see wafl::Aggregate::clone_volume.
+  Task<Status> clone_volume(std::string origin, std::string snapshot, std::string name,
+                            std::uint64_t limit_bytes);
   Task<Status> destroy_volume(std::string name);
   Task<Status> rename_volume(std::string from, std::string to);
   Task<Status> set_volume_limit(std::string name, std::uint64_t limit_bytes);
   Task<Status> create_snapshot(std::string volume, std::string name);
   Task<Status> delete_snapshot(std::string volume, std::string name);
   Task<Status> rename_snapshot(std::string volume, std::string from, std::string to);
-  // Newer snapshots are deleted first; refused (kRefused) unless `newer` names them all.
+  // Newer snapshots are deleted first; refused (kRefused) unless `newer` names them all, and
+  // while one of them has clones.
   Task<Status> restore_snapshot(std::string volume, std::string name,
                                 std::vector<std::string> newer);
   Task<Status> set_exports(ExportTable exports);

@@ -4,8 +4,6 @@ namespace duet::admin {
 
 namespace {
 
-constexpr const char* kScrubSnapshot = "duet-scrub";
-
 std::int64_t wall_ns(const WallClock& clock) { return clock.since_epoch().count(); }
 
 }  // namespace

@@ -4,12 +4,17 @@ namespace duet::admin {
 
 namespace {
 
-Json snapshot_json(const wafl::SnapshotInfo& snapshot) {
+Json snapshot_json(const wafl::Volume& volume, const wafl::SnapshotInfo& snapshot) {
+  Json clones = Json::array();
+  for (const wafl::Volume* clone : volume.clones_of(snapshot.id)) {
+    clones.push_back(clone->name());
+  }
   return {{"name", snapshot.name},
           {"id", static_cast<std::uint32_t>(snapshot.id)},
           {"cp", static_cast<std::uint32_t>(snapshot.cp)},
           {"created", timestamp_text(static_cast<std::int64_t>(snapshot.created))},
-          {"held_bytes", snapshot.held_blocks * kBlockBytes}};
+          {"held_bytes", snapshot.held_blocks * kBlockBytes},
+          {"clones", clones}};
 }
 
 // The names in {"delete_newer": [...]}; nullopt: something else stands there.
@@ -33,7 +38,7 @@ std::optional<std::vector<std::string>> newer_names(const Json& json) {
 
 }  // namespace
 
-// volumes/VOLUME/snapshots[/NAME[/restore]]
+// volumes/VOLUME/snapshots[/NAME[/restore|/clone]]
 Task<Response> Api::State::snapshots(const Request& request, const std::string& volume_name,
                                      const Parts& parts) {
   const wafl::Volume* volume = context.filer.aggregate().find_volume(volume_name);
@@ -46,7 +51,7 @@ Task<Response> Api::State::snapshots(const Request& request, const std::string& 
   if (request.method == "GET") {
     Json list = Json::array();
     for (const wafl::SnapshotInfo& snapshot : volume->snapshots()) {
-      list.push_back(snapshot_json(snapshot));
+      list.push_back(snapshot_json(*volume, snapshot));
     }
     co_return reply({{"snapshots", list}});
   }
@@ -71,7 +76,7 @@ Task<Response> Api::State::one_snapshot(const Request& request, const std::strin
   const std::string object = "snapshot " + name;
   if (parts.size() == 4 && request.method == "DELETE") {
     const Status deleted = co_await context.filer.delete_snapshot(volume, name);
-    co_return outcome(deleted, object);
+    co_return outcome_with_clones(deleted, object, volume, ClonesOf::kThis, name);
   }
   if (parts.size() == 4 && request.method == "PATCH") {
     std::variant<Json, Response> body = read_body(request, {"name"});
@@ -85,6 +90,9 @@ Task<Response> Api::State::one_snapshot(const Request& request, const std::strin
     const Status renamed = co_await context.filer.rename_snapshot(volume, name, *new_name);
     co_return outcome(renamed, object);
   }
+  if (parts.size() == 5 && parts[4] == "clone" && request.method == "POST") {
+    co_return co_await clone(request, volume, name);
+  }
   if (parts.size() == 5 && parts[4] == "restore" && request.method == "POST") {
     std::variant<Json, Response> body = read_body(request, {"delete_newer"});
     if (Response* bad = std::get_if<Response>(&body)) {
@@ -96,7 +104,7 @@ Task<Response> Api::State::one_snapshot(const Request& request, const std::strin
     }
     const Status restored =
         co_await context.filer.restore_snapshot(volume, name, std::move(*newer));
-    co_return outcome(restored, object);
+    co_return outcome_with_clones(restored, object, volume, ClonesOf::kNewer, name);
   }
   co_return parts.size() == 4 ? wrong_method() : not_found();
 }

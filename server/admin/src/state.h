@@ -16,6 +16,9 @@ namespace duet::admin {
 using Json = nlohmann::json;
 using Parts = std::vector<std::string>;  // of a path: {"v1", "volumes", "vol0"}
 
+// Of each volume while a scrub runs.
+inline constexpr const char* kScrubSnapshot = "duet-scrub";
+
 // --- Replies (reply.cpp).
 
 [[nodiscard]] Response reply(const Json& json, int status = 200);
@@ -49,6 +52,13 @@ class Api::State {
   // --- One function per resource; `parts` begins behind "v1".
   Task<Response> volumes(const Request& request, const Parts& parts);
   Task<Response> one_volume(const Request& request, const std::string& name);
+  // As outcome(); a refusal names the clones that are in the way: those of these snapshots.
+  enum class ClonesOf : std::uint8_t { kAny, kThis, kNewer };
+  [[nodiscard]] Response outcome_with_clones(const Status& status, const std::string& object,
+                                             const std::string& volume, ClonesOf which,
+                                             std::string_view snapshot) const;
+  Task<Response> clone(const Request& request, const std::string& volume,
+                       const std::string& snapshot);
   Task<Response> snapshots(const Request& request, const std::string& volume, const Parts& parts);
   Task<Response> one_snapshot(const Request& request, const std::string& volume,
                               const Parts& parts);

@@ -112,6 +112,12 @@ Tree Tree::as_snapshot() const {
   return copy;
 }
 
+Tree Tree::as_clone() const {
+  Tree copy = as_snapshot();
+  copy.snapshot_ = false;
+  return copy;
+}
+
 void Tree::restore(const Tree& snapshot) { nodes_ = snapshot.nodes_; }
 
 filer::PreAttributes Tree::pre(const Object& node) {

@@ -2,6 +2,7 @@
 
 #include "world.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace duet::world {
@@ -27,6 +28,7 @@ void RunStatistics::add(const RunStatistics& other) {
   full += other.full;
   snapshots += other.snapshots;
   restores += other.restores;
+  clones += other.clones;
   cps += other.cps;
   turns += other.turns;
 }
@@ -105,7 +107,7 @@ Complaint World::run() {
   node_.cut_connections();
   scope_.reset();
   statistics_.turns += scheduler_.turns();
-  statistics_.changes += history_.has_value() ? history_->changes() : 0;
+  statistics_.changes += history_ != nullptr ? history_->changes() : 0;
   return complaint;
 }
 
@@ -135,14 +137,22 @@ Complaint World::begin() {
   }
   Tree tree(root_, *root->attributes);
   tree.may_be_full = profile_.full;
-  history_.emplace(std::move(tree));
-  workload_.emplace(options_.seed, profile_.workload, root_);
+  vol0_.emplace(std::move(tree), Workload(options_.seed, profile_.workload, root_));
+  history_ = &vol0_->history;
   for (std::uint32_t i = 0; i < clients_.size(); ++i) {
     clients_[i].number = i + 1;
+    clients_[i].volume = &*vol0_;
+  }
+  if (Complaint complaint = export_clones(); !complaint.empty()) {
+    return complaint;
   }
   node_.on_record([this](const WatchedMemory::Seen& seen) {
-    const Complaint complaint =
-        history_->logged(seen.sequence, seen.now, client_at(seen.address), seen.xid);
+    const std::uint32_t client = client_at(seen.address);
+    History* history = history_;
+    for (const auto& clone : clones_) {
+      history = clone->client.number == client ? &clone->volume->history : history;
+    }
+    const Complaint complaint = history->logged(seen.sequence, seen.now, client, seen.xid);
     if (!complaint.empty()) {
       fail(complaint);
     }
@@ -156,6 +166,9 @@ void World::start_tasks() {
   for (Client& client : clients_) {
     scope_->spawn(serve(client));
   }
+  for (const auto& clone : clones_) {
+    scope_->spawn(serve(clone->client));
+  }
   scope_->spawn(operate());
 }
 
@@ -165,7 +178,7 @@ bool World::quiet() const {
       return false;
     }
   }
-  return true;
+  return std::ranges::all_of(clones_, [](const auto& clone) { return clone->client.idle; });
 }
 
 // An I/O error is no answer while disks fail: the client asks again.
@@ -231,6 +244,10 @@ void World::die() {
   scope_.reset();
   service_.reset();
   node_.die(random_.one_in(3) ? Node::Death::kKilled : Node::Death::kPowerLoss);
+  gone_.clear();
+  for (const auto& clone : clones_) {
+    clone->client.ends = false;
+  }
   faults_ = io_failed_ = pause_ = false;
   io_errors_ = 0;
   ++statistics_.deaths;
@@ -258,6 +275,11 @@ Complaint World::recover() {
   say("open with " + std::to_string(last));
   if (Complaint complaint = history_->recovered(last); !complaint.empty()) {
     return complaint;
+  }
+  for (const auto& clone : clones_) {
+    if (Complaint complaint = clone->volume->history.recovered(last); !complaint.empty()) {
+      return "clone " + clone->name + ": " + complaint;
+    }
   }
   service_ = make_service();
   if (Complaint complaint = settle(); !complaint.empty()) {
@@ -325,6 +347,15 @@ Complaint World::open_until_open() {
 }
 
 Complaint World::survey_all() {
+  for (const auto& clone : clones_) {
+    Tree tree = clone->volume->history.present();
+    const auto never = [](const Answer&) { return false; };
+    const std::optional<Complaint> complaint =
+        node_.run(survey(*service_, tree, never), kTurnsMax);
+    if (!complaint.has_value() || !complaint->empty()) {
+      return "clone " + clone->name + ": " + complaint.value_or("a survey stands still");
+    }
+  }
   Tree present = history_->present();
   const auto excuse = [this](const Answer& answer) { return excused(answer); };
   std::optional<Complaint> complaint = node_.run(survey(*service_, present, excuse), kTurnsMax);
@@ -389,7 +420,9 @@ Complaint World::finish() {
   if (!rests || !quiet() || job_ != Job::kNone) {
     return requests_that_run();
   }
-  if (history_->running() != 0) {
+  if (history_->running() != 0 || std::ranges::any_of(clones_, [](const auto& clone) {
+        return clone->volume->history.running() != 0;
+      })) {
     return "requests that were never answered";
   }
   if (Complaint complaint = survey_all(); !complaint.empty()) {

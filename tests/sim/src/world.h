@@ -39,15 +39,38 @@ class World {
   Complaint run();
 
  private:
+  // One file system as the clients know it.
+  struct Volume {
+    Volume(Tree tree, const Workload& asked) : history(std::move(tree)), workload(asked) {}
+    History history;
+    Workload workload;
+  };
   struct Client {
     std::uint32_t number = 0;
     std::uint32_t xid = 0;
+    Volume* volume = nullptr;
+    bool ends = false;  // asks nothing new
     std::optional<History::RequestRef> request;
     filer::Caller caller;
     bool idle = true;
   };
+  // A volume of its own with one client.
+  struct Clone {
+    std::string name;
+    std::string snapshot;  // of vol0
+    std::optional<Volume> volume;
+    Client client;
+  };
   // What the operator has begun and not heard the end of.
-  enum class Job : std::uint8_t { kNone, kCreate, kDelete, kRename, kRestore };
+  enum class Job : std::uint8_t {
+    kNone,
+    kCreate,
+    kDelete,
+    kRename,
+    kRestore,
+    kClone,
+    kDestroyClone,
+  };
 
   std::unique_ptr<Service> make_service();
   Complaint begin();
@@ -74,6 +97,15 @@ class World {
   Task<void> rename_snapshot();
   Task<void> restore_snapshot();
   Task<void> look_at_snapshot(std::string name);
+  Task<void> make_clone();
+  Task<void> destroy_clone();
+  Task<bool> learn_clone(Clone& clone);
+  void snapshot_renamed(const std::string& from, const std::string& to);
+  Complaint export_clones();
+  void add_clone();
+  void clone_gone(const std::string& name);
+  [[nodiscard]] bool has_clones(const std::string& snapshot) const;
+  [[nodiscard]] bool has_volume(const std::string& name);
   Task<void> open_node();
   Task<Status> settle_restore();
   void settle_create();
@@ -88,9 +120,11 @@ class World {
   sim::SimScheduler scheduler_;
   sim::Random random_;
   Node node_;
-  std::optional<Workload> workload_;
-  std::optional<History> history_;
+  std::optional<Volume> vol0_;
+  History* history_ = nullptr;  // of vol0
   std::vector<Client> clients_;
+  std::vector<std::unique_ptr<Clone>> clones_;
+  std::vector<std::unique_ptr<Clone>> gone_;  // destroyed; until their clients have ended
   std::unique_ptr<Service> service_;
   std::string root_;
   std::uint64_t steps_left_;
@@ -104,6 +138,7 @@ class World {
   std::string job_name2_;
   std::optional<History::RequestRef> pin_;
   std::uint64_t next_snapshot_ = 1;
+  std::uint32_t next_clone_client_ = 100;
   std::optional<Status> opened_;
   Complaint complaint_;
   std::unique_ptr<TaskScope> scope_;

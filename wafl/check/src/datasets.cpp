@@ -77,6 +77,10 @@ void check_record(Image& image, const CheckDataset& dataset) {
   if (record.state != kDatasetSnapshot && record.snapshot != 0) {
     bad("a live tree with a snapshot's number");
   }
+  if (record.state != kDatasetLive &&
+      (record.origin_volume != 0 || record.origin_snapshot != 0 || record.origin_cp != 0)) {
+    bad("only a live tree can be a clone's");
+  }
   if (record.state == kDatasetDying &&
       (!record.inode_file.pointer.hole() || !record.inode_map.pointer.hole() ||
        record.dead_entries != 0)) {
@@ -113,10 +117,40 @@ class VolumeTable {
       check_order(image, volume);
       list.push_back(std::move(volume));
     }
+    bool clones = false;
+    for (CheckVolume& volume : list) {
+      clones = find_origin(image, list, volume) || clones;
+    }
+    if (clones != ((image.root.readonly_compatible & kFeatureClones) != 0)) {
+      image.problem(ProblemKind::kRoot, kNoBlock, "root: its features do not say what clones there are");
+    }
     return list;
   }
 
  private:
+  // Whether the volume is a clone; its origin must be there, and older: no clone is its own.
+  static bool find_origin(Image& image, const std::vector<CheckVolume>& all, CheckVolume& clone) {
+    if (clone.live.size() != 1 || clone.live.front().record.origin_volume == 0) {
+      return false;
+    }
+    const DiskDataset& record = clone.live.front().record;
+    for (const CheckVolume& volume : all) {
+      for (const CheckDataset& snapshot : volume.snapshots) {
+        if (volume.id == record.origin_volume && volume.id < clone.id &&
+            snapshot.record.snapshot == record.origin_snapshot &&
+            snapshot.record.cp == record.origin_cp) {
+          clone.origin = snapshot.record;
+          image.origins[clone.id] = {volume.id, record.origin_cp};
+          return true;
+        }
+      }
+    }
+    image.problem(ProblemKind::kDataset, kNoBlock,
+                  text_of("volume ", clone.id, ": is a clone of snapshot ", record.origin_snapshot,
+                          " of volume ", record.origin_volume, ", which is not there"));
+    return true;
+  }
+
   static void check_order(Image& image, CheckVolume& volume) {
     std::ranges::stable_sort(volume.snapshots, {},
                              [](const CheckDataset& d) { return d.record.cp; });
@@ -246,14 +280,21 @@ Task<void> check_zombies(Image& image, const CheckDataset& dataset, std::uint32_
   }
 }
 
-Task<void> check_dataset(Image& image, const CheckDataset& dataset, const DiskDataset* before) {
-  const std::uint32_t shared_birth = before != nullptr ? before->cp : 0;
+// `before`: the snapshot before this one; `origin`: of the clone.  Null: there is none.
+Task<void> check_dataset(Image& image, const CheckDataset& dataset, const DiskDataset* before,
+                         const DiskDataset* origin) {
+  // Volumes come in the order of their numbers, so the origin's blocks were reached before.
+  const DiskDataset* shared = before != nullptr ? before : origin;
+  const std::uint32_t shared_birth = shared != nullptr ? shared->cp : 0;
   co_await check_inode_file(image, dataset, shared_birth);
   co_await check_inode_map(image, dataset, shared_birth);
   co_await check_zombies(image, dataset, shared_birth);
+  if (origin != nullptr) {
+    co_await check_shared(image, *origin, dataset);
+  }
   const DiskDataset nothing;
   const DiskDataset& older = before != nullptr ? *before : nothing;
-  co_await check_dead(image, older, dataset);
+  co_await check_dead(image, older, dataset, origin != nullptr ? origin->cp : 0);
 }
 
 }  // namespace
@@ -297,12 +338,13 @@ Task<void> check_volume(Image& image, CheckVolume& volume) {
   ++image.report.volumes;
   image.report.snapshots += volume.snapshots.size();
   const DiskDataset* before = nullptr;
+  const DiskDataset* origin = volume.origin ? &*volume.origin : nullptr;
   for (const CheckDataset& snapshot : volume.snapshots) {
-    co_await check_dataset(image, snapshot, before);
+    co_await check_dataset(image, snapshot, before, origin);
     before = &snapshot.record;
   }
   for (const CheckDataset& live : volume.live) {
-    co_await check_dataset(image, live, before);
+    co_await check_dataset(image, live, before, origin);
   }
   const std::uint64_t used = image.reached.count() - reached_before;
   if (volume.live.size() == 1 && volume.live.front().record.used_blocks != used) {

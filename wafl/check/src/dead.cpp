@@ -1,5 +1,6 @@
 // What died between a snapshot and the dataset after it, computed from the two trees, against what
-// the dataset's dead list and zombies say.  Only what differs between the trees is read.
+// the dataset's dead list and zombies say; and what a clone shares with its origin.  Only what
+// differs between the trees is read.
 
 #include <algorithm>
 
@@ -19,9 +20,14 @@ struct Compared {
 
 class Difference {
  public:
-  Difference(Image& image, std::uint32_t volume) : image_(image), volume_(volume) {}
+  enum class Use : std::uint8_t {
+    kDied,    // mark the blocks of `before` that `after` has not at the same place
+    kShared,  // `before` is a clone's and `after` its origin's: none of them may be the origin's
+  };
+  // `origin_cp`: of a clone's origin; 0: it is none.
+  Difference(Image& image, Use use, const CheckDataset& dataset, std::uint32_t origin_cp)
+      : image_(image), use_(use), dataset_(dataset), origin_cp_(origin_cp) {}
 
-  // Marks the blocks of `before` that `after` has not at the same place.
   Task<void> trees(Compared file, TreeRoot before, TreeRoot after);
 
  private:
@@ -30,12 +36,13 @@ class Difference {
   Task<void> children(Compared file, BlockPointer before, BlockPointer after, std::uint32_t level,
                       std::uint64_t offset);
   Task<void> inodes(BlockPointer before, BlockPointer after, std::uint64_t index);
-  Task<bool> note_died(Compared file, BlockPointer pointer, std::uint32_t level,
-                       std::uint64_t offset);
+  Task<bool> note(Compared file, BlockPointer pointer, std::uint32_t level, std::uint64_t offset);
   Task<CheckBlockRef> block(BlockPointer pointer);
 
   Image& image_;
-  const std::uint32_t volume_;
+  const Use use_;
+  const CheckDataset& dataset_;
+  const std::uint32_t origin_cp_;
 };
 
 bool same(const BlockPointer& a, const BlockPointer& b) {
@@ -53,18 +60,27 @@ Task<CheckBlockRef> Difference::block(BlockPointer pointer) {
   co_return read.ok() ? read.value() : CheckBlockRef();
 }
 
-// False: not a block of the older tree at this place, which was reported before.
-Task<bool> Difference::note_died(Compared file, BlockPointer pointer, std::uint32_t level,
-                                 std::uint64_t offset) {
+// False: not to be followed: the origin's, or not a block of the older tree at this place, which
+// was reported before.
+Task<bool> Difference::note(Compared file, BlockPointer pointer, std::uint32_t level,
+                            std::uint64_t offset) {
+  if (pointer.birth <= origin_cp_) {
+    if (use_ == Use::kShared) {
+      image_.problem(ProblemKind::kPointer, pointer.block(),
+                     text_of(dataset_.name(), ": block ", pointer.block(),
+                             " is older than the clone, and its origin lacks it there"));
+    }
+    co_return false;
+  }
   if ((pointer.word >> 48U) != 0 || pointer.block() >= image_.reader.block_count() ||
       !image_.reached.has(pointer.block())) {
     co_return false;
   }
   const OwnerEntry owner = co_await image_.owner(pointer.block());
-  const bool fits = owner.volume == volume_ && owner.inode == file.inode &&
+  const bool fits = owner.volume == dataset_.record.volume && owner.inode == file.inode &&
                     owner.tree == static_cast<std::uint8_t>(file.kind) && owner.level == level &&
                     owner.offset == offset && owner.birth == pointer.birth;
-  if (fits) {
+  if (fits && use_ == Use::kDied) {
     image_.died.add(pointer.block());
   }
   co_return fits;
@@ -83,9 +99,12 @@ Task<void> Difference::trees(Compared file, TreeRoot before, TreeRoot after) {
   }
   BlockPointer older = before.pointer;
   for (std::uint32_t height = before.height; height > after.height && !newer.hole(); --height) {
-    const bool died = co_await note_died(file, older, height, 0);
+    const bool follow = co_await note(file, older, height, 0);
+    if (!follow) {
+      co_return;
+    }
     const CheckBlockRef top = co_await block(older);
-    if (!died || top == nullptr) {
+    if (top == nullptr) {
       co_return;
     }
     const std::uint64_t leaves = std::uint64_t{1} << (8U * (height - 1));
@@ -105,8 +124,8 @@ Task<void> Difference::nodes(Compared file, BlockPointer before, BlockPointer af
   if (before.hole() || same(before, after)) {
     co_return;
   }
-  const bool died = co_await note_died(file, before, level, offset);
-  if (!died) {
+  const bool follow = co_await note(file, before, level, offset);
+  if (!follow) {
     co_return;
   }
   if (level > 0) {
@@ -150,13 +169,15 @@ Task<void> Difference::inodes(BlockPointer before, BlockPointer after, std::uint
 
 // One entry of a dead list.
 void check_entry(Image& image, const DiskDataset& before, const CheckDataset& dataset,
-                 const BlockPointer& pointer) {
+                 std::uint32_t origin_cp, const BlockPointer& pointer) {
   const auto bad = [&](std::string_view what) {
     image.problem(ProblemKind::kDeadList, pointer.block(),
                   text_of(dataset.name(), ": dead list: block ", pointer.block(), " ", what));
   };
   if ((pointer.word >> 48U) != 0 || pointer.block() >= image.reader.block_count()) {
     bad("lies outside the aggregate");
+  } else if (pointer.birth <= origin_cp && origin_cp != 0) {
+    bad("is the origin's");
   } else if (pointer.birth == 0 || pointer.birth > before.cp) {
     bad("is younger than the snapshot before");
   } else if (!image.died.remove(pointer.block())) {
@@ -164,7 +185,8 @@ void check_entry(Image& image, const DiskDataset& before, const CheckDataset& da
   }
 }
 
-Task<void> check_list(Image& image, const DiskDataset& before, const CheckDataset& dataset) {
+Task<void> check_list(Image& image, const DiskDataset& before, const CheckDataset& dataset,
+                      std::uint32_t origin_cp) {
   const DiskDataset& record = dataset.record;
   const WalkRules rules = rules_of(TreeKind::kDeadList, dataset);
   TreeWalk walk(image, record.dead_list, rules, dataset.name() + ": dead list");
@@ -177,7 +199,7 @@ Task<void> check_list(Image& image, const DiskDataset& before, const CheckDatase
     ++blocks;
     for (std::uint64_t i = 0; !leaf->bytes.empty() && i < kDeadPerBlock; ++i) {
       if (leaf->index * kDeadPerBlock + i < record.dead_entries) {
-        check_entry(image, before, dataset,
+        check_entry(image, before, dataset, origin_cp,
                     load<BlockPointer>(leaf->bytes, i * sizeof(BlockPointer)));
       }
     }
@@ -210,16 +232,25 @@ void compare_pending(Image& image, const CheckDataset& dataset) {
 
 }  // namespace
 
-Task<void> check_dead(Image& image, const DiskDataset& before, const CheckDataset& dataset) {
+Task<void> check_dead(Image& image, const DiskDataset& before, const CheckDataset& dataset,
+                      std::uint32_t origin_cp) {
   if (before.state == kDatasetSnapshot) {
-    Difference difference(image, dataset.record.volume);
+    Difference difference(image, Difference::Use::kDied, dataset, origin_cp);
     const Compared map{TreeKind::kInodeMap, 0};
     co_await difference.trees(map, before.inode_map, dataset.record.inode_map);
     const Compared inodes{TreeKind::kInodeFile, 0};
     co_await difference.trees(inodes, before.inode_file, dataset.record.inode_file);
   }
-  co_await check_list(image, before, dataset);
+  co_await check_list(image, before, dataset, origin_cp);
   compare_pending(image, dataset);
+}
+
+Task<void> check_shared(Image& image, const DiskDataset& origin, const CheckDataset& dataset) {
+  Difference difference(image, Difference::Use::kShared, dataset, origin.cp);
+  const Compared map{TreeKind::kInodeMap, 0};
+  co_await difference.trees(map, dataset.record.inode_map, origin.inode_map);
+  const Compared inodes{TreeKind::kInodeFile, 0};
+  co_await difference.trees(inodes, dataset.record.inode_file, origin.inode_file);
 }
 
 }  // namespace duet::wafl

@@ -87,4 +87,13 @@ Task<OwnerEntry> Image::owner(std::uint64_t block) {
   co_return load<OwnerEntry>(leaf.value()->bytes, block % kOwnersPerBlock * sizeof(OwnerEntry));
 }
 
+// Ends: an origin's number is less than its clone's.
+std::uint32_t Image::owner_volume(std::uint32_t volume, std::uint32_t birth) const {
+  for (auto it = origins.find(volume); it != origins.end() && birth <= it->second.cp;
+       it = origins.find(volume)) {
+    volume = it->second.volume;
+  }
+  return volume;
+}
+
 }  // namespace duet::wafl

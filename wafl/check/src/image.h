@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -60,6 +61,12 @@ std::string text_of(const Parts&... parts) {
   return out.str();
 }
 
+// What a clone began as: blocks born up to `cp` are `volume`'s, or its own origin's.
+struct CheckOrigin {
+  std::uint32_t volume = 0;
+  std::uint32_t cp = 0;
+};
+
 class Image {
  public:
   explicit Image(CheckOptions chosen) : options(std::move(chosen)) {}
@@ -69,6 +76,7 @@ class Image {
   BlockReader reader;
   DiskRoot root;
   BlockSet reached;
+  std::map<std::uint32_t, CheckOrigin> origins;  // by the clone's volume; sound ones only
   // Of the dataset at hand: blocks of the snapshot before it that it has no more, and those of
   // them that its zombies still hold.
   BlockSet died;
@@ -85,6 +93,8 @@ class Image {
   // The owner map's entry of `block`; all zero when it cannot be read (reported where the owner
   // map itself is walked).
   Task<OwnerEntry> owner(std::uint64_t block);
+  // Whose a block is that `volume` holds: its own, or that of a volume that it is a clone of.
+  [[nodiscard]] std::uint32_t owner_volume(std::uint32_t volume, std::uint32_t birth) const;
 
  private:
   std::uint64_t done_ = 0;

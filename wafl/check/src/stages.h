@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct CheckVolume {
   std::uint32_t id = 0;
   std::vector<CheckDataset> snapshots;  // oldest first
   std::vector<CheckDataset> live;       // one; or a dying one
+  std::optional<DiskDataset> origin;    // the snapshot that it is a clone of
 };
 
 // Labels, disk table, both roots.  False: nothing can be checked further.
@@ -41,7 +43,11 @@ Task<void> check_inode_map(Image& image, const CheckDataset& dataset, std::uint3
 Task<bool> in_inode_map(Image& image, const DiskDataset& record, std::uint64_t number);
 
 // What died between `before` and `dataset`, against the dead list and zombies of `dataset`.
-Task<void> check_dead(Image& image, const DiskDataset& before, const CheckDataset& dataset);
+// `origin_cp`: what was born up to it is the origin's, and none of the clone's dead.
+Task<void> check_dead(Image& image, const DiskDataset& before, const CheckDataset& dataset,
+                      std::uint32_t origin_cp);
+// Whether all that a clone's dataset shares with its origin stands there in the same place.
+Task<void> check_shared(Image& image, const DiskDataset& origin, const CheckDataset& dataset);
 
 // Directories, names and link counts of one dataset.
 Task<void> check_names(Image& image, const CheckDataset& dataset);

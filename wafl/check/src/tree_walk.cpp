@@ -41,7 +41,8 @@ bool TreeWalk::possible(const BlockPointer& pointer, std::uint32_t birth_max) {
 bool TreeWalk::owner_fits(const OwnerEntry& owner, const BlockPointer& pointer, std::uint32_t level,
                           std::uint64_t offset) const {
   return owner.birth == pointer.birth && owner.level == level && owner.offset == offset &&
-         owner.volume == rules_.volume && owner.inode == rules_.inode &&
+         owner.volume == image_.owner_volume(rules_.volume, pointer.birth) &&
+         owner.inode == rules_.inode &&
          owner.tree == static_cast<std::uint8_t>(rules_.kind);
 }
 

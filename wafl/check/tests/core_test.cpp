@@ -33,6 +33,8 @@ class History {
 
   void run(int steps) {
     for (int i = 0; i < steps && !::testing::Test::HasFailure(); ++i) {
+      const std::vector<Volume*> volumes = world_.aggregate->volumes();
+      at_ = volumes[random_.below(volumes.size())]->name();
       if (random_.one_in(12)) {
         administrate();
         world_.cp();
@@ -70,20 +72,21 @@ class History {
   }
 
  private:
+  // The one that this step is about.
+  Volume& volume() { return *world_.aggregate->find_volume(at_); }
   std::string any_name() { return "n" + std::to_string(random_.below(300)); }
   std::string directory_name() { return "d" + std::to_string(random_.below(6)); }
 
   // The root, or a directory below, or one below that.
   Result<InodeRef> any_directory(Attempt& attempt) {
-    Volume& volume = world_.volume();
-    Result<InodeRef> at = volume.find_inode(attempt, kLive, kRootInode);
+    Result<InodeRef> at = volume().find_inode(attempt, kLive, kRootInode);
     for (std::uint64_t depth = random_.below(3); at.ok() && depth > 0; --depth) {
       const std::string name = directory_name();
       const Result<Entry> entry = lookup(attempt, *at.value(), name);
       if (!entry.ok()) {
         return entry.error().code == Errc::kMiss ? Result<InodeRef>(entry.error()) : at;
       }
-      at = volume.find_inode(attempt, kLive, entry.value().inode);
+      at = volume().find_inode(attempt, kLive, entry.value().inode);
     }
     return at;
   }
@@ -142,7 +145,7 @@ class History {
     if (!entry.ok()) {
       return entry.error();
     }
-    return world_.volume().find_inode(attempt, kLive, entry.value().inode);
+    return volume().find_inode(attempt, kLive, entry.value().inode);
   }
 
   Status link_one(Attempt& attempt, Inode& directory) {
@@ -179,28 +182,49 @@ class History {
                  world_.now());
   }
 
+  void delete_snapshot(const SnapshotInfo& snapshot) {
+    const bool cloned = !volume().clones_of(snapshot.id).empty();
+    const Status deleted = volume().delete_snapshot(snapshot.name);
+    EXPECT_EQ(deleted.ok(), !cloned);
+    if (cloned) {
+      EXPECT_EQ(deleted.error().code, Errc::kRefused);
+    }
+  }
+
   void administrate() {
-    Volume& volume = world_.volume();
-    const std::vector<SnapshotInfo> snapshots = volume.snapshots();
-    switch (random_.below(8)) {
+    const std::vector<SnapshotInfo> snapshots = volume().snapshots();
+    switch (random_.below(12)) {
       case 0:
       case 1:
         EXPECT_TRUE(
-            volume.create_snapshot("s" + std::to_string(snapshots_made_++), world_.now()).ok());
+            volume().create_snapshot("s" + std::to_string(snapshots_made_++), world_.now()).ok());
         break;
       case 2:
       case 3:
         if (!snapshots.empty()) {
           const std::size_t which = random_.below(snapshots.size());
-          EXPECT_TRUE(volume.delete_snapshot(snapshots[which].name).ok());
+          delete_snapshot(snapshots[which]);
           if (which + 1 < snapshots.size() && random_.one_in(2)) {
-            EXPECT_TRUE(volume.delete_snapshot(snapshots[which + 1].name).ok());
+            delete_snapshot(snapshots[which + 1]);
           }
         }
         break;
       case 4:
         if (!snapshots.empty() && random_.one_in(2)) {
-          EXPECT_TRUE(volume.restore_snapshot(snapshots.back().name).ok());
+          EXPECT_TRUE(volume().restore_snapshot(snapshots.back().name).ok());
+        }
+        break;
+      case 7:
+      case 8:
+        if (!snapshots.empty() && world_.aggregate->volumes().size() < 6) {
+          const std::string& of = snapshots[random_.below(snapshots.size())].name;
+          const std::string name = "c" + std::to_string(clones_made_++);
+          EXPECT_TRUE(world_.aggregate->clone_volume(at_, of, name, 0, world_.now()).ok());
+        }
+        break;
+      case 9:
+        if (at_ != "vol0") {
+          EXPECT_EQ(world_.aggregate->destroy_volume(at_).ok(), snapshots.empty());
         }
         break;
       case 5:
@@ -209,7 +233,7 @@ class History {
       case 6:
         if (world_.aggregate->find_volume("other") == nullptr) {
           EXPECT_TRUE(world_.aggregate->create_volume("other", 0, world_.now()).ok());
-        } else {
+        } else if (world_.aggregate->find_volume("other")->snapshots().empty()) {
           EXPECT_TRUE(world_.aggregate->destroy_volume("other").ok());
         }
         break;
@@ -220,7 +244,9 @@ class History {
 
   World world_;
   sim::Random random_;
+  std::string at_ = "vol0";
   int snapshots_made_ = 0;
+  int clones_made_ = 0;
 };
 
 TEST(CheckedCore, AFreshAggregateIsClean) {

@@ -251,6 +251,29 @@ TestVolume::TestVolume(ImageBuilder& builder, std::uint32_t id) : builder_(build
   put_directory(2, 2, {});
 }
 
+TestVolume::TestVolume(ImageBuilder& builder, std::uint32_t id, const TestVolume& origin)
+    : inodes(origin.inodes),
+      files(origin.files),
+      builder_(builder),
+      inode_file_(origin.snapshot_inode_file_),
+      inode_map_(origin.snapshot_inode_map_),
+      inode_blocks_(origin.snapshot_inode_blocks_) {
+  const DiskDataset& shared = origin.snapshots.back();
+  live.state = kDatasetLive;
+  live.volume = id;
+  live.next_snapshot = 1;
+  live.name[0] = static_cast<char>('a' + id);
+  live.name_bytes = 1;
+  live.inode_file = shared.inode_file;
+  live.inode_map = shared.inode_map;
+  live.inodes_used = shared.inodes_used;
+  live.inode_slots = shared.inode_slots;
+  live.origin_volume = shared.volume;
+  live.origin_snapshot = shared.snapshot;
+  live.origin_cp = shared.cp;
+  builder.root.readonly_compatible = kFeatureClones;
+}
+
 DiskInode& TestVolume::put(std::uint64_t number, FileType type) {
   DiskInode& made = inodes[number];
   made.type = static_cast<std::uint8_t>(type);
@@ -335,12 +358,15 @@ void TestVolume::remove(std::uint64_t number) {
 
 void TestVolume::remove_as_zombie(std::uint64_t number) {
   const TreeRoot top = files[number].root;
-  zombies.push_back({top.pointer, top.height, 0, 0});
+  zombies.push_back({top.pointer, top.height, 0, live.origin_cp});
   files.erase(number);
   inodes[number] = DiskInode{};
 }
 
 void TestVolume::dispose(const BlockPointer& pointer) {
+  if (pointer.birth <= live.origin_cp) {
+    return;
+  }
   if (!snapshots.empty() && pointer.birth <= snapshots.back().cp) {
     dead.push_back(pointer);
   } else {
@@ -435,6 +461,7 @@ void TestVolume::snapshot() {
   commit();
   DiskDataset record = live;
   record.state = kDatasetSnapshot;
+  record.origin_volume = record.origin_snapshot = record.origin_cp = 0;
   record.snapshot = live.next_snapshot++;
   record.cp = cp;
   snapshots.push_back(record);

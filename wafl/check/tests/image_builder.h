@@ -112,6 +112,9 @@ class TestVolume {
   void commit();
   // The same, and the volume as it is now becomes a snapshot.
   void snapshot();
+  // A volume that begins as the newest snapshot of `origin`.
+  TestVolume(ImageBuilder& builder, std::uint32_t id, const TestVolume& origin);
+
   // Hands all records over.
   void deliver();
 

@@ -120,6 +120,12 @@ class Aggregate {
 
   // Root directory: mode 0755, owner 0:0.  Error: kExists, kInvalid, kNameTooLong.
   Status create_volume(std::string_view name, std::uint64_t limit_bytes, Timestamp now);
+  // A writable volume whose tree begins as the snapshot's.  It shares that one's blocks and
+  // never frees them; its limit and usage count what it writes itself.  While it is there
+  // the snapshot cannot be deleted.  Error: as create_volume; kNotFound; kTryAgain: not in the
+  // CP that makes the snapshot.
+  Status clone_volume(std::string_view origin, std::string_view snapshot, std::string_view name,
+                      std::uint64_t limit_bytes, Timestamp now);
   // Error: kNotFound; kRefused while it has snapshots.
   Status destroy_volume(std::string_view name);
   Status rename_volume(std::string_view from, std::string_view to);

@@ -103,9 +103,15 @@ struct DiskDataset {
   // Live: a restore takes inodes back to older generations; none may be given twice.
   std::uint32_t generation_highest = 0;  // ever given in this volume
   std::uint32_t generation_floor = 0;    // new ones are above it
-  std::array<std::uint64_t, 67> reserved{};
+  // Live: the snapshot that the volume is a clone of; all zero: it is none.
+  std::uint32_t origin_volume = 0;
+  std::uint32_t origin_snapshot = 0;
+  std::uint32_t origin_cp = 0;  // of the snapshot: blocks born up to it are the origin's
+  std::uint32_t reserved0 = 0;
+  std::array<std::uint64_t, 65> reserved{};
 };
 static_assert(sizeof(DiskDataset) == 1024);
+static_assert(offsetof(DiskDataset, origin_volume) == 488);
 static_assert(std::has_unique_object_representations_v<DiskDataset>, "no implicit padding");
 
 // A subtree that no inode points to any more.
@@ -113,7 +119,7 @@ struct ZombieEntry {
   BlockPointer pointer;
   std::uint32_t height = 0;      // of the subtree: 0 is a data block
   std::uint32_t kind = 0;        // 0: a file's blocks; 1: an inode file, whose inodes' trees go too
-  std::uint64_t keep_birth = 0;  // blocks born at or before this CP live on elsewhere (restore)
+  std::uint64_t keep_birth = 0;  // blocks born up to this CP live on elsewhere (restore, clone)
 };
 static_assert(sizeof(ZombieEntry) == 32);
 
@@ -178,6 +184,12 @@ struct DiskTableEntry {
 
 enum RootFlags : std::uint32_t {
   kRootLogEmpty = 1,  // nothing was logged after `last_sequence`: a blank memory is no loss
+};
+
+// Bits of DiskRoot::readonly_compatible.
+enum RootFeatures : std::uint64_t {
+  // There are clones: a build that does not know them would free what their origins hold.
+  kFeatureClones = 1,
 };
 
 // The root (fsinfo): blocks kRootBlockA and kRootBlockB.

@@ -31,6 +31,13 @@ struct SnapshotInfo {
   std::uint64_t held_blocks = 0;  // died since the snapshot before it was taken
 };
 
+// The snapshot that a volume is a clone of.
+struct VolumeOrigin {
+  VolumeId volume{};
+  SnapshotId snapshot{};
+  CpNumber cp{};
+};
+
 class Volume {
  public:
   Volume(Aggregate& aggregate, std::unique_ptr<VolumeState> state);
@@ -51,6 +58,10 @@ class Volume {
   [[nodiscard]] std::vector<SnapshotInfo> snapshots() const;
   [[nodiscard]] std::optional<SnapshotInfo> find_snapshot(std::string_view name) const;
   [[nodiscard]] std::optional<SnapshotInfo> find_snapshot(SnapshotId id) const;
+
+  [[nodiscard]] std::optional<VolumeOrigin> origin() const;
+  // The volumes that are clones of a snapshot of this one; they keep it from being deleted.
+  [[nodiscard]] std::vector<const Volume*> clones_of(SnapshotId id) const;
 
   // --- Inodes.
 
@@ -83,7 +94,8 @@ class Volume {
 
   // Error: kExists, kNameTooLong, kInvalid (empty, '.', '..', with '/').
   Status create_snapshot(std::string_view name, Timestamp now);
-  // Error: kNotFound; kTryAgain, as below: not in one CP with the making of it, or with a restore.
+  // Error: kNotFound; kRefused while it has clones;
+  // kTryAgain, as below: not in one CP with the making of it, or with a restore.
   Status delete_snapshot(std::string_view name);
   Status rename_snapshot(std::string_view from, std::string_view to);
   // The live tree becomes what the snapshot holds; newer snapshots must be gone.

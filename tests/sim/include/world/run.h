@@ -31,6 +31,7 @@ struct RunStatistics {
   std::uint64_t full = 0;      // requests that found no room
   std::uint64_t snapshots = 0;
   std::uint64_t restores = 0;
+  std::uint64_t clones = 0;
   std::uint64_t cps = 0;
   std::uint64_t turns = 0;
   void add(const RunStatistics& other);

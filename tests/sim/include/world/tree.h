@@ -70,6 +70,8 @@ class Tree {
 
   // The tree inside a snapshot that is taken now: other handles, another fsid.
   [[nodiscard]] Tree as_snapshot() const;
+  // A clone of this snapshot, writable: other handles, another fsid.
+  [[nodiscard]] Tree as_clone() const;
   // What this live tree becomes when `snapshot`, taken of it, is restored.
   void restore(const Tree& snapshot);
 
