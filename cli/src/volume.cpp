@@ -65,8 +65,9 @@ Exit clone(Session& session, const Arguments& arguments) {
   return session.done(
       session.call("POST", "/v1/volumes/" + volume + "/snapshots/" + snapshot + "/clone",
                    {{"name", arguments.new_name}, {"limit_bytes", *limit}}),
-      fmt::format("volume {} is a clone of {}; export it with: duet export add /{} --client ADDRESS",
-                  arguments.new_name, arguments.name, arguments.new_name));
+      fmt::format(
+          "volume {} is a clone of {}; export it with: duet export add /{} --client ADDRESS",
+          arguments.new_name, arguments.name, arguments.new_name));
 }
 
 Exit set_limit(Session& session, const Arguments& arguments) {

@@ -95,9 +95,7 @@ class Survivor {
  public:
   Survivor(const NodeOptions& options, Node::Hardware hardware, const Progress& progress,
            std::uint64_t seed)
-      : progress_(progress),
-        scheduler_(seed),
-        node_(scheduler_, options, std::move(hardware)) {}
+      : progress_(progress), scheduler_(seed), node_(scheduler_, options, std::move(hardware)) {}
 
   Complaint run() {
     if (Complaint complaint = node_.check(); !complaint.empty()) {
@@ -357,10 +355,9 @@ class Explorer {
     if (!answer.has_value()) {
       return "a request stands still: " + text_of(operation);
     }
-    const Complaint complaint =
-        progress_->record.has_value()
-            ? tree.apply(operation, progress_->record->second, &*answer)
-            : tree.check(operation, *answer);
+    const Complaint complaint = progress_->record.has_value()
+                                    ? tree.apply(operation, progress_->record->second, &*answer)
+                                    : tree.check(operation, *answer);
     if (!complaint.empty()) {
       return text_of(operation) + ": " + complaint;
     }

@@ -145,8 +145,9 @@ void clones(Builder& b) {
   b.remove("c:/", "made");
   b.administer(Admin::kCloneVolume, "t", "cc");
   b.volume = "cc";
-  b.add("cc:/", Kind::kRename, "f", [](Operation& operation) { operation.name2 = "moved"; }, {},
-        "cc:/");
+  b.add(
+      "cc:/", Kind::kRename, "f", [](Operation& operation) { operation.name2 = "moved"; }, {},
+      "cc:/");
   b.administer(Admin::kDestroyVolume, "cc");
   b.volume = "c";
   b.administer(Admin::kRestoreSnapshot, "t");

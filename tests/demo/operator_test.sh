@@ -120,6 +120,29 @@ expect 0 'monday' duet snapshot list work
 expect 1 'newer snapshots would be deleted: tuesday, wednesday' duet snapshot restore work monday
 expect 0 'volume work is as it was in monday' duet snapshot restore work monday --delete-newer
 expect 0 'is now sunday' duet snapshot rename work monday sunday
+
+# Clones.
+expect 2 'write VOLUME@SNAPSHOT' duet volume clone work trial
+expect 1 'none of that name' duet volume clone work@friday trial
+expect 0 'volume trial is a clone of work@sunday' duet volume clone work@sunday trial --limit 20MiB
+expect 1 'the name is taken' duet volume clone work@sunday trial
+expect 0 'trial +0 B +20 MiB .*work@sunday' duet volume list
+expect 0 'sunday .*trial' duet snapshot list work
+expect 1 'snapshot sunday: there are clones: trial \(of sunday\); destroy them first' \
+  duet snapshot delete work sunday
+expect 1 'volume work: there are clones: trial \(of sunday\)' duet volume destroy work
+expect 0 'snapshot own of trial created' duet snapshot create trial own
+expect 0 'volume second is a clone of trial@own' duet volume clone trial@own second
+expect 0 'snapshot later of work created' duet snapshot create work later
+expect 0 'volume third is a clone' duet volume clone work@later third
+expect 1 'there are clones: third \(of later\)' duet snapshot restore work sunday --delete-newer
+expect 0 'clean: [0-9,]+ blocks read, 0 errors' duet scrub start --wait
+expect 0 'volume third destroyed' duet volume destroy third
+expect 0 'volume work is as it was in sunday' duet snapshot restore work sunday --delete-newer
+expect 0 'volume second destroyed' duet volume destroy second
+expect 0 'deleted' duet snapshot delete trial own
+expect 0 'volume trial destroyed' duet volume destroy trial
+
 expect 1 'volume work' duet volume destroy work
 expect 0 'deleted' duet snapshot delete work sunday
 expect 0 '/work exported to 10.1.0.0/16 \(ro' duet export add /work --client 10.1.0.0/16 --access ro

@@ -178,8 +178,8 @@ Status Aggregate::clone_volume(std::string_view origin, std::string_view snapsho
     return Error{Errc::kNotFound, "clone_volume: no such volume"};
   }
   const VolumeState& state = *from->state_;
-  const auto it = std::ranges::find_if(
-      state.snapshots, [snapshot](const auto& s) { return s->name() == snapshot; });
+  const auto it = std::ranges::find_if(state.snapshots,
+                                       [snapshot](const auto& s) { return s->name() == snapshot; });
   if (it == state.snapshots.end()) {
     return Error{Errc::kNotFound, "clone_volume: no such snapshot"};
   }

@@ -38,8 +38,8 @@ bool AggregateState::zombies_left() const {
 bool AggregateState::origins_sound() const {
   const auto sound = [this](const DiskDataset& clone) {
     const auto origin = volumes.find(clone.origin_volume);
-    return (root.readonly_compatible & kFeatureClones) != 0 &&
-           clone.origin_volume < clone.volume && origin != volumes.end() &&
+    return (root.readonly_compatible & kFeatureClones) != 0 && clone.origin_volume < clone.volume &&
+           origin != volumes.end() &&
            std::ranges::any_of(origin->second->state_->snapshots, [&clone](const auto& s) {
              return s->record.snapshot == clone.origin_snapshot && s->record.cp == clone.origin_cp;
            });

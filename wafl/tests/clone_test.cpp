@@ -176,7 +176,8 @@ TEST_F(Clones, ARootThatHidesThemIsRefused) {
   ASSERT_TRUE(clone("vol0", "s", "c").ok());
   world.aggregate.reset();
   for (std::uint64_t disk = 0; disk < 2; ++disk) {
-    std::vector<std::byte>& block = world.devices[disk]->content(disk == 0 ? kRootBlockA : kRootBlockB);
+    std::vector<std::byte>& block =
+        world.devices[disk]->content(disk == 0 ? kRootBlockA : kRootBlockB);
     auto root = load<DiskRoot>(block, 0);
     ASSERT_EQ(root.readonly_compatible, kFeatureClones);
     root.readonly_compatible = 0;

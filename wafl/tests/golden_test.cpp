@@ -95,8 +95,7 @@ void build(World& world) {
 
 // A clone of the first snapshot in which "greeting" is longer, and a snapshot of that.
 void build_clone(World& world) {
-  ASSERT_TRUE(
-      world.aggregate->clone_volume("vol0", "first", "clone", 8U << 20U, world.now()).ok());
+  ASSERT_TRUE(world.aggregate->clone_volume("vol0", "first", "clone", 8U << 20U, world.now()).ok());
   world.cp();
   const Status done = world.attempt([&](Attempt& attempt) -> Status {
     Volume& clone = world.volume("clone");

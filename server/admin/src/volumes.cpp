@@ -29,12 +29,12 @@ Response Api::State::outcome_with_clones(const Status& status, const std::string
 
 Json Api::State::volume_json(const wafl::Volume& volume) const {
   Json json = {{"name", volume.name()},
-          {"id", static_cast<std::uint32_t>(volume.id())},
-          {"created", timestamp_text(static_cast<std::int64_t>(volume.created()))},
-          {"limit_bytes", volume.limit_bytes()},
-          {"used_bytes", volume.used_bytes()},
-          {"inodes_used", volume.inodes_used()},
-          {"snapshots", volume.snapshots().size()}};
+               {"id", static_cast<std::uint32_t>(volume.id())},
+               {"created", timestamp_text(static_cast<std::int64_t>(volume.created()))},
+               {"limit_bytes", volume.limit_bytes()},
+               {"used_bytes", volume.used_bytes()},
+               {"inodes_used", volume.inodes_used()},
+               {"snapshots", volume.snapshots().size()}};
   if (const std::optional<wafl::VolumeOrigin> origin = volume.origin()) {
     const wafl::Volume* from = context.filer.aggregate().find_volume(origin->volume);
     const std::optional<wafl::SnapshotInfo> snapshot = from->find_snapshot(origin->snapshot);

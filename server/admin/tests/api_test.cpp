@@ -106,6 +106,37 @@ TEST_F(ApiTest, ASnapshotIsRestoredOnlyWhenTheNewerOnesAreNamed) {
   EXPECT_EQ(get("/v1/volumes/vol0/snapshots")["snapshots"].size(), 1U);
 }
 
+TEST_F(ApiTest, AClonedSnapshotIsNamedByWhatItKeepsFromGoing) {
+  ASSERT_EQ(call("POST", "/v1/volumes/vol0/snapshots", R"({"name": "s"})").status, 200);
+  const std::string clone = "/v1/volumes/vol0/snapshots/s/clone";
+  EXPECT_EQ(call("POST", clone, R"({"name": "vol0"})").status, 409);
+  EXPECT_EQ(call("POST", clone, R"({"name": 7})").status, 400);
+  EXPECT_EQ(call("POST", "/v1/volumes/vol0/snapshots/none/clone", R"({"name": "c"})").status, 404);
+  ASSERT_EQ(call("POST", clone, R"({"name": "c", "limit_bytes": 4096000})").status, 200);
+  const Json volume = get("/v1/volumes/c");
+  EXPECT_EQ(volume["origin"]["volume"], "vol0");
+  EXPECT_EQ(volume["origin"]["snapshot"], "s");
+  EXPECT_EQ(volume["limit_bytes"], 4096000);
+  EXPECT_EQ(volume["used_bytes"], 0);
+  EXPECT_FALSE(get("/v1/volumes/vol0").contains("origin"));
+  EXPECT_EQ(get("/v1/volumes/vol0/snapshots")["snapshots"][0]["clones"], Json{"c"});
+  for (const char* path : {"/v1/volumes/vol0/snapshots/s", "/v1/volumes/vol0"}) {
+    const Response refused = call("DELETE", path);
+    EXPECT_EQ(refused.status, 409);
+    EXPECT_THAT(refused.body, HasSubstr("c (of s)"));
+  }
+  ASSERT_EQ(call("POST", "/v1/volumes/vol0/snapshots", R"({"name": "t"})").status, 200);
+  ASSERT_EQ(call("POST", "/v1/volumes/vol0/snapshots/t/clone", R"({"name": "d"})").status, 200);
+  const Response refused =
+      call("POST", "/v1/volumes/vol0/snapshots/s/restore", R"({"delete_newer": ["t"]})");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_THAT(refused.body, HasSubstr("d (of t)"));
+  EXPECT_THAT(refused.body, testing::Not(HasSubstr("c (of s)")));
+  EXPECT_EQ(call("DELETE", "/v1/volumes/c").status, 200);
+  EXPECT_EQ(call("DELETE", "/v1/volumes/d").status, 200);
+  EXPECT_EQ(call("DELETE", "/v1/volumes/vol0/snapshots/s").status, 200);
+}
+
 TEST_F(ApiTest, AnAddedExportGoesBeforeTheOthersAndCanBeRemoved) {
   EXPECT_EQ(call("POST", "/v1/exports/add",
                  R"({"path": "/vol0", "clients": [{"match": "10.0.0.0/8", "access": "ro"}]})")

@@ -28,8 +28,8 @@ Task<void> World::serve(Client& client) {
       }
       --steps_left_;
       ++statistics_.requests;
-      client.request = client.volume->history.begin(client.volume->workload.next(), client.number,
-                                                    ++client.xid);
+      client.request =
+          client.volume->history.begin(client.volume->workload.next(), client.number, ++client.xid);
       client.caller = caller_of(client.number, client.xid, (*client.request)->operation);
     } else {
       ++statistics_.retries;
@@ -295,8 +295,7 @@ Task<void> World::make_clone() {
   }
   job_name2_ = clone_name(number);
   job_ = Job::kClone;
-  const Status cloned =
-      co_await node_.filer().clone_volume("vol0", job_name_, job_name2_, 0);
+  const Status cloned = co_await node_.filer().clone_volume("vol0", job_name_, job_name2_, 0);
   if (node_.died()) {
     co_return;
   }

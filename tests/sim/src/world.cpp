@@ -350,8 +350,7 @@ Complaint World::survey_all() {
   for (const auto& clone : clones_) {
     Tree tree = clone->volume->history.present();
     const auto never = [](const Answer&) { return false; };
-    const std::optional<Complaint> complaint =
-        node_.run(survey(*service_, tree, never), kTurnsMax);
+    const std::optional<Complaint> complaint = node_.run(survey(*service_, tree, never), kTurnsMax);
     if (!complaint.has_value() || !complaint->empty()) {
       return "clone " + clone->name + ": " + complaint.value_or("a survey stands still");
     }

@@ -122,7 +122,8 @@ class VolumeTable {
       clones = find_origin(image, list, volume) || clones;
     }
     if (clones != ((image.root.readonly_compatible & kFeatureClones) != 0)) {
-      image.problem(ProblemKind::kRoot, kNoBlock, "root: its features do not say what clones there are");
+      image.problem(ProblemKind::kRoot, kNoBlock,
+                    "root: its features do not say what clones there are");
     }
     return list;
   }

@@ -42,8 +42,7 @@ bool TreeWalk::owner_fits(const OwnerEntry& owner, const BlockPointer& pointer, 
                           std::uint64_t offset) const {
   return owner.birth == pointer.birth && owner.level == level && owner.offset == offset &&
          owner.volume == image_.owner_volume(rules_.volume, pointer.birth) &&
-         owner.inode == rules_.inode &&
-         owner.tree == static_cast<std::uint8_t>(rules_.kind);
+         owner.inode == rules_.inode && owner.tree == static_cast<std::uint8_t>(rules_.kind);
 }
 
 // A block that a walk before this one must have reached, at this place.

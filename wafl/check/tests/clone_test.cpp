@@ -10,10 +10,11 @@
 namespace duet::wafl::testing {
 namespace {
 
-const std::vector<Name> kNames{{"file", 3, FileType::kRegular},  {"sparse", 4, FileType::kRegular},
-                               {"link", 5, FileType::kSymlink},  {"fifo", 6, FileType::kFifo},
-                               {"below", 7, FileType::kDirectory}, {"large", 8, FileType::kRegular},
-                               {"empty", 40, FileType::kRegular}};
+const std::vector<Name> kNames{
+    {"file", 3, FileType::kRegular},    {"sparse", 4, FileType::kRegular},
+    {"link", 5, FileType::kSymlink},    {"fifo", 6, FileType::kFifo},
+    {"below", 7, FileType::kDirectory}, {"large", 8, FileType::kRegular},
+    {"empty", 40, FileType::kRegular}};
 
 // Volume 1 with a snapshot; volume 2 is a clone of it that changed a file.
 class CheckClones : public ::testing::Test {
