@@ -382,4 +382,59 @@ Status Volume::restore_snapshot(std::string_view name) {
   return Ok{};
 }
 
+// --- Receiving.
+
+bool Volume::receiving() const { return state_->live.record.receiving != 0; }
+
+std::optional<SnapshotIdentity> Volume::identity(SnapshotId wanted) const {
+  for (const auto& snapshot : state_->snapshots) {
+    const DiskDataset& record = snapshot->record;
+    if (SnapshotId{record.snapshot} != wanted || snapshot.get() == state_->snapshot_of_cp) {
+      continue;
+    }
+    if (record.received != SnapshotIdentity{}) {
+      return record.received;
+    }
+    return SnapshotIdentity{aggregate_.root().aggregate, record.volume, record.snapshot, record.cp,
+                            0};
+  }
+  return std::nullopt;
+}
+
+bool Volume::unchanged() const {
+  if (state_->snapshots.empty() || state_->snapshot_of_cp != nullptr ||
+      state_->pending_blocks + state_->frozen_blocks != 0) {
+    return false;
+  }
+  const DiskDataset& live = state_->live.record;
+  const DiskDataset& newest = state_->snapshots.back()->record;
+  return live.inode_file == newest.inode_file && live.inode_map == newest.inode_map;
+}
+
+void Volume::begin_receive() {
+  state_->live.record.receiving = 1;
+  note_change();
+}
+
+Status Volume::end_receive(std::string_view name, const SnapshotIdentity& identity,
+                           Timestamp created) {
+  Status made = create_snapshot(name, created);
+  if (made.ok()) {
+    state_->snapshots.back()->record.received = identity;
+    state_->live.record.receiving = 0;
+  }
+  return made;
+}
+
+Status Volume::cancel_receive() {
+  if (state_->snapshots.empty()) {
+    return Error{Errc::kNotFound, "cancel_receive: there is no snapshot"};
+  }
+  Status restored = restore_snapshot(state_->snapshots.back()->name());
+  if (restored.ok()) {
+    state_->live.record.receiving = 0;
+  }
+  return restored;
+}
+
 }  // namespace duet::wafl

@@ -54,15 +54,23 @@ void CpWriter::freeze() {
   if (growth_) {
     grow(*growth_);
   }
-  root_.readonly_compatible &= ~std::uint64_t{kFeatureClones};
+  root_.readonly_compatible = 0;
   for (const auto& [id, volume] : state_.volumes) {
-    root_.readonly_compatible |=
-        volume->state_->live.record.origin_volume != 0 ? std::uint64_t{kFeatureClones} : 0;
+    freeze_features(*volume->state_);
     freeze_volume(*volume);
   }
   for (const auto& volume : state_.dying) {
     freeze_volume(*volume);
   }
+}
+
+void CpWriter::freeze_features(const VolumeState& volume) {
+  const DiskDataset& live = volume.live.record;
+  root_.readonly_compatible |= live.origin_volume != 0 ? std::uint64_t{kFeatureClones} : 0;
+  root_.readonly_compatible |= live.receiving != 0 ? std::uint64_t{kFeatureReceiving} : 0;
+  const bool received = volume.snapshot_of_cp != nullptr &&
+                        volume.snapshot_of_cp->record.received != SnapshotIdentity{};
+  root_.compatible |= received ? std::uint64_t{kHintReceived} : 0;
 }
 
 void CpWriter::freeze_volume(Volume& owner) {

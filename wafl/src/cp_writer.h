@@ -36,6 +36,7 @@ class CpWriter {
  private:
   using InodeList = std::vector<Inode*>;
 
+  void freeze_features(const VolumeState& volume);
   void freeze_volume(Volume& volume);
   void grow(const Growth& growth);
   Task<Status> write_volumes();

@@ -256,7 +256,7 @@ Task<Status> Opener::read_roots() {
     co_return Error{Errc::kCorrupt, "neither copy of the root is valid"};
   }
   if (state_.root.version != kFormatVersion || state_.root.incompatible != 0 ||
-      (state_.root.readonly_compatible & ~std::uint64_t{kFeatureClones}) != 0) {
+      (state_.root.readonly_compatible & ~kReadonlyCompatibleKnown) != 0) {
     co_return Error{Errc::kNotSupported, "the aggregate uses features that this build lacks"};
   }
   // A crash between the two writes leaves an older copy; its blocks may be used again soon.

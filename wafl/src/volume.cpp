@@ -237,6 +237,15 @@ void Volume::take_inode(Inode& inode, FileType type) {
       std::max(record.inode_slots, static_cast<std::uint64_t>(inode.id_.inode) + 1);
 }
 
+void Volume::take_received(Inode& inode, FileType type, Generation generation) {
+  take_inode(inode, type);
+  inode.id_.generation = generation;
+  DiskDataset& record = state_->live.record;
+  record.generation_highest =
+      std::max(record.generation_highest, static_cast<std::uint32_t>(generation));
+  inode.attributes_.links = type == FileType::kDirectory ? 2 : 0;
+}
+
 Status Volume::prepare_free_inode(Attempt& attempt, Inode& inode) {
   const auto raw = static_cast<std::uint64_t>(inode.id_.inode);
   Result<BufferRef> map = state_->inode_map->block(attempt, raw / kBitsPerBlock);

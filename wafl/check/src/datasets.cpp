@@ -81,6 +81,10 @@ void check_record(Image& image, const CheckDataset& dataset) {
       (record.origin_volume != 0 || record.origin_snapshot != 0 || record.origin_cp != 0)) {
     bad("only a live tree can be a clone's");
   }
+  if (record.receiving > (record.state == kDatasetLive ? 1U : 0U) ||
+      (record.state != kDatasetSnapshot && record.received != SnapshotIdentity{})) {
+    bad("only a live tree is received, and only a snapshot was");
+  }
   if (record.state == kDatasetDying &&
       (!record.inode_file.pointer.hole() || !record.inode_map.pointer.hole() ||
        record.dead_entries != 0)) {
@@ -117,13 +121,16 @@ class VolumeTable {
       check_order(image, volume);
       list.push_back(std::move(volume));
     }
-    bool clones = false;
+    std::uint64_t features = 0;
     for (CheckVolume& volume : list) {
-      clones = find_origin(image, list, volume) || clones;
+      features |= find_origin(image, list, volume) ? std::uint64_t{kFeatureClones} : 0;
+      for (const CheckDataset& live : volume.live) {
+        features |= live.record.receiving != 0 ? std::uint64_t{kFeatureReceiving} : 0;
+      }
     }
-    if (clones != ((image.root.readonly_compatible & kFeatureClones) != 0)) {
+    if (features != image.root.readonly_compatible) {
       image.problem(ProblemKind::kRoot, kNoBlock,
-                    "root: its features do not say what clones there are");
+                    "root: its features are not those of the volumes");
     }
     return list;
   }

@@ -142,7 +142,9 @@ class Names {
   void check_inode_note(std::uint64_t number, InodeNote& note) {
     const bool directory = note.type == FileType::kDirectory;
     const std::uint32_t links = directory ? 2 + note.subdirectories : note.names;
-    if (number != kRoot && note.names == 0) {
+    // A tree that is being received gets its inodes before their names.
+    const bool whole = dataset_.record.receiving == 0;
+    if (number != kRoot && note.names == 0 && whole) {
       bad(ProblemKind::kOrphan, number, "is in use and has no name");
     } else if (note.links != links) {
       bad(ProblemKind::kLinks, number, text_of("says ", note.links, " links and has ", links));
@@ -150,7 +152,7 @@ class Names {
     if (directory && note.names > 1) {
       bad(ProblemKind::kDirectory, number, text_of("has ", note.names, " names"));
     }
-    if (directory && note.names > 0 && !leads_to_root(number)) {
+    if (directory && note.names > 0 && whole && !leads_to_root(number)) {
       bad(ProblemKind::kOrphan, number, "is a directory that is not below the root");
     }
   }

@@ -169,7 +169,7 @@ Task<bool> load_image(Image& image, std::vector<BlockDevice*> devices) {
   }
   image.root = *chosen;
   if (chosen->version != kFormatVersion || chosen->incompatible != 0 ||
-      (chosen->readonly_compatible & ~std::uint64_t{kFeatureClones}) != 0) {
+      (chosen->readonly_compatible & ~kReadonlyCompatibleKnown) != 0) {
     image.problem(ProblemKind::kRoot, kNoBlock, "root: written by a newer build");
     co_return false;
   }

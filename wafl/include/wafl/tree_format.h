@@ -78,6 +78,19 @@ enum DatasetState : std::uint32_t {
   kDatasetDying = 3,  // a destroyed volume: only its zombies are left
 };
 
+using Uuid = std::array<std::uint64_t, 2>;
+
+// Names a snapshot wherever it is: where it was made.  All zero: none.
+struct SnapshotIdentity {
+  Uuid aggregate{};
+  std::uint32_t volume = 0;
+  std::uint32_t snapshot = 0;
+  std::uint32_t cp = 0;
+  std::uint32_t reserved0 = 0;
+  friend constexpr bool operator==(const SnapshotIdentity&, const SnapshotIdentity&) = default;
+};
+static_assert(sizeof(SnapshotIdentity) == 32);
+
 // A volume's live tree, or one of its snapshots.  Four to a block of the dataset file.
 struct DiskDataset {
   std::uint32_t state = 0;  // DatasetState
@@ -107,8 +120,9 @@ struct DiskDataset {
   std::uint32_t origin_volume = 0;
   std::uint32_t origin_snapshot = 0;
   std::uint32_t origin_cp = 0;  // of the snapshot: blocks born up to it are the origin's
-  std::uint32_t reserved0 = 0;
-  std::array<std::uint64_t, 65> reserved{};
+  std::uint32_t receiving = 0;  // live: 1: the tree is being made from a stream, and not whole
+  SnapshotIdentity received;    // snapshot: that of the one it was received as; else zero
+  std::array<std::uint64_t, 61> reserved{};
 };
 static_assert(sizeof(DiskDataset) == 1024);
 static_assert(offsetof(DiskDataset, origin_volume) == 488);
@@ -160,8 +174,6 @@ inline constexpr std::uint64_t kRootMagic = 0x31'544F'4F52'5544;   // "DUROOT1"
 inline constexpr std::uint64_t kLabelMagic = 0x31'4B53'4944'5544;  // "DUDISK1"
 inline constexpr std::uint32_t kFormatVersion = 1;
 
-using Uuid = std::array<std::uint64_t, 2>;
-
 // Block kLabelBlock of every disk.
 struct DiskLabel {
   std::uint64_t magic = kLabelMagic;
@@ -190,7 +202,14 @@ enum RootFlags : std::uint32_t {
 enum RootFeatures : std::uint64_t {
   // There are clones: a build that does not know them would free what their origins hold.
   kFeatureClones = 1,
+  // A volume is being received: a build that does not know it would show a tree that is not whole.
+  kFeatureReceiving = 2,
 };
+// Bits of DiskRoot::compatible.
+enum RootHints : std::uint64_t {
+  kHintReceived = 1,  // there may be snapshots that were received
+};
+inline constexpr std::uint64_t kReadonlyCompatibleKnown = kFeatureClones | kFeatureReceiving;
 
 // The root (fsinfo): blocks kRootBlockA and kRootBlockB.
 struct DiskRoot {

@@ -103,12 +103,31 @@ class Volume {
   Status restore_snapshot(std::string_view name);
   void set_limit_bytes(std::uint64_t limit_bytes);
 
+  // --- Receiving a snapshot (wafl/receive.h): until it ends the live tree is not whole.
+
+  [[nodiscard]] bool receiving() const;
+  // What names the snapshot everywhere.  None: no such snapshot.
+  [[nodiscard]] std::optional<SnapshotIdentity> identity(SnapshotId id) const;
+  // Whether the live tree is what the newest snapshot holds.
+  [[nodiscard]] bool unchanged() const;
+  // REQUIRES: a new volume, or unchanged() or restored in this turn.
+  void begin_receive();
+  // The live tree becomes snapshot `name` with that identity.  Error: as create_snapshot.
+  Status end_receive(std::string_view name, const SnapshotIdentity& identity, Timestamp created);
+  // The live tree becomes the newest snapshot's again.  Error: as restore_snapshot; kNotFound: it
+  // has none, and is to be destroyed.
+  Status cancel_receive();
+
  private:
   friend class Aggregate;
   friend class AggregateState;
   friend class Inode;
   friend class CpWriter;
+  friend class SnapshotReceiver;
+  friend class SnapshotSender;
 
+  // As take_inode, of that generation; without links or a parent.
+  void take_received(Inode& inode, FileType type, Generation generation);
   // In memory, free or not.  Error: kMiss, kStaleHandle (the snapshot is gone).
   Result<InodeRef> load_inode(Attempt& attempt, SnapshotId snapshot, InodeNumber number);
   void note_change();
