@@ -1,13 +1,13 @@
 // Administrative changes: made in memory in the turn in which a CP freezes, answered when it
 // is durable.
 
+#include "administration.h"
+
 #include <algorithm>
 
 #include "filer_state.h"
 
 namespace duet::filer {
-
-namespace {
 
 Task<Status> administrate(FilerState& filer, std::function<Status()> change) {
   const FilerState::Running running(filer);
@@ -18,7 +18,7 @@ Task<Status> administrate(FilerState& filer, std::function<Status()> change) {
   co_return co_await filer.cps.administrate(std::move(change));
 }
 
-Result<wafl::Volume*> find(FilerState& filer, const std::string& name) {
+Result<wafl::Volume*> find_volume(FilerState& filer, const std::string& name) {
   wafl::Volume* volume = filer.aggregate->find_volume(name);
   if (volume == nullptr || volume->id() == wafl::kSystemVolume) {
     return Error{Errc::kNotFound, "no such volume"};
@@ -32,13 +32,23 @@ wafl::Timestamp take_time(FilerState& filer) {
   return now;
 }
 
+namespace {
+
+Status check_not_receiving(const wafl::Volume& volume) {
+  return volume.receiving() ? Status(Error{Errc::kRefused, "a snapshot is being received into it"})
+                            : Status(Ok{});
+}
+
 // A change of a volume by name; snapshot lists show that they changed.
 Task<Status> change_volume(FilerState& filer, std::string name,
                            std::function<Status(wafl::Volume&, wafl::Timestamp)> change) {
   auto job = [&filer, name = std::move(name), change = std::move(change)]() -> Status {
-    const Result<wafl::Volume*> volume = find(filer, name);
+    const Result<wafl::Volume*> volume = find_volume(filer, name);
     if (!volume.ok()) {
       return volume.error();
+    }
+    if (Status quiet = check_not_receiving(*volume.value()); !quiet.ok()) {
+      return quiet;
     }
     const wafl::VolumeId id = volume.value()->id();
     const wafl::Timestamp now = take_time(filer);
@@ -63,7 +73,7 @@ void rename_exports(FilerState& filer, const std::string& from, const std::strin
 }
 
 Status rename_volume_now(FilerState& filer, const std::string& from, const std::string& to) {
-  if (const Result<wafl::Volume*> volume = find(filer, from); !volume.ok()) {
+  if (const Result<wafl::Volume*> volume = find_volume(filer, from); !volume.ok()) {
     return volume.error();
   }
   Status renamed = filer.aggregate->rename_volume(from, to);
@@ -74,9 +84,12 @@ Status rename_volume_now(FilerState& filer, const std::string& from, const std::
 }
 
 Status destroy_volume_now(FilerState& filer, const std::string& name) {
-  const Result<wafl::Volume*> volume = find(filer, name);
+  const Result<wafl::Volume*> volume = find_volume(filer, name);
   if (!volume.ok()) {
     return volume.error();
+  }
+  if (Status quiet = check_not_receiving(*volume.value()); !quiet.ok()) {
+    return quiet;
   }
   const wafl::VolumeId id = volume.value()->id();
   Status destroyed = filer.aggregate->destroy_volume(name);

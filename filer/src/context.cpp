@@ -29,6 +29,10 @@ Status resolve(Context& context, ConstBytes handle, Target& target) {
     return rule.error();
   }
   target.rule = rule.value();
+  if (target.volume->receiving() && parts.id.snapshot == wafl::kLive) {
+    context.volume_receiving = true;
+    return Error{Errc::kTryAgain, "a snapshot is being received into the volume"};
+  }
   Result<wafl::InodeRef> inode = target.volume->find_inode(context.attempt, parts.id);
   if (!inode.ok()) {
     context.saw_administration |= parts.id.snapshot != wafl::kLive;

@@ -23,6 +23,8 @@ struct Context {
   wafl::Attempt attempt;
   // With kTryAgain: not for want of space, but until the CP that runs has ended.
   bool volume_held = false;
+  // With kTryAgain: a snapshot is being received, which may take long: the client asks again.
+  bool volume_receiving = false;
   // The reply depends on what administration changes: it waits for the CP that holds it.
   bool saw_administration = false;
 };
@@ -42,7 +44,8 @@ struct Target {
 };
 
 // Decodes the handle, checks the export and finds the inode.
-// Error: kBadHandle, kStaleHandle, kAccess (the export), kMiss, kTryAgain (volume_held).
+// Error: kBadHandle, kStaleHandle, kAccess (the export), kMiss, kTryAgain (volume_held,
+// volume_receiving).
 Status resolve(Context& context, ConstBytes handle, Target& target);
 // The same, for a change.  Error: also kReadOnly.
 Status resolve_writable(Context& context, ConstBytes handle, Target& target);

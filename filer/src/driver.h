@@ -180,6 +180,11 @@ Task<Reply> run_change(FilerState& filer, const Caller& caller, bool cached,
       context.volume_held = false;
       continue;
     }
+    if (code == Errc::kTryAgain && context.volume_receiving) {
+      change.reply.error = code;
+      sequence = filer.log->last();
+      break;
+    }
     if (code == Errc::kTryAgain && space.worth_a_cp(filer)) {
       filer.cps.request(CpCause::kMemory);
       const CpLoop::Number next = filer.cps.begun() + 1;

@@ -23,6 +23,7 @@
 #include "nvlog/request_log.h"
 #include "platform/task_scope.h"
 #include "platform/wait.h"
+#include "receive.h"
 #include "reply_cache.h"
 #include "snapshot_directory.h"
 #include "system_files.h"
@@ -106,6 +107,7 @@ class FilerState {
   ExportCache export_cache;
   SystemFiles system_files;
   SnapshotTimes snapshot_times;
+  Receives receives;
   CpLoop cps;
   WaitList idle;
 

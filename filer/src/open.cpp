@@ -32,6 +32,14 @@ Task<Status> FilerState::recover() {
   if (!replayed.ok()) {
     co_return replayed;
   }
+  // A stream that was being received when the filer ended is lost.
+  for (wafl::Volume* volume : aggregate->volumes()) {
+    const Status given_up =
+        volume->receiving() ? give_up_receive(*aggregate, *volume) : Status(Ok{});
+    if (!given_up.ok()) {
+      co_return given_up;
+    }
+  }
   cps.epoch = root.epoch + 1;
   const Status covered = co_await cps.one(cps.epoch, true);
   if (!covered.ok()) {

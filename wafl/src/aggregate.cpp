@@ -241,6 +241,7 @@ Status Aggregate::destroy_volume(std::string_view name) {
   state.restored_cp = 0;
   // The zombies know what the origin of a clone keeps.
   record.origin_volume = record.origin_snapshot = record.origin_cp = 0;
+  record.receiving = 0;
   record.inode_file = record.inode_map = record.dead_list = TreeRoot{};
   record.dead_entries = record.dead_blocks = 0;
   state.changed = true;

@@ -26,6 +26,7 @@
 #include "platform/scheduler.h"
 #include "platform/task.h"
 #include "wafl/aggregate.h"
+#include "wafl/send.h"
 
 namespace duet::filer {
 
@@ -113,6 +114,24 @@ class Filer {
   // while one of them has clones.
   Task<Status> restore_snapshot(std::string volume, std::string name,
                                 std::vector<std::string> newer);
+  // --- Snapshots as streams (wafl/FORMAT-stream.md).
+
+  // `from`: an older snapshot of the volume; empty: all is sent.  Error: kNotFound, kInvalid.
+  Result<std::unique_ptr<wafl::SnapshotSender>> send_snapshot(const std::string& volume,
+                                                              const std::string& snapshot,
+                                                              const std::string& from);
+  // Gives a number for receive().  A whole snapshot makes the volume; an increment goes onto one
+  // whose newest snapshot is its base, and which was not changed since, unless `rollback` says that
+  // this may go.  Until it ends clients cannot use the volume.  A stream that was begun on it and
+  // rests is given up.  Error: kInvalid, kNotSupported (the header); kExists, kNotFound, kRefused.
+  Task<Result<std::uint64_t>> begin_receive(std::string volume, std::vector<std::byte> header,
+                                            bool rollback);
+  // The next bytes of the stream; true: the snapshot is complete and durable.  On an error the
+  // volume is what it was before, or gone if it was new.  Error: kNotFound (no such number),
+  // kRefused (one piece at a time); kInvalid (the stream), kNoSpace, kOverLimit, kIo, kCorrupt.
+  Task<Result<bool>> receive(std::uint64_t id, std::vector<std::byte> piece);
+  Task<Status> cancel_receive(std::string volume);
+
   Task<Status> set_exports(ExportTable exports);
   Task<Status> add_disk(BlockDevice& device);
   Task<Status> consistency_point();

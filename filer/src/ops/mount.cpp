@@ -34,6 +34,9 @@ Status attempt_mount(Context& context, std::string_view path, MountReply& reply)
     return rule.error();
   }
   target.rule = rule.value();
+  if (target.volume->receiving()) {
+    return Error{Errc::kTryAgain, "mount: a snapshot is being received into the volume"};
+  }
   Result<wafl::InodeRef> root =
       target.volume->find_inode(context.attempt, wafl::kLive, wafl::kRootInode);
   if (!root.ok()) {
