@@ -19,6 +19,7 @@ void add_log_command(CLI::App& app, Action& action);
 void add_top_command(CLI::App& app, Action& action);
 void add_volume_commands(CLI::App& app, Action& action);
 void add_snapshot_commands(CLI::App& app, Action& action);
+void add_stream_commands(CLI::App& snapshot_group, Action& action);  // snapshot send, receive
 void add_export_commands(CLI::App& app, Action& action);
 void add_disk_commands(CLI::App& app, Action& action);
 void add_scrub_commands(CLI::App& app, Action& action);
@@ -26,6 +27,8 @@ void add_cp_command(CLI::App& app, Action& action);
 void add_init_command(CLI::App& app, Action& action);
 void add_check_command(CLI::App& app, Action& action);
 
+// "VOLUME@SNAPSHOT".  Names may hold an @; the last one counts.  Empty: it is none.
+std::pair<std::string, std::string> snapshot_from(const std::string& text);
 // "4GiB"; "none" is 0.  For options.
 std::optional<std::uint64_t> limit_from(const std::string& text);
 // GET `path` and print it: as it is with --json, else by `show`.

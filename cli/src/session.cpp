@@ -93,6 +93,18 @@ std::string Session::place() {
 }
 
 Answer Session::call(const std::string& method, const std::string& path, const Json& body) {
+  return exchange(method, path,
+                  body.is_null() ? "" : body.dump(-1, ' ', false, Json::error_handler_t::replace),
+                  "application/json");
+}
+
+Answer Session::call_with_bytes(const std::string& method, const std::string& path,
+                                std::string bytes) {
+  return exchange(method, path, std::move(bytes), "application/octet-stream");
+}
+
+Answer Session::exchange(const std::string& method, const std::string& path, std::string body,
+                         const char* content_type) {
   Answer answer;
   const std::string where = place();
   if (where.empty()) {
@@ -102,9 +114,9 @@ Answer Session::call(const std::string& method, const std::string& path, const J
   httplib::Request request;
   request.method = method;
   request.path = encoded(path);
-  if (!body.is_null()) {
-    request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
-    request.set_header("Content-Type", "application/json");
+  if (!body.empty()) {
+    request.body = std::move(body);
+    request.set_header("Content-Type", content_type);
   } else if (method != "GET") {
     request.set_header("Content-Length", "0");
   }
@@ -114,6 +126,10 @@ Answer Session::call(const std::string& method, const std::string& path, const J
     return answer;
   }
   answer.status = result->status;
+  if (result->get_header_value("Content-Type") == "application/octet-stream") {
+    answer.bytes = std::move(result->body);
+    return answer;
+  }
   answer.json = Json::parse(result->body, nullptr, /*allow_exceptions=*/false);
   if (answer.json.is_discarded()) {
     answer.json = Json{{"error", {{"message", "an answer that is no JSON"}}}};

@@ -27,6 +27,7 @@ struct Options {
 struct Answer {
   int status = 0;  // of HTTP; 0: the server was not reached
   Json json;
+  std::string bytes;        // what came, when it is no JSON
   bool distrusted = false;  // not reached, because its certificate is not trusted
   [[nodiscard]] bool ok() const { return status >= 200 && status < 300; }
 };
@@ -44,6 +45,8 @@ class Session {
 
   // One request to the server.  Prints nothing.
   Answer call(const std::string& method, const std::string& path, const Json& body = nullptr);
+  // The same with a body that is no JSON.
+  Answer call_with_bytes(const std::string& method, const std::string& path, std::string bytes);
   // Where call() goes, for messages.
   std::string place();
 
@@ -56,6 +59,9 @@ class Session {
   Exit done(const Answer& answer, const std::string& message);
 
  private:
+  Answer exchange(const std::string& method, const std::string& path, std::string body,
+                  const char* content_type);
+
   Options options_;
   std::optional<config::Config> config_;
 };

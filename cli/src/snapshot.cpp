@@ -72,7 +72,9 @@ void add_snapshot_commands(CLI::App& app, Action& action) {
   group->fallthrough();
   group->footer(
       "Clients see them as .snapshot/NAME in every directory.\n"
-      "Example: duet snapshot create projects monday");
+      "Examples: duet snapshot create projects monday\n"
+      "          duet snapshot send projects@tuesday --from monday > tuesday.stream\n"
+      "          duet snapshot receive copy < tuesday.stream");
   const auto arguments = std::make_shared<Arguments>();
 
   CLI::App* list = group->add_subcommand("list", "The snapshots of a volume, oldest first");
@@ -115,6 +117,7 @@ void add_snapshot_commands(CLI::App& app, Action& action) {
   back->callback([&action, arguments] {
     action = [arguments](Session& session) { return restore(session, *arguments); };
   });
+  add_stream_commands(*group, action);
 }
 
 }  // namespace duet::cli

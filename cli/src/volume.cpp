@@ -11,15 +11,6 @@ struct Arguments {
   std::string name, new_name, limit;
 };
 
-// "VOLUME@SNAPSHOT".  Names may hold an @; the last one counts.  Empty: it is none.
-std::pair<std::string, std::string> snapshot_from(const std::string& text) {
-  const std::size_t at = text.rfind('@');
-  if (at == std::string::npos || at == 0 || at + 1 == text.size()) {
-    return {};
-  }
-  return {text.substr(0, at), text.substr(at + 1)};
-}
-
 std::string origin_text(const Json& volume) {
   const Json origin = volume.value("origin", Json::object());
   return origin.empty() ? "-"
@@ -81,6 +72,14 @@ Exit set_limit(Session& session, const Arguments& arguments) {
 }
 
 }  // namespace
+
+std::pair<std::string, std::string> snapshot_from(const std::string& text) {
+  const std::size_t at = text.rfind('@');
+  if (at == std::string::npos || at == 0 || at + 1 == text.size()) {
+    return {};
+  }
+  return {text.substr(0, at), text.substr(at + 1)};
+}
 
 std::optional<std::uint64_t> limit_from(const std::string& text) {
   return text == "none" ? std::optional<std::uint64_t>(0) : config::parse_size(text);

@@ -121,6 +121,33 @@ expect 1 'newer snapshots would be deleted: tuesday, wednesday' duet snapshot re
 expect 0 'volume work is as it was in monday' duet snapshot restore work monday --delete-newer
 expect 0 'is now sunday' duet snapshot rename work monday sunday
 
+# Streams.
+stream() { "$bin/duet" --config duet.yaml snapshot "$@"; }
+expect 0 'snapshot first of vol0 created' duet snapshot create vol0 first
+stream send vol0@first > full.stream || { echo "FAILED: send"; failures=$((failures + 1)); }
+expect 0 'snapshot second of vol0 created' duet snapshot create vol0 second
+stream send vol0@second --from first > next.stream || { echo "FAILED: send --from"; failures=$((failures + 1)); }
+expect 1 'none of that name' duet snapshot send vol0@third
+expect 2 'write VOLUME@SNAPSHOT' duet snapshot send vol0
+expect 1 'the value|name or value' duet snapshot send vol0@first --from second
+receive() { "$bin/duet" --config duet.yaml snapshot receive "${@:2}" < "$1"; }
+expect 1 'volume copy: there is none' receive next.stream copy
+expect 0 'volume copy has the snapshot; .* received' receive full.stream copy
+expect 1 'the name is taken' receive full.stream copy
+expect 0 'volume copy has the snapshot' receive next.stream copy
+expect 1 'newest snapshot is not the one' receive next.stream copy
+expect 0 'second' duet snapshot list copy
+expect 1 'no stream of a snapshot' receive duet.yaml copy2
+head -c 600 full.stream > short.stream
+expect 1 'ends too early; nothing was changed' receive short.stream copy2
+expect 1 'volume copy2: there is none' duet snapshot list copy2
+expect 1 'nothing is being received|none of that name' duet snapshot receive copy --abort
+for name in first second; do
+  expect 0 'deleted' duet snapshot delete copy $name
+  expect 0 'deleted' duet snapshot delete vol0 $name
+done
+expect 0 'volume copy destroyed' duet volume destroy copy
+
 # Clones.
 expect 2 'write VOLUME@SNAPSHOT' duet volume clone work trial
 expect 1 'none of that name' duet volume clone work@friday trial

@@ -37,6 +37,9 @@ Task<Response> Api::handle(Request request) {
   if (resource == "volumes") {
     co_return co_await state_->volumes(request, parts);
   }
+  if (resource == "streams") {
+    co_return co_await state_->streams(request, parts);
+  }
   if (resource == "exports") {
     co_return co_await state_->exports(request, parts);
   }

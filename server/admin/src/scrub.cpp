@@ -40,10 +40,13 @@ Task<void> Api::State::run_scrub() {
   Status status = Ok{};
   std::vector<std::string> names;
   for (const wafl::Volume* volume : context.filer.aggregate().volumes()) {
-    names.push_back(volume->name());
+    if (!volume->receiving()) {  // its blocks were just written
+      names.push_back(volume->name());
+    }
   }
   for (const std::string& name : names) {
-    if (status.ok() && !last_scrub.progress.stop) {
+    const wafl::Volume* volume = context.filer.aggregate().find_volume(name);
+    if (status.ok() && !last_scrub.progress.stop && volume != nullptr && !volume->receiving()) {
       status = co_await scrub_volume(name);
     }
   }

@@ -38,7 +38,7 @@ std::optional<std::vector<std::string>> newer_names(const Json& json) {
 
 }  // namespace
 
-// volumes/VOLUME/snapshots[/NAME[/restore|/clone]]
+// volumes/VOLUME/snapshots[/NAME[/restore|/clone|/send]]
 Task<Response> Api::State::snapshots(const Request& request, const std::string& volume_name,
                                      const Parts& parts) {
   const wafl::Volume* volume = context.filer.aggregate().find_volume(volume_name);
@@ -89,6 +89,9 @@ Task<Response> Api::State::one_snapshot(const Request& request, const std::strin
     }
     const Status renamed = co_await context.filer.rename_snapshot(volume, name, *new_name);
     co_return outcome(renamed, object);
+  }
+  if (parts.size() == 5 && parts[4] == "send" && request.method == "POST") {
+    co_return co_await begin_send(request, volume, name);
   }
   if (parts.size() == 5 && parts[4] == "clone" && request.method == "POST") {
     co_return co_await clone(request, volume, name);

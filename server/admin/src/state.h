@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -62,6 +64,12 @@ class Api::State {
   Task<Response> snapshots(const Request& request, const std::string& volume, const Parts& parts);
   Task<Response> one_snapshot(const Request& request, const std::string& volume,
                               const Parts& parts);
+  Task<Response> streams(const Request& request, const Parts& parts);
+  Task<Response> begin_send(const Request& request, const std::string& volume,
+                            const std::string& snapshot);
+  Task<Response> begin_receive(const Request& request);
+  Task<Response> next_piece(std::uint64_t id);
+  Task<Response> take_piece(const Request& request, std::uint64_t id);
   Task<Response> exports(const Request& request, const Parts& parts);
   Task<Response> change_exports(filer::ExportTable table);
   Task<Response> disks(const Request& request);
@@ -80,6 +88,16 @@ class Api::State {
   [[nodiscard]] std::vector<std::string> warnings() const;
 
   Context context;
+  // Snapshots on their way out or in, each asked for or brought in pieces.
+  struct Stream {
+    std::unique_ptr<wafl::SnapshotSender> sender;  // null: it is received
+    std::uint64_t receive = 0;                     // the filer's number
+    std::uint64_t pieces = 0;                      // so far
+    bool busy = false;
+  };
+  std::map<std::uint64_t, std::shared_ptr<Stream>> open_streams;
+  std::uint64_t next_stream = 1;
+  Response add_stream(std::shared_ptr<Stream> stream);
   struct Scrub {
     bool running = false;
     bool ran = false;

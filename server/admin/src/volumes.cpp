@@ -34,7 +34,8 @@ Json Api::State::volume_json(const wafl::Volume& volume) const {
                {"limit_bytes", volume.limit_bytes()},
                {"used_bytes", volume.used_bytes()},
                {"inodes_used", volume.inodes_used()},
-               {"snapshots", volume.snapshots().size()}};
+               {"snapshots", volume.snapshots().size()},
+          {"receiving", volume.receiving()}};
   if (const std::optional<wafl::VolumeOrigin> origin = volume.origin()) {
     const wafl::Volume* from = context.filer.aggregate().find_volume(origin->volume);
     const std::optional<wafl::SnapshotInfo> snapshot = from->find_snapshot(origin->snapshot);
@@ -68,6 +69,10 @@ Task<Response> Api::State::volumes(const Request& request, const Parts& parts) {
   if (parts.size() > 1) {
     if (parts.size() == 2) {
       co_return co_await one_volume(request, parts[1]);
+    }
+    if (parts.size() == 3 && parts[2] == "receive" && request.method == "DELETE") {
+      const Status given_up = co_await context.filer.cancel_receive(parts[1]);
+      co_return outcome(given_up, "receiving into volume " + parts[1]);
     }
     if (parts[2] == "snapshots") {
       co_return co_await snapshots(request, parts[1], parts);

@@ -137,6 +137,51 @@ TEST_F(ApiTest, AClonedSnapshotIsNamedByWhatItKeepsFromGoing) {
   EXPECT_EQ(call("DELETE", "/v1/volumes/vol0/snapshots/s").status, 200);
 }
 
+TEST_F(ApiTest, ASnapshotGoesOutAndComesInPieceByPiece) {
+  ASSERT_EQ(call("POST", "/v1/volumes/vol0/snapshots", R"({"name": "s"})").status, 200);
+  const std::string path = "/v1/volumes/vol0/snapshots/s/send";
+  EXPECT_EQ(call("POST", path, R"({"from": "none"})").status, 404);
+  EXPECT_EQ(call("POST", path, R"({"from": 7})").status, 400);
+  const Json begun = Json::parse(call("POST", path, "{}").body);
+  const std::string out = "/v1/streams/" + std::to_string(begun["stream"].get<int>()) + "/";
+  EXPECT_EQ(call("GET", out + "1").status, 409);
+  EXPECT_EQ(call("PUT", out + "0").status, 405);
+  std::string stream;
+  for (int piece = 0;; ++piece) {
+    const Response response = call("GET", out + std::to_string(piece));
+    ASSERT_EQ(response.status, 200);
+    ASSERT_EQ(response.content_type, "application/octet-stream");
+    if (response.body.empty()) {
+      break;
+    }
+    stream += response.body;
+  }
+  EXPECT_EQ(call("GET", out + "9").status, 404);
+
+  std::string hex;
+  for (std::size_t i = 0; i < sizeof(wafl::StreamHeader); ++i) {
+    constexpr const char* kDigits = "0123456789abcdef";
+    hex += kDigits[static_cast<unsigned char>(stream[i]) >> 4U];
+    hex += kDigits[static_cast<unsigned char>(stream[i]) & 15U];
+  }
+  EXPECT_EQ(call("POST", "/v1/streams", R"({"volume": "c", "header": "xy"})").status, 400);
+  EXPECT_EQ(call("POST", "/v1/streams", R"({"volume": "c", "header": "00"})").status, 400);
+  const Json body = {{"volume", "c"}, {"header", hex}};
+  const Json taken = Json::parse(call("POST", "/v1/streams", body.dump()).body);
+  EXPECT_TRUE(get("/v1/volumes/c")["receiving"].get<bool>());
+  const std::string in = "/v1/streams/" + std::to_string(taken["stream"].get<int>()) + "/";
+  const std::size_t half = stream.size() - 5;
+  const Response first =
+      call("PUT", in + "0", stream.substr(hex.size() / 2, half - hex.size() / 2));
+  EXPECT_FALSE(Json::parse(first.body)["complete"].get<bool>()) << first.body;
+  EXPECT_EQ(call("PUT", in + "0", stream.substr(half)).status, 409);
+  const Response last = call("PUT", in + "1", stream.substr(half));
+  EXPECT_TRUE(Json::parse(last.body)["complete"].get<bool>()) << last.body;
+  EXPECT_FALSE(get("/v1/volumes/c")["receiving"].get<bool>());
+  EXPECT_EQ(call("DELETE", "/v1/volumes/c/receive").status, 404);
+  EXPECT_EQ(get("/v1/volumes/c/snapshots")["snapshots"][0]["name"], "s");
+}
+
 TEST_F(ApiTest, AnAddedExportGoesBeforeTheOthersAndCanBeRemoved) {
   EXPECT_EQ(call("POST", "/v1/exports/add",
                  R"({"path": "/vol0", "clients": [{"match": "10.0.0.0/8", "access": "ro"}]})")
