@@ -90,6 +90,38 @@ std::string mount(Node& node, const std::string& volume) {
   return {reinterpret_cast<const char*>(mounted->handle.data.data()), mounted->handle.size};
 }
 
+// Sends a snapshot to the volume "r" of the same filer.
+Task<Status> receive(filer::Filer& filer, std::string volume, std::string name, std::string from) {
+  auto sender = filer.send_snapshot(volume, name, from);
+  if (!sender.ok()) {
+    co_return sender.error();
+  }
+  std::vector<std::byte> stream;
+  while (!sender.value()->done()) {
+    const Status sent = co_await sender.value()->next(stream, 100'000);
+    if (!sent.ok()) {
+      co_return sent;
+    }
+  }
+  const auto body = stream.begin() + sizeof(wafl::StreamHeader);
+  std::vector<std::byte> header(stream.begin(), body);
+  const Result<std::uint64_t> id = co_await filer.begin_receive("r", std::move(header), false);
+  if (!id.ok()) {
+    co_return id.error();
+  }
+  // Two pieces, and a CP between them.
+  const auto middle = body + (stream.end() - body) / 2;
+  std::vector<std::byte> first(body, middle);
+  const Result<bool> begun = co_await filer.receive(id.value(), std::move(first));
+  const Status written = co_await filer.consistency_point();
+  std::vector<std::byte> second(middle, stream.end());
+  const Result<bool> ended = co_await filer.receive(id.value(), std::move(second));
+  if (!begun.ok() || !written.ok() || !ended.ok() || !ended.value()) {
+    co_return Error{Errc::kInvalid, "a stream that is not received"};
+  }
+  co_return Ok{};
+}
+
 // One copy of the machine, opened and held to what it must hold.
 class Survivor {
  public:
@@ -216,6 +248,14 @@ class Survivor {
         volumes_.emplace(job.name2, Volume{std::move(tree), {}});
       }
       return {};
+    }
+    if (job.kind == Administration::Kind::kReceive) {
+      const wafl::Volume* received = aggregate.find_volume("r");
+      const bool base = job.name2.empty() ? received == nullptr
+                                          : received->find_snapshot(job.name2).has_value();
+      const bool whole = received != nullptr && received->find_snapshot(job.name).has_value();
+      const bool rests = received == nullptr || (!received->receiving() && received->unchanged());
+      return (base || whole) && rests ? Complaint() : "a volume that is received in part";
     }
     if (job.kind == Administration::Kind::kDestroyVolume) {
       if (aggregate.find_volume(job.name) == nullptr) {
@@ -398,6 +438,8 @@ class Explorer {
         return filer.set_volume_limit(job.name, 4U << 20U);
       case Administration::Kind::kDestroyVolume:
         return filer.destroy_volume(job.name);
+      case Administration::Kind::kReceive:
+        return receive(filer, job.volume, job.name, job.name2);
       case Administration::Kind::kCloneVolume:
         return filer.clone_volume(job.volume, job.name, job.name2, 0);
       case Administration::Kind::kSetExports:

@@ -158,6 +158,16 @@ void clones(Builder& b) {
   b.administer(Admin::kCp);
 }
 
+// The files of "r" are what was sent; what matters here is that it is there whole or not at all.
+void streams(Builder& b) {
+  b.administer(Admin::kReceive, "s1");
+  b.write("x", 8192, 4096, 'n');
+  b.file("/", "sent");
+  b.administer(Admin::kCreateSnapshot, "n");
+  b.administer(Admin::kReceive, "n", "s1");
+  b.administer(Admin::kDeleteSnapshot, "n");
+}
+
 void administration(Builder& b) {
   b.administer(Admin::kRenameSnapshot, "s1", "s");
   b.write("x", 0, 4096, 'g');
@@ -198,6 +208,7 @@ std::vector<Step> script() {
   names(builder);
   contents(builder);
   clones(builder);
+  streams(builder);
   administration(builder);
   large_directory(builder);
   return builder.steps;

@@ -27,6 +27,7 @@ struct Administration {
     kLimitVolume,
     kDestroyVolume,
     kSetExports,
+    kReceive,      // snapshot `name`, from `name2` on if that is given, into the volume "r"
     kCloneVolume,  // of snapshot `name`, to `name2`; its root's handle is "name2:/"
   };
   Kind kind = Kind::kCp;

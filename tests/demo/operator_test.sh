@@ -137,7 +137,8 @@ expect 1 'the name is taken' receive full.stream copy
 expect 0 'volume copy has the snapshot' receive next.stream copy
 expect 1 'newest snapshot is not the one' receive next.stream copy
 expect 0 'second' duet snapshot list copy
-expect 1 'no stream of a snapshot' receive duet.yaml copy2
+head -c 5000 "$bin/duet" > no.stream
+expect 1 'no stream of a snapshot' receive no.stream copy2
 head -c 600 full.stream > short.stream
 expect 1 'ends too early; nothing was changed' receive short.stream copy2
 expect 1 'volume copy2: there is none' duet snapshot list copy2
