@@ -444,7 +444,7 @@ void SnapshotReceiver::set_attributes(Inode& inode, const FrameInode& frame, Con
     attributes.size_bytes = frame.size_bytes;
   }
   if (!target.empty()) {
-    const MutableBytes block = inode.replace_block(0);
+    const MutableBytes block = inode.replace_block(0).mutable_bytes();
     std::memcpy(block.data(), target.data(), target.size());
     std::memset(block.data() + target.size(), 0, kBlockBytes - target.size());
     attributes.used_bytes = kBlockBytes;
@@ -483,8 +483,8 @@ Status SnapshotReceiver::take_blocks(Attempt& attempt, const FrameBlocks& frame,
     return room;
   }
   for (std::uint64_t i = 0; i < count; ++i) {
-    const MutableBytes block = inode.value()->replace_block(frame.first + i);
-    std::memcpy(block.data(), data.subspan(i * kBlockBytes).data(), kBlockBytes);
+    const BufferRef block = inode.value()->replace_block(frame.first + i);
+    std::memcpy(block.mutable_bytes().data(), data.subspan(i * kBlockBytes).data(), kBlockBytes);
   }
   inode.value()->change_attributes().used_bytes += fresh * kBlockBytes;
   file_blocks_ += fresh;
