@@ -119,10 +119,9 @@ Exit receive(Session& session, const Arguments& arguments) {
     return session.fail(Exit::kUsage, "stdin must be a stream that `duet snapshot send` made");
   }
   const std::string header = read_some(kHeaderBytes);
-  const Answer begun = session.call("POST", "/v1/streams",
-                                    {{"volume", arguments.name},
-                                     {"header", hex(header)},
-                                     {"rollback", arguments.rollback}});
+  const Answer begun = session.call(
+      "POST", "/v1/streams",
+      {{"volume", arguments.name}, {"header", hex(header)}, {"rollback", arguments.rollback}});
   if (!begun.ok()) {
     return session.fail(begun);
   }
@@ -136,7 +135,8 @@ Exit receive(Session& session, const Arguments& arguments) {
       return session.fail(Exit::kFailed, "the stream ends too early; nothing was changed");
     }
     progress.add(bytes.size());
-    const Answer answer = session.call_with_bytes("PUT", piece_path(stream, piece), std::move(bytes));
+    const Answer answer =
+        session.call_with_bytes("PUT", piece_path(stream, piece), std::move(bytes));
     if (!answer.ok()) {
       return session.fail(answer);
     }

@@ -77,9 +77,8 @@ Task<Status> give_up(FilerState& filer, std::string name) {
     if (busy_with(filer, *volume.value())) {
       return Error{Errc::kRefused, "receive: a piece of another stream is being received"};
     }
-    std::erase_if(filer.receives.running, [&](const auto& entry) {
-      return &entry.second->volume == volume.value();
-    });
+    std::erase_if(filer.receives.running,
+                  [&](const auto& entry) { return &entry.second->volume == volume.value(); });
     filer.hold_volume(volume.value()->id());
     filer.export_cache.clear();
     return give_up_receive(*filer.aggregate, *volume.value());
@@ -215,8 +214,8 @@ Status give_up_receive(wafl::Aggregate& aggregate, wafl::Volume& volume) {
   return volume.cancel_receive();
 }
 
-Task<Result<std::uint64_t>> Filer::begin_receive(std::string volume,
-                                                 std::vector<std::byte> header, bool rollback) {
+Task<Result<std::uint64_t>> Filer::begin_receive(std::string volume, std::vector<std::byte> header,
+                                                 bool rollback) {
   const Result<wafl::StreamHeader> read = wafl::read_stream_header(header);
   if (!read.ok()) {
     co_return read.error();

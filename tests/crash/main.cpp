@@ -251,8 +251,8 @@ class Survivor {
     }
     if (job.kind == Administration::Kind::kReceive) {
       const wafl::Volume* received = aggregate.find_volume("r");
-      const bool base = job.name2.empty() ? received == nullptr
-                                          : received->find_snapshot(job.name2).has_value();
+      const bool base =
+          job.name2.empty() ? received == nullptr : received->find_snapshot(job.name2).has_value();
       const bool whole = received != nullptr && received->find_snapshot(job.name).has_value();
       const bool rests = received == nullptr || (!received->receiving() && received->unchanged());
       return (base || whole) && rests ? Complaint() : "a volume that is received in part";

@@ -173,9 +173,8 @@ Status SnapshotReceiver::dispatch(Attempt& attempt, FrameType type, ConstBytes b
         return short_frame;
       }
       const ConstBytes data = body.subspan(sizeof(FrameBlocks));
-      return data.size() % kBlockBytes == 0
-                 ? take_blocks(attempt, load<FrameBlocks>(body, 0), data)
-                 : Status(short_frame);
+      return data.size() % kBlockBytes == 0 ? take_blocks(attempt, load<FrameBlocks>(body, 0), data)
+                                            : Status(short_frame);
     }
     case FrameType::kEnd:
       break;
@@ -343,9 +342,9 @@ Status SnapshotReceiver::take_inode(Attempt& attempt, const FrameInode& frame, C
     return found.error();
   }
   const bool known =
-      found.ok() && (frame.inode == kRoot ||
-                     (found.value()->id().generation == Generation{frame.generation} &&
-                      raw(found.value()->attributes().type) == frame.type));
+      found.ok() &&
+      (frame.inode == kRoot || (found.value()->id().generation == Generation{frame.generation} &&
+                                raw(found.value()->attributes().type) == frame.type));
   Status taken = known ? take_known_inode(attempt, *found.value(), frame, target)
                        : take_new_inode(attempt, frame, target);
   if (taken.ok() && frame.type == raw(FileType::kRegular)) {
@@ -460,8 +459,7 @@ Status SnapshotReceiver::take_blocks(Attempt& attempt, const FrameBlocks& frame,
     return refused("blocks of no file, or behind its end");
   }
   const std::size_t inside = file_size_bytes_ % kBlockBytes;
-  if (inside != 0 && frame.first + count == end &&
-      !all_zero(data.last(kBlockBytes - inside))) {
+  if (inside != 0 && frame.first + count == end && !all_zero(data.last(kBlockBytes - inside))) {
     return refused("a file with bytes behind its end");
   }
   Result<InodeRef> inode = find(attempt, file_);

@@ -250,8 +250,7 @@ Result<bool> SnapshotSender::has_entry(Attempt& attempt, SnapshotId snapshot,
   if (!now.ok() || !then.ok()) {
     return now.ok() ? then.error() : now.error();
   }
-  return now.value().generation == then.value().generation &&
-         now.value().type == then.value().type;
+  return now.value().generation == then.value().generation && now.value().type == then.value().type;
 }
 
 // The names in one block of a directory, but not those that `unless_in` has too.

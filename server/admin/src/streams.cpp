@@ -11,7 +11,7 @@ namespace duet::admin {
 
 namespace {
 
-constexpr std::size_t kStreamsMax = 8;        // an older one is forgotten for a newer
+constexpr std::size_t kStreamsMax = 8;            // an older one is forgotten for a newer
 constexpr std::size_t kPieceBytes = 256U << 10U;  // and one frame more
 
 std::optional<std::uint64_t> number_from(const std::string& text) {
@@ -167,8 +167,7 @@ Task<Response> Api::State::take_piece(const Request& request, std::uint64_t id) 
   const std::shared_ptr<Stream> stream = open_streams.at(id);
   const ConstBytes body = std::as_bytes(std::span(request.body));
   std::vector<std::byte> piece(body.begin(), body.end());
-  const Result<bool> taken =
-      co_await context.filer.receive(stream->receive, std::move(piece));
+  const Result<bool> taken = co_await context.filer.receive(stream->receive, std::move(piece));
   if (!taken.ok()) {
     co_return outcome(taken.error(), "receiving");
   }

@@ -35,7 +35,7 @@ Json Api::State::volume_json(const wafl::Volume& volume) const {
                {"used_bytes", volume.used_bytes()},
                {"inodes_used", volume.inodes_used()},
                {"snapshots", volume.snapshots().size()},
-          {"receiving", volume.receiving()}};
+               {"receiving", volume.receiving()}};
   if (const std::optional<wafl::VolumeOrigin> origin = volume.origin()) {
     const wafl::Volume* from = context.filer.aggregate().find_volume(origin->volume);
     const std::optional<wafl::SnapshotInfo> snapshot = from->find_snapshot(origin->snapshot);

@@ -42,11 +42,10 @@ Status look(Attempt& attempt, Inode& inode, Seen& seen) {
   bool missed = false;
   if (seen.attributes.type == FileType::kDirectory) {
     seen.attributes.size_bytes = seen.attributes.used_bytes = 0;
-    const Result<bool> listed =
-        list(attempt, inode, Cookie{0}, [&seen](const ListedEntry& entry) {
-          seen.names[std::string(entry.name)] = static_cast<std::uint64_t>(entry.inode);
-          return true;
-        });
+    const Result<bool> listed = list(attempt, inode, Cookie{0}, [&seen](const ListedEntry& entry) {
+      seen.names[std::string(entry.name)] = static_cast<std::uint64_t>(entry.inode);
+      return true;
+    });
     return listed.ok() ? Status(Ok{}) : Status(listed.error());
   }
   if (seen.attributes.type == FileType::kSymlink) {
@@ -95,10 +94,9 @@ struct Sent {
 Sent send(World& world, const std::string& volume, const std::string& snapshot,
           const std::string& from = "") {
   Volume& owner = world.volume(volume);
-  const auto base =
-      from.empty() ? std::nullopt : std::optional(owner.find_snapshot(from)->id);
-  auto sender = SnapshotSender::make(*world.aggregate, owner.id(),
-                                     owner.find_snapshot(snapshot)->id, base);
+  const auto base = from.empty() ? std::nullopt : std::optional(owner.find_snapshot(from)->id);
+  auto sender =
+      SnapshotSender::make(*world.aggregate, owner.id(), owner.find_snapshot(snapshot)->id, base);
   EXPECT_TRUE(sender.ok());
   Sent sent;
   while (!sender.value()->done()) {
@@ -299,9 +297,9 @@ class SmallStream : public ::testing::Test {
       if (!entry.ok() && entry.error().code != Errc::kNotFound) {
         return entry.error();
       }
-      Result<InodeRef> inode =
-          entry.ok() ? source.volume().find_inode(attempt, kLive, entry.value().inode)
-                     : create(attempt, root, name, {.mode = 0644}, source.now());
+      Result<InodeRef> inode = entry.ok()
+                                   ? source.volume().find_inode(attempt, kLive, entry.value().inode)
+                                   : create(attempt, root, name, {.mode = 0644}, source.now());
       const std::array<ConstBytes, 1> parts{std::as_bytes(std::span(data))};
       return inode.ok() ? write(attempt, *inode.value(), offset, parts, false, source.now())
                         : Status(inode.error());
@@ -410,8 +408,8 @@ TEST_F(SmallStream, AHostileStreamIsRefusedOrLeavesASoundTree) {
         header.type = static_cast<std::uint32_t>(random.below(8));
       }
       header.checksum = 0;
-      header.checksum = crc32c(ConstBytes(hostile).subspan(body, header.body_bytes),
-                               crc32c(bytes_of(header)));
+      header.checksum =
+          crc32c(ConstBytes(hostile).subspan(body, header.body_bytes), crc32c(bytes_of(header)));
       store(MutableBytes(hostile), at, header);
     }
     const Status received = Receiving(target, "copy").receive(hostile);

@@ -1,8 +1,8 @@
 // SnapshotSender: a snapshot, or what changed since an older one, as a stream (stream_format.h).
 //
 // What changed is found by birth: only blocks born after the older snapshot are read, and of
-// directories the blocks that they took the place of.  Names are sent, not directory blocks: another
-// aggregate hashes them by another key.
+// directories the blocks that they took the place of.  Names are sent, not directory blocks:
+// another aggregate hashes them by another key.
 //
 // Ownership: borrows the aggregate.  Thread-safety: the aggregate's strand.
 

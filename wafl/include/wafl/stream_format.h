@@ -25,12 +25,12 @@ inline constexpr std::uint64_t kStreamNoCut = ~std::uint64_t{0};
 struct StreamHeader {
   std::uint64_t magic = kStreamMagic;
   std::uint32_t version = kStreamVersion;
-  std::uint32_t incremental = 0;      // 1: it goes onto `base`; 0: into a new volume
-  SnapshotIdentity snapshot;          // what is carried
-  SnapshotIdentity base;              // all zero when it is not incremental
-  std::int64_t created_ns = 0;        // of the snapshot
-  std::uint64_t inodes_used = 0;      // when it is complete
-  std::uint32_t name_bytes = 0;       // of the snapshot
+  std::uint32_t incremental = 0;  // 1: it goes onto `base`; 0: into a new volume
+  SnapshotIdentity snapshot;      // what is carried
+  SnapshotIdentity base;          // all zero when it is not incremental
+  std::int64_t created_ns = 0;    // of the snapshot
+  std::uint64_t inodes_used = 0;  // when it is complete
+  std::uint32_t name_bytes = 0;   // of the snapshot
   std::uint32_t reserved0 = 0;
   std::array<char, 256> name{};
   std::array<std::uint64_t, 16> reserved{};
