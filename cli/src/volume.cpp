@@ -23,7 +23,8 @@ void show_volumes(const Json& json) {
       {"VOLUME", "USED", "LIMIT", "FILES", "SNAPSHOTS", "CREATED", "CLONE OF"}};
   for (const Json& volume : json.value("volumes", Json::array())) {
     const auto limit = volume.value("limit_bytes", std::uint64_t{0});
-    rows.push_back({volume.value("name", std::string()),
+    const char* state = volume.value("receiving", false) ? " (receiving)" : "";
+    rows.push_back({volume.value("name", std::string()) + state,
                     config::size_text(volume.value("used_bytes", std::uint64_t{0})),
                     limit == 0 ? "-" : config::size_text(limit),
                     grouped(volume.value("inodes_used", std::uint64_t{0})),

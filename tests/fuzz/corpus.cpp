@@ -87,6 +87,16 @@ void records(Corpus corpus) {
   corpus.add(std::string(1, '\3') + text(filer::HandleBytes{}));
 }
 
+// Two inodes and their names: as fuzz_stream.cpp takes them.
+void streams(Corpus corpus) {
+  const std::string directory{2, 3, 0, 2, 0};
+  const std::string file{2, 4, 0, 1, 0, 0x20, 0, 0, 0, 1, 0, 0};
+  const std::string block{3, 4, 0, 0, 0, 0};
+  const std::string entries{4, 2, 3, 2, 0, 1, 0, 4, 3, 4, 1, 0, 2, 0};
+  corpus.add(std::string(1, '\2') + directory + file + block + entries + std::string{5, 5, 0});
+  corpus.add(std::string(1, '\1') + directory + entries);
+}
+
 // As fuzz_input.h says.  Arguments: a handle, a name, numbers.
 void calls(Corpus corpus) {
   std::string arguments{0, 0, 0, 40};
@@ -110,6 +120,7 @@ int main(int argc, char** argv) {
   directories(Corpus(root, "directory"));
   logs(Corpus(root, "log"));
   records(Corpus(root, "record"));
+  streams(Corpus(root, "stream"));
   calls(Corpus(root, "rpc"));
   return 0;
 }

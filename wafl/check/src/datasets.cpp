@@ -302,7 +302,8 @@ Task<void> check_dataset(Image& image, const CheckDataset& dataset, const DiskDa
   }
   const DiskDataset nothing;
   const DiskDataset& older = before != nullptr ? *before : nothing;
-  co_await check_dead(image, older, dataset, origin != nullptr ? origin->cp : 0);
+  const std::uint32_t origin_cp = origin != nullptr ? origin->cp : 0;
+  co_await check_dead(image, older, dataset, origin_cp);
 }
 
 }  // namespace

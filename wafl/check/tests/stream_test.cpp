@@ -349,6 +349,17 @@ TEST_F(SmallStream, AnIncrementIsAsLargeAsTheChange) {
               read_stream_header(sent.bytes).value().base);
 }
 
+TEST_F(SmallStream, ACloneIsSentWholeWithWhatItShares) {
+  ASSERT_TRUE(source.aggregate->clone_volume("vol0", "one", "clone", 0, source.now()).ok());
+  source.cp();
+  ASSERT_TRUE(source.volume("clone").create_snapshot("own", source.now()).ok());
+  source.cp();
+  const Sent sent = send(source, "clone", "own");
+  EXPECT_EQ(sent.statistics.blocks, 200U * 13U);
+  ASSERT_TRUE(Receiving(target, "copy").receive(sent.bytes).ok());
+  expect_same(source, "clone", target, "copy", "own");
+}
+
 TEST_F(SmallStream, AnInterruptedReceiveLeavesTheLastCommonSnapshot) {
   const Sent full = send(source, "vol0", "one");
   change_a_little();
