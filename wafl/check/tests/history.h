@@ -26,8 +26,9 @@ inline std::string problems_of(const CheckReport& report) {
 // Random operations on a volume's whole name space.
 class History {
  public:
-  History(std::uint64_t seed, std::size_t disks)
-      : world_(seed, 24'576, disks, 1U << 20U), random_(seed) {
+  // The fewer names, the more often one file is met again.
+  History(std::uint64_t seed, std::size_t disks, std::uint64_t names = 300)
+      : world_(seed, 24'576, disks, 1U << 20U), random_(seed), names_(names) {
     world_.volume();
   }
 
@@ -74,7 +75,7 @@ class History {
  private:
   // The one that this step is about.
   Volume& volume() { return *world_.aggregate->find_volume(at_); }
-  std::string any_name() { return "n" + std::to_string(random_.below(300)); }
+  std::string any_name() { return "n" + std::to_string(random_.below(names_)); }
   std::string directory_name() { return "d" + std::to_string(random_.below(6)); }
 
   // The root, or a directory below, or one below that.
@@ -244,6 +245,7 @@ class History {
 
   World world_;
   sim::Random random_;
+  const std::uint64_t names_;
   std::string at_ = "vol0";
   int snapshots_made_ = 0;
   int clones_made_ = 0;

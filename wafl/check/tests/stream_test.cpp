@@ -240,7 +240,7 @@ TEST(Streams, OfARandomHistoryMakeTheSameTrees) {
   int increments = 0;
   for (std::uint64_t seed = 11; seed <= 13; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    History history(seed, 1);
+    History history(seed, 1, seed % 2 == 0 ? 12 : 100);
     World& source = history.world();
     World target(seed + 100, 24'576, 2, 1U << 20U);
     std::string before;
@@ -347,6 +347,169 @@ TEST_F(SmallStream, AnIncrementIsAsLargeAsTheChange) {
   const Sent again = send(target, "copy", "two", "one");
   EXPECT_TRUE(read_stream_header(again.bytes).value().base ==
               read_stream_header(sent.bytes).value().base);
+}
+
+TEST_F(SmallStream, AFileThatWasCutAndGrewAgainKeepsItsHoles) {
+  ASSERT_TRUE(Receiving(target, "copy").receive(send(source, "vol0", "one").bytes).ok());
+  const auto resize = [&](const std::string& name, std::uint64_t size) {
+    const Status done = with_root([&](Attempt& attempt, Inode& root) -> Status {
+      const Result<Entry> entry = lookup(attempt, root, name);
+      Result<InodeRef> inode = entry.ok()
+                                   ? source.volume().find_inode(attempt, kLive, entry.value().inode)
+                                   : Result<InodeRef>(entry.error());
+      return inode.ok() ? set_attributes(attempt, *inode.value(), {.size_bytes = size}, source.now())
+                        : Status(inode.error());
+    });
+    ASSERT_TRUE(done.ok());
+  };
+  resize("f1", 9000);  // cut within a block, and grown
+  resize("f1", 50'000);
+  resize("f2", 0);
+  resize("f2", 40'000);
+  put("f2", 16'384, std::string(5000, 'z'));
+  resize("f3", 100);
+  resize("f4", 3'000'000);
+  put("f4", 2'900'000, "far");
+  snapshot("two");
+  const Sent sent = send(source, "vol0", "two", "one");
+  EXPECT_LT(sent.statistics.blocks, 8U);
+  const Status received = Receiving(target, "copy").receive(sent.bytes);
+  ASSERT_TRUE(received.ok()) << received.error().context;
+  expect_same(source, "vol0", target, "copy", "two");
+}
+
+TEST_F(SmallStream, AnInodeNumberThatIsAnotherFileUnderTheSameNameIsSentAnew) {
+  ASSERT_TRUE(Receiving(target, "copy").receive(send(source, "vol0", "one").bytes).ok());
+  for (const char* name : {"f5", "f6"}) {
+    ASSERT_TRUE(with_root([&](Attempt& attempt, Inode& root) {
+                  return remove(attempt, root, name, source.now());
+                }).ok());
+  }
+  put("f5", 0, "another file");  // the number that f5 had
+  ASSERT_TRUE(with_root([&](Attempt& attempt, Inode& root) -> Status {
+                const auto made = create(attempt, root, "f6",
+                                         {.type = FileType::kDirectory, .mode = 0755}, source.now());
+                return made.ok() ? Status(Ok{}) : Status(made.error());
+              }).ok());
+  snapshot("two");
+  const Status received =
+      Receiving(target, "copy").receive(send(source, "vol0", "two", "one").bytes);
+  ASSERT_TRUE(received.ok()) << received.error().context;
+  expect_same(source, "vol0", target, "copy", "two");
+}
+
+// A stream made by hand.
+class Forged {
+ public:
+  explicit Forged(std::uint64_t inodes_used) {
+    StreamHeader header;
+    header.snapshot = {{1, 2}, 1, 1, 1, 0};
+    header.inodes_used = inodes_used;
+    header.name_bytes = 1;
+    header.name[0] = 's';
+    header.checksum = crc32c(bytes_of(header));
+    add(bytes_of(header));
+  }
+  void inode(std::uint64_t number, FileType type, std::uint64_t size = 0, std::uint64_t blocks = 0) {
+    FrameInode made;
+    made.inode = number;
+    made.generation = 1;
+    made.type = static_cast<std::uint8_t>(type);
+    made.size_bytes = size;
+    made.used_blocks = blocks;
+    frame(FrameType::kInode, bytes_of(made), {});
+  }
+  void entry(std::uint64_t directory, std::uint64_t number, FileType type, const char* name) {
+    FrameName made;
+    made.directory = directory;
+    made.inode = number;
+    made.type = static_cast<std::uint8_t>(type);
+    made.name_bytes = static_cast<std::uint8_t>(std::strlen(name));
+    frame(FrameType::kEntry, bytes_of(made), std::as_bytes(std::span(name, std::strlen(name))));
+  }
+  void block(std::uint64_t number, std::uint64_t first, std::size_t filled) {
+    std::string content(filled, 'b');
+    content.resize(kBlockBytes);
+    const FrameBlocks made{number, first};
+    frame(FrameType::kBlocks, bytes_of(made), std::as_bytes(std::span(content)));
+  }
+  Stream end() {
+    const FrameEnd made{frames_};
+    frame(FrameType::kEnd, bytes_of(made), {});
+    return bytes_;
+  }
+
+ private:
+  void add(ConstBytes bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
+  void frame(FrameType type, ConstBytes body, ConstBytes more) {
+    FrameHeader header;
+    header.type = static_cast<std::uint32_t>(type);
+    header.body_bytes = static_cast<std::uint32_t>(body.size() + more.size());
+    header.number = ++frames_;
+    header.checksum = crc32c(more, crc32c(body, crc32c(bytes_of(header))));
+    add(bytes_of(header));
+    add(body);
+    add(more);
+  }
+  Stream bytes_;
+  std::uint32_t frames_ = 0;
+};
+
+TEST_F(SmallStream, WhatIsForgedIsRefusedForWhatItIs) {
+  using Type = FileType;
+  const auto refuse = [&](const Stream& stream) {
+    const Status received = Receiving(target, "copy").receive(stream);
+    EXPECT_EQ(target.aggregate->find_volume("copy"), nullptr);
+    return received.ok() ? Errc{} : received.error().code;
+  };
+  Forged circle(3);  // two directories in each other
+  circle.inode(3, Type::kDirectory);
+  circle.inode(4, Type::kDirectory);
+  circle.entry(3, 4, Type::kDirectory, "a");
+  circle.entry(4, 3, Type::kDirectory, "b");
+  EXPECT_EQ(refuse(circle.end()), Errc::kInvalid);
+  Forged twice(2);  // a directory with two names
+  twice.inode(3, Type::kDirectory);
+  twice.entry(2, 3, Type::kDirectory, "a");
+  twice.entry(2, 3, Type::kDirectory, "b");
+  EXPECT_EQ(refuse(twice.end()), Errc::kInvalid);
+  Forged nameless(2);
+  nameless.inode(3, Type::kRegular);
+  EXPECT_EQ(refuse(nameless.end()), Errc::kInvalid);
+  Forged miscounted(7);
+  miscounted.inode(3, Type::kFifo);
+  miscounted.entry(2, 3, Type::kFifo, "a");
+  EXPECT_EQ(refuse(miscounted.end()), Errc::kInvalid);
+  Forged tail(2);  // bytes behind the end would show when the file grows
+  tail.inode(3, Type::kRegular, 100, 1);
+  tail.block(3, 0, 101);
+  tail.entry(2, 3, Type::kRegular, "a");
+  EXPECT_EQ(refuse(tail.end()), Errc::kInvalid);
+  Forged missing(2);  // a block that does not come
+  missing.inode(3, Type::kRegular, 8192, 2);
+  missing.block(3, 0, 4096);
+  missing.entry(2, 3, Type::kRegular, "a");
+  EXPECT_EQ(refuse(missing.end()), Errc::kInvalid);
+  Forged behind(2);
+  behind.inode(3, Type::kRegular, 4096, 1);
+  behind.block(3, 1, 4096);
+  EXPECT_EQ(refuse(behind.end()), Errc::kInvalid);
+  Forged typed(2);
+  typed.inode(3, Type::kRegular);
+  typed.entry(2, 3, Type::kFifo, "a");
+  EXPECT_EQ(refuse(typed.end()), Errc::kInvalid);
+
+  Forged right(4);  // and nothing of this is refused for another reason
+  right.inode(3, Type::kDirectory);
+  right.inode(4, Type::kRegular, 100, 1);
+  right.block(4, 0, 100);
+  right.inode(5, Type::kFifo);
+  right.entry(2, 3, Type::kDirectory, "a");
+  right.entry(3, 4, Type::kRegular, "b");
+  right.entry(2, 4, Type::kRegular, "c");
+  right.entry(3, 5, Type::kFifo, "d");
+  ASSERT_TRUE(Receiving(target, "copy").receive(right.end()).ok());
+  expect_clean(target);
 }
 
 TEST_F(SmallStream, ACloneIsSentWholeWithWhatItShares) {
