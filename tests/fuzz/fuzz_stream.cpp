@@ -1,5 +1,5 @@
-// A stream of a snapshot: any header; and any frames with right checksums, of few inodes and names so
-// that they meet.  What was taken is a sound tree at every moment, and goes without a trace.
+// A stream of a snapshot: any header; and any frames with right checksums, of few inodes and names
+// so that they meet.  What was taken is a sound tree at every moment, and goes without a trace.
 
 #include <string>
 #include <vector>

@@ -357,8 +357,9 @@ TEST_F(SmallStream, AFileThatWasCutAndGrewAgainKeepsItsHoles) {
       Result<InodeRef> inode = entry.ok()
                                    ? source.volume().find_inode(attempt, kLive, entry.value().inode)
                                    : Result<InodeRef>(entry.error());
-      return inode.ok() ? set_attributes(attempt, *inode.value(), {.size_bytes = size}, source.now())
-                        : Status(inode.error());
+      return inode.ok()
+                 ? set_attributes(attempt, *inode.value(), {.size_bytes = size}, source.now())
+                 : Status(inode.error());
     });
     ASSERT_TRUE(done.ok());
   };
@@ -387,8 +388,9 @@ TEST_F(SmallStream, AnInodeNumberThatIsAnotherFileUnderTheSameNameIsSentAnew) {
   }
   put("f5", 0, "another file");  // the number that f5 had
   ASSERT_TRUE(with_root([&](Attempt& attempt, Inode& root) -> Status {
-                const auto made = create(attempt, root, "f6",
-                                         {.type = FileType::kDirectory, .mode = 0755}, source.now());
+                const auto made =
+                    create(attempt, root, "f6", {.type = FileType::kDirectory, .mode = 0755},
+                           source.now());
                 return made.ok() ? Status(Ok{}) : Status(made.error());
               }).ok());
   snapshot("two");
@@ -410,7 +412,8 @@ class Forged {
     header.checksum = crc32c(bytes_of(header));
     add(bytes_of(header));
   }
-  void inode(std::uint64_t number, FileType type, std::uint64_t size = 0, std::uint64_t blocks = 0) {
+  void inode(std::uint64_t number, FileType type, std::uint64_t size = 0,
+             std::uint64_t blocks = 0) {
     FrameInode made;
     made.inode = number;
     made.generation = 1;
