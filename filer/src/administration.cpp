@@ -227,12 +227,18 @@ Task<Status> label_and_add(FilerState& filer, BlockDevice& device) {
   if (!filer.accepts(refused)) {
     co_return Error{*refused, "the filer has stopped"};
   }
-  const Status labelled = co_await filer.aggregate->label_new_disk(device, filer.entropy);
-  if (!labelled.ok()) {
-    co_return labelled;
+  // Between its label and its CP a disk has a place in the table that only one may have.
+  if (filer.adding_disk) {
+    co_return Error{Errc::kRefused, "another disk is being added; try again when that is done"};
   }
-  auto job = [&filer, &device] { return filer.aggregate->add_disk(device); };
-  co_return co_await administrate(filer, std::move(job));
+  filer.adding_disk = true;
+  Status added = co_await filer.aggregate->label_new_disk(device, filer.entropy);
+  if (added.ok()) {
+    auto job = [&filer, &device] { return filer.aggregate->add_disk(device); };
+    added = co_await administrate(filer, std::move(job));
+  }
+  filer.adding_disk = false;
+  co_return added;
 }
 
 }  // namespace

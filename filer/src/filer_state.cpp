@@ -29,6 +29,15 @@ auto with_parts(const Record& record, const RecordBytes& fixed, Use use) {
   return use(std::span<const ConstBytes>(parts));
 }
 
+// Every CP may write the whole reply cache, on a full aggregate too: what it takes is kept free
+// beside the reserve, and is no more than the reserve itself could give when it is made larger.
+FilerOptions bounded(FilerOptions options, const wafl::Aggregate& aggregate) {
+  const std::uint64_t entries_max = aggregate.reserve_blocks() * 3 / 8 * ReplyCache::kSlotsPerBlock;
+  options.reply_cache_entries =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(options.reply_cache_entries, entries_max));
+  return options;
+}
+
 }  // namespace
 
 FilerState::FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& entropy_given,
@@ -37,7 +46,7 @@ FilerState::FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& en
     : scheduler(scheduler_given),
       entropy(entropy_given),
       memory(memory_given),
-      options(options_given),
+      options(bounded(options_given, *aggregate_given)),
       root(aggregate_given->root()),
       aggregate(std::move(aggregate_given)),
       handles(root.filer, root.handle_key),
@@ -45,7 +54,9 @@ FilerState::FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& en
       replies(scheduler, options.reply_cache_entries),
       cps(*this, scheduler),
       idle(scheduler),
-      scope(scheduler) {}
+      scope(scheduler) {
+  aggregate->set_standing_blocks(replies.block_count());
+}
 
 bool FilerState::accepts(Failure& error) const {
   if (failed_) {

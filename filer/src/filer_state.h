@@ -55,6 +55,8 @@ class FilerState {
     return sequence <= log->durable() || sequence <= cps.covered();
   }
 
+  // Changes wait for a CP to make room in memory.
+  [[nodiscard]] bool memory_full() const { return memory_full_; }
   // Something changed, perhaps without a record: the next CP will come.
   void changed();
   // Whether log and memory take a change with a record of `record_bytes` now; if not, a CP
@@ -97,6 +99,7 @@ class FilerState {
   const wafl::DiskRoot root;  // as found when opening
   FilerStatistics statistics;
   bool stopping = false;
+  bool adding_disk = false;
 
   const std::unique_ptr<wafl::Aggregate> aggregate;
   std::unique_ptr<nvlog::RequestLog> log;

@@ -6,21 +6,12 @@
 // says that the log of either epoch is of no importance, and that is so until the second CP
 // is durable and the first request is taken.
 
-#include <deque>
+#include <vector>
 
 #include "filer_state.h"
 #include "ops/apply.h"
 
 namespace duet::filer {
-
-namespace {
-
-struct Copied {
-  nvlog::Sequence sequence{};
-  std::vector<std::byte> body;
-};
-
-}  // namespace
 
 Task<Status> FilerState::recover() {
   const Status loaded = co_await system_files.load(*aggregate, replies, exports, times.next());
@@ -65,10 +56,11 @@ Task<Status> FilerState::replay() {
   covered.epoch = root.epoch;
   covered.last = nvlog::Sequence{root.last_sequence};
   covered.log_empty = (root.flags & wafl::kRootLogEmpty) != 0;
-  // Replaying waits for disk and the log gives records only while it looks for them.
-  std::deque<Copied> records;
+  // Replaying waits for disk, and the log gives its records in one turn.  They stay where they
+  // are: nothing is written there before start().
+  std::vector<ConstBytes> records;
   const auto collect = [&records](const nvlog::ReplayRecord& record) -> Status {
-    records.push_back({record.sequence, {record.body.begin(), record.body.end()}});
+    records.push_back(record.body);
     return Ok{};
   };
   Result<std::unique_ptr<nvlog::RequestLog>> recovered =
@@ -77,9 +69,9 @@ Task<Status> FilerState::replay() {
     co_return recovered.error();
   }
   log = std::move(recovered.value());
-  for (; !records.empty(); records.pop_front()) {
+  for (const ConstBytes body : records) {
     ConstBytes data;
-    Result<Record> record = decode_record(records.front().body, data);
+    Result<Record> record = decode_record(body, data);
     if (!record.ok()) {
       co_return record.error();
     }

@@ -137,10 +137,13 @@ void ReplyCache::restore(const std::vector<ReplySlot>& slots) {
   for (std::size_t i = skipped; i < used.size(); ++i) {
     place(*used[i], nvlog::Sequence{0});
   }
-  if (slots.size() == slots_.size()) {
-    dirty_.assign(dirty_.size(), false);  // every slot stands where the file has it
-  } else {
-    dirty_.assign(dirty_.size(), true);
+  // Another size of the cache, or one in between, had them in other places.
+  for (std::size_t i = 0; i < dirty_.size(); ++i) {
+    const ConstBytes here = block(i);
+    const ConstBytes file = std::as_bytes(std::span(slots));
+    const std::size_t at = i * here.size();
+    dirty_[i] =
+        at + here.size() > file.size() || !std::ranges::equal(here, file.subspan(at, here.size()));
   }
 }
 

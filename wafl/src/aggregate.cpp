@@ -25,8 +25,8 @@ LogPosition Aggregate::log_position() const {
 
 AggregateUsage Aggregate::usage() const {
   const DiskRoot& root = state_->root;
-  const std::uint64_t taken =
-      state_->pending_blocks + state_->frozen_pending_blocks + state_->reserve_blocks();
+  const std::uint64_t taken = state_->pending_blocks + state_->frozen_pending_blocks +
+                              state_->reserve_blocks() + state_->standing_blocks;
   AggregateUsage usage;
   usage.total_bytes = root.block_count * kBlockBytes;
   usage.free_bytes = (root.free_blocks > taken ? root.free_blocks - taken : 0) * kBlockBytes;
@@ -35,8 +35,18 @@ AggregateUsage Aggregate::usage() const {
   return usage;
 }
 
+// An inode that only its attributes make dirty counts for about what it takes.
 std::uint64_t Aggregate::dirty_bytes() const {
-  return (state_->dirty_blocks + state_->frozen_blocks) * kBlockBytes;
+  constexpr std::uint64_t kInodeBytes = 512;
+  return (state_->dirty_blocks + state_->frozen_blocks) * kBlockBytes +
+         (state_->dirty.size() + state_->frozen.size()) * kInodeBytes;
+}
+
+std::uint64_t Aggregate::reserve_blocks() const { return state_->reserve_blocks(); }
+
+void Aggregate::set_standing_blocks(std::uint64_t blocks) {
+  // Its indirect blocks, owner map leaves and a few more for the way to them.
+  state_->standing_blocks = blocks + blocks / 64 + 16;
 }
 
 const CpStatistics& Aggregate::cp_statistics() const { return state_->statistics; }
@@ -288,6 +298,11 @@ Status Volume::create_snapshot(std::string_view name, Timestamp now) {
   }
   if (state_->snapshot_of_cp != nullptr) {
     return Error{Errc::kTryAgain, "create_snapshot: one snapshot of a volume per CP"};
+  }
+  // From here on every block that changes needs another: the snapshot holds the old one.
+  constexpr std::uint64_t kSnapshotBlocks = 64;
+  if (!aggregate_.state().has_room(kSnapshotBlocks)) {
+    return Error{Errc::kNoSpace, "create_snapshot: too little space is free"};
   }
   auto made = std::make_unique<Dataset>();
   made->record.state = kDatasetSnapshot;

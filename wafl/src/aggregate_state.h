@@ -86,6 +86,13 @@ class AggregateState {
 
   // Blocks that normal changes leave alone, so that deleting and CPs always have room.
   [[nodiscard]] std::uint64_t reserve_blocks() const;
+  // Beside the reserve: what the aggregate's owner may change in every CP (set_standing_blocks()).
+  std::uint64_t standing_blocks = 0;
+  // Whether a normal change that needs `blocks` can be made now.
+  [[nodiscard]] bool has_room(std::uint64_t blocks) const {
+    return pending_blocks + frozen_pending_blocks + blocks + reserve_blocks() + standing_blocks <=
+           root.free_blocks;
+  }
   [[nodiscard]] bool zombies_left() const;
 
   // Slots of the dataset file.
@@ -110,7 +117,9 @@ class AggregateState {
   void drop_dirty(Inode& inode);
 
   std::optional<Growth> growth;
-  Uuid new_disk{};  // labelled, and not yet in the table
+  // Labelled, and not yet in the table.
+  Uuid new_disk{};
+  std::uint32_t new_disk_index = 0;
 
   std::size_t inodes_max = 100'000;
   std::size_t trim_bucket = 0;  // where trim_inodes() goes on

@@ -424,17 +424,24 @@ Task<Result<std::unique_ptr<Aggregate>>> Aggregate::open(Scheduler& scheduler, W
   co_return Result<std::unique_ptr<Aggregate>>(std::move(aggregate));
 }
 
+// Its reserved blocks and some more, or it would take from the space.
+constexpr std::uint64_t kNewDiskBlocksMin = 1024;
+
 // A label that names a disk of the table only once add_disk()'s CP is durable.
 Task<Status> Aggregate::label_new_disk(BlockDevice& device, Entropy& entropy) {
   DiskRoot future = state_->root;
   if (future.disk_count >= kDisksMax) {
     co_return Error{Errc::kRefused, "label_new_disk: the aggregate has the most disks it can"};
   }
+  if (device.block_count() < kNewDiskBlocksMin) {
+    co_return Error{Errc::kRefused, "label_new_disk: the disk is smaller than 4 MiB"};
+  }
   future.disks[future.disk_count] = {draw_uuid(entropy), device.block_count()};
   const DiskLabel label = make_label(future, future.disk_count);
   const Status written = co_await write_label(state_->pool, device, label);
   if (written.ok()) {
     state_->new_disk = future.disks[future.disk_count].disk;
+    state_->new_disk_index = future.disk_count;
   }
   co_return written;
 }
@@ -445,6 +452,9 @@ Status Aggregate::add_disk(BlockDevice& device) {
     return Error{Errc::kTryAgain, "add_disk: one disk per CP"};
   }
   DiskRoot& root = state.root;
+  if (root.disk_count != state.new_disk_index) {
+    return Error{Errc::kRefused, "add_disk: another disk was added meanwhile; try again"};
+  }
   const std::uint64_t old_end = root.block_count;
   state.disks.add(device, device.block_count());
   // Takes effect with the next root; until then nothing is allocated there.

@@ -12,13 +12,16 @@ namespace {
 constexpr std::int64_t kDayNs = 86'400'000'000'000;
 
 // As relatime: only as exactly as programs need that ask "read since it was changed?".  In
-// memory and not in the log: a crash may take it back.
+// memory and not in the log: a crash may take it back.  Where space or memory is short,
+// reading must not need any: the time stays as it is.
 void touch(Context& context, Target& target) {
   const wafl::Attributes& present = target.attributes();
   const wafl::Timestamp now = context.filer.times.next();
   const std::int64_t age_ns =
       static_cast<std::int64_t>(now) - static_cast<std::int64_t>(present.atime);
-  if (target.writable() && (present.atime <= present.mtime || age_ns > kDayNs)) {
+  const bool due = present.atime <= present.mtime || age_ns > kDayNs;
+  if (target.writable() && due && !context.filer.memory_full() &&
+      target.volume->reserve(context.attempt, 0).ok()) {
     target.inode->change_attributes().atime = now;
     context.filer.changed();
   }

@@ -71,7 +71,7 @@ Status format_area(PersistentMemory& memory, const LogIdentity& identity, std::u
 struct ReplayRecord {
   Sequence sequence{};
   std::uint64_t epoch = 0;
-  ConstBytes body;  // valid during the call
+  ConstBytes body;  // in the memory: valid until start()
 };
 
 class RequestLog {

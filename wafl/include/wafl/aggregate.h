@@ -98,6 +98,10 @@ class Aggregate {
   [[nodiscard]] AggregateUsage usage() const;
   [[nodiscard]] std::uint64_t dirty_bytes() const;  // of usage(), for every change to ask
   [[nodiscard]] const CpStatistics& cp_statistics() const;
+  // Kept free so that deleting and CPs always have room.
+  [[nodiscard]] std::uint64_t reserve_blocks() const;
+  // What its owner may change in any CP without Volume::reserve(), paths not counted.
+  void set_standing_blocks(std::uint64_t blocks);
   [[nodiscard]] Scheduler& scheduler() const;
 
   // Null: no such volume.  Pointers stay valid until the volume is destroyed.
