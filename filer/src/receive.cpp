@@ -27,6 +27,9 @@ Status begin_now(FilerState& filer, const std::string& name, const wafl::StreamH
     return found.error();
   }
   wafl::Volume& volume = *found.value();
+  if (volume.receiving()) {
+    return Error{Errc::kRefused, "receive: another stream was begun at the same time"};
+  }
   const std::vector<wafl::SnapshotInfo> snapshots = volume.snapshots();
   if (snapshots.empty() || volume.identity(snapshots.back().id) != header.base) {
     return Error{Errc::kRefused, "receive: its newest snapshot is not the one that this goes onto"};

@@ -149,6 +149,26 @@ TEST_F(Receive, ThatIsRefusedOrGivenUpLeavesTheVolumeAsItWas) {
   EXPECT_EQ(world.read(world.lookup(world.root("/copy"), "f").handle), "first");
 }
 
+TEST_F(Receive, OfTwoStreamsThatBeginAtOnceOneIsRefused) {
+  receive(full);
+  std::vector<std::optional<Result<std::uint64_t>>> begun(2);
+  const auto keep = [](Task<Result<std::uint64_t>> task,
+                       std::optional<Result<std::uint64_t>>& result) -> Task<void> {
+    result = co_await std::move(task);
+  };
+  TaskScope scope(world.scheduler);
+  for (auto& result : begun) {
+    const Stream header(increment.begin(), increment.begin() + sizeof(wafl::StreamHeader));
+    scope.spawn(keep(world.filer->begin_receive("copy", header, false), result));
+  }
+  ASSERT_TRUE(world.scheduler.run(1'000'000));
+  ASSERT_TRUE(begun[0]->ok());
+  EXPECT_FALSE(begun[1]->ok());
+  const Result<bool> done = pieces(begun[0]->value(), increment, increment.size());
+  ASSERT_TRUE(done.ok()) << done.error().context;
+  EXPECT_TRUE(done.value());
+}
+
 TEST_F(Receive, NeedsTheSnapshotThatTheStreamGoesOnto) {
   EXPECT_EQ(begin(increment).error().code, Errc::kNotFound);
   receive(full);
