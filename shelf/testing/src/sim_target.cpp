@@ -5,6 +5,7 @@
 #include "shelf/label_format.h"
 #include "sim_connection.h"
 #include "sim_initiator.h"
+#include "slow_disk.h"
 
 namespace duet::shelf::testing {
 
@@ -31,18 +32,20 @@ void SimTarget::start() {
   DUET_CHECK(data_device_ == nullptr);
   data_device_ = std::make_unique<sim::SimBlockDevice>(scheduler_, data_);
   label_device_ = std::make_unique<sim::SimBlockDevice>(scheduler_, label_);
+  slow_data_ = std::make_unique<SlowDisk>(scheduler_, *data_device_, options_.slow_one_in,
+                                          options_.slow_max);
   opening_.spawn(open());
 }
 
 Task<void> SimTarget::open() {
-  auto opened = co_await Target::open(scheduler_, *data_device_, *label_device_);
+  auto opened = co_await Target::open(scheduler_, *slow_data_, *label_device_);
   const bool blank = !opened.ok() && opened.error().code == Errc::kNotFound;
   if (blank || !options_.features.survives_power_loss) {
     const DiskIdentity identity{.id = {1, 2}, .blocks = data_.block_count()};
     Label label(*label_device_);
     const Status created = co_await label.create(identity);
     DUET_CHECK(created.ok());
-    auto again = co_await Target::open(scheduler_, *data_device_, *label_device_);
+    auto again = co_await Target::open(scheduler_, *slow_data_, *label_device_);
     DUET_CHECK(again.ok());
     target_ = std::move(again.value());
     co_return;
@@ -57,6 +60,7 @@ void SimTarget::kill() {
   }
   opening_.cancel();
   target_.reset();
+  slow_data_.reset();
   data_device_.reset();
   label_device_.reset();
 }

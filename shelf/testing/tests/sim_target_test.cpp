@@ -158,7 +158,7 @@ TEST_P(SimTargetTest, ALostShelfFailsAfterItsTime) {
 
 // Random cuts, kills and restarts; then a fence, and whatever was late arrives.
 TEST_P(SimTargetTest, NoByteOfAFencedNodeLands) {
-  SimTarget shelf(scheduler_, data_, label_, {.late_one_in = 20});
+  SimTarget shelf(scheduler_, data_, label_, {.late_one_in = 20, .slow_one_in = 4});
   auto a = std::make_unique<Writer>(scheduler_, shelf.connect(path_a_, kA1), 1);
   const auto b = shelf.connect(path_b_, kB1);
   ASSERT_TRUE(now(join_disk(a->disk(), kWe)).ok());
@@ -236,7 +236,7 @@ TEST_P(SimTargetTest, KillsAndCutsLoseNothingThatWasAcknowledged) {
 }
 
 TEST_P(SimTargetTest, ANewIncarnationShutsTheOlderOneOut) {
-  SimTarget shelf(scheduler_, data_, label_, {.late_one_in = 20});
+  SimTarget shelf(scheduler_, data_, label_, {.late_one_in = 20, .slow_one_in = 4});
   Writer old(scheduler_, shelf.connect(path_a_, kA1), 1);
   ASSERT_TRUE(now(join_disk(old.disk(), kWe)).ok());
   old.start(8);

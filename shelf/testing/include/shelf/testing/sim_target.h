@@ -32,14 +32,17 @@ namespace duet::shelf::testing {
 struct SimTargetOptions {
   // What it offers.  Without survives_power_loss start() finds no keys.
   DiskFeatures features = Target::features();
-  std::uint64_t late_one_in = 500;                        // messages that take long; 0: none
-  Duration late_max = std::chrono::milliseconds(100);     // how long
-  Duration silence = std::chrono::milliseconds(50);       // heard nothing: connect again
+  std::uint64_t late_one_in = 500;                     // messages that take long; 0: none
+  Duration late_max = std::chrono::milliseconds(100);  // how long
+  std::uint64_t slow_one_in = 500;                    // I/O that waits at the disk before it begins
+  Duration slow_max = std::chrono::milliseconds(20);  // how long
+  Duration silence = std::chrono::milliseconds(50);   // heard nothing: connect again
   Duration fail_after = std::chrono::milliseconds(2000);  // lost for so long: I/O fails
 };
 
 class SimConnection;
 class SimInitiator;
+class SlowDisk;
 
 class SimTarget {
  public:
@@ -82,6 +85,7 @@ class SimTarget {
   const SimTargetOptions options_;
   std::unique_ptr<sim::SimBlockDevice> data_device_;
   std::unique_ptr<sim::SimBlockDevice> label_device_;
+  std::unique_ptr<SlowDisk> slow_data_;
   std::unique_ptr<Target> target_;
   std::list<std::unique_ptr<SimConnection>> connections_;
   TaskScope opening_;
