@@ -10,7 +10,7 @@ namespace {
 
 // What one call hands to the stream: enough to be worth it, and not more than the stream takes
 // soon.
-constexpr std::size_t kGatherRequests = 64;
+constexpr std::size_t kGatherRequests = 16;
 constexpr std::size_t kGatherBytes = std::size_t{1} << 20U;
 constexpr std::uint64_t kBlocksMax = std::uint64_t{1} << 48U;
 constexpr std::uint64_t kSlotMask = (std::uint64_t{1} << 20U) - 1;
