@@ -48,7 +48,8 @@ Bytes hello(const HelloBody& body = hello_body()) {
 
 Task<void> write_all(ByteStream& stream, const Bytes& bytes) {
   ConstBytes part(bytes);
-  static_cast<void>(co_await stream.write_all(std::span(&part, 1)));
+  const auto ignored1 = co_await stream.write_all(std::span(&part, 1));
+  static_cast<void>(ignored1);
 }
 Task<void> read_all(ByteStream& stream, Bytes& into, bool& ended) {
   std::array<std::byte, 512> buffer;
