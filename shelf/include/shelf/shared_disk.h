@@ -86,7 +86,8 @@ struct DiskState {
   friend bool operator==(const DiskState&, const DiskState&) = default;
 };
 
-// What the target was found to do, by asking or trying, never by its name.
+// What the target was found to do, by asking and trying, never by its name.  Final once
+// register_key() has succeeded: some tries need a key.
 struct DiskFeatures {
   // Keys and reservation outlive a restart and a loss of power of the target.  Without it the
   // target cannot be the only fence (rule 10).

@@ -54,9 +54,7 @@ Status run_to_end(os::EpollScheduler& scheduler, Task<Status> task) {
   std::optional<Status> result;
   TaskScope scope(scheduler);
   scope.spawn(end_with(scheduler, std::move(task), result));
-  if (!result) {
-    scheduler.run();
-  }
+  scheduler.run();  // stopped at once, when the task has ended already
   return *result;
 }
 
