@@ -524,8 +524,7 @@ Task<Result<DiskState>> ScsiDisk::state() {
   }
   // Several nexuses may have registered one key.
   std::ranges::sort(found.keys);
-  const auto twice = std::ranges::unique(found.keys);
-  found.keys.erase(twice.begin(), twice.end());
+  found.keys.erase(std::unique(found.keys.begin(), found.keys.end()), found.keys.end());
   co_return found;
 }
 
