@@ -18,6 +18,7 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -149,6 +150,17 @@ class ShelfProcess {
       _exit(127);
     }
   }
+  // So far, of all its threads.
+  [[nodiscard]] double cpu_seconds() const {
+    std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+    std::string field;
+    std::getline(file, field, ')');
+    double ticks = 0;
+    for (int i = 3; i <= 15 && file >> field; ++i) {
+      ticks += i >= 14 ? std::stod(field) : 0;  // utime and stime
+    }
+    return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  }
   ~ShelfProcess() {
     kill(pid_, SIGTERM);
     waitpid(pid_, nullptr, 0);
@@ -172,6 +184,15 @@ std::unique_ptr<SharedDisk> open_disk(os::EpollScheduler& scheduler, const std::
     exit(1);
   }
   return std::move(opened->value());
+}
+
+double own_cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 double median(std::vector<double> values) {
@@ -214,7 +235,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   const std::string raw_image = image_in(directory, "raw.img", mib << 20U);
   const std::string shelf_image = image_in(directory, "shelf.img", mib << 20U);
-  fmt::print("{:34} {:>10} {:>10} {:>10}   {}\n", "", "disk", "unix", "tcp", "unix/disk tcp/disk");
+  fmt::print("{:34} {:>10} {:>10} {:>10}   {}\n", "", "disk", "unix", "tcp",
+             "unix/disk tcp/disk   CPU us: disk, unix, tcp");
   for (const Workload& workload : kWorkloads) {
     if (std::string_view(workload.name).find(only) == std::string_view::npos) {
       continue;
@@ -227,12 +249,17 @@ int main(int argc, char** argv) {
     const auto over_tcp = open_disk(scheduler, "shelf+tcp://127.0.0.1:17420/d0", 1);
     const std::array<BlockDevice*, 3> disks{raw.get(), over_unix.get(), over_tcp.get()};
     std::array<std::vector<double>, 3> rates;
+    std::array<double, 3> cpu{};  // seconds, of both processes, for one operation
+    std::array<double, 3> operations{};
     for (int round = -1; round < rounds; ++round) {  // the first warms up
       for (std::size_t i = 0; i < disks.size(); ++i) {
+        const double before = own_cpu_seconds() + shelf.cpu_seconds();
         const double rate =
             Run(scheduler, *disks[i], workload, std::chrono::milliseconds(round_ms)).rate();
         if (round >= 0) {
           rates[i].push_back(rate);
+          cpu[i] += own_cpu_seconds() + shelf.cpu_seconds() - before;
+          operations[i] += rate * round_ms / 1000;
         }
       }
     }
@@ -240,8 +267,10 @@ int main(int argc, char** argv) {
     const double d = median(rates[0]);
     const double u = median(rates[1]);
     const double t = median(rates[2]);
-    fmt::print("{:34} {:10.0f} {:10.0f} {:10.0f}   {:9.2f} {:8.2f}   {}\n", workload.name, d, u, t,
-               u / d, t / d, large ? "MiB/s" : "ops/s");
+    fmt::print(
+        "{:34} {:10.0f} {:10.0f} {:10.0f}   {:9.2f} {:8.2f}   {:6.0f} {:6.0f} {:6.0f}   {}\n",
+        workload.name, d, u, t, u / d, t / d, 1e6 * cpu[0] / operations[0],
+        1e6 * cpu[1] / operations[1], 1e6 * cpu[2] / operations[2], large ? "MiB/s" : "ops/s");
   }
   std::filesystem::remove(raw_image);
   std::filesystem::remove(raw_image + ".label");

@@ -21,6 +21,8 @@ class FrameReader {
   static constexpr std::size_t kBufferBytes = std::size_t{256} << 10U;
   // Less than this is better read together with what follows it, and copied.
   static constexpr std::size_t kDirectBytes = std::size_t{32} << 10U;
+  // What is read ahead with a header while payloads are large, and so copied.
+  static constexpr std::size_t kAheadBytes = std::size_t{4} << 10U;
 
   explicit FrameReader(ByteStream& stream)
       : stream_(stream), buffer_(std::make_unique<std::byte[]>(kBufferBytes)) {}
@@ -40,13 +42,18 @@ class FrameReader {
     return into.empty();
   }
 
+  // The payload of this frame went straight to its place: the next one probably will, too.
+  void expect_large(bool large) { large_ = large; }
+
   // Waits until `bytes` are buffered.  False: the stream ended before.
   // REQUIRES: bytes <= kBufferBytes / 2.
   Task<bool> fill(std::size_t bytes) {
     while (end_ - begin_ < bytes) {
       make_room();
+      const std::size_t room =
+          large_ ? std::min(kAheadBytes, kBufferBytes - end_) : kBufferBytes - end_;
       const Result<std::size_t> got =
-          co_await stream_.read_some(MutableBytes(buffer_.get() + end_, kBufferBytes - end_));
+          co_await stream_.read_some(MutableBytes(buffer_.get() + end_, room));
       if (!got.ok() || got.value() == 0) {
         co_return false;
       }
@@ -58,7 +65,8 @@ class FrameReader {
   // The rest of `into` that take() left.  False: the stream ended before.
   Task<bool> take_rest(MutableBytes into) {
     while (!into.empty()) {
-      if (into.size() < kDirectBytes) {
+      if (!large_) {
+        // The end of a large payload, exactly; of a small one, what follows it as well.
         const bool filled = co_await fill(1);
         if (!filled) {
           co_return false;
@@ -88,6 +96,7 @@ class FrameReader {
 
   ByteStream& stream_;
   std::unique_ptr<std::byte[]> buffer_;
+  bool large_ = false;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
 };

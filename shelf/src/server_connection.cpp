@@ -183,6 +183,7 @@ Task<void> ServerConnection::receive() {
     Request& request = take_request(header);
     if (header.payload_bytes > 0) {
       MutableBytes rest(request.buffer.data(), header.payload_bytes);
+      reader_.expect_large(header.payload_bytes >= FrameReader::kDirectBytes);
       bool whole = reader_.take(rest);
       if (!whole) {
         whole = co_await reader_.take_rest(rest);

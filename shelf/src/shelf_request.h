@@ -60,10 +60,12 @@ struct ShelfDisk::Session {
   bool writing = false;
 };
 
-// Appends the part of `parts` that begins `first` bytes in and has `bytes`.
+// Appends the part of `parts` that begins `first` bytes in and has `bytes`; what lies together in
+// memory as one.
 template <typename View>
 void slice(std::span<const MutableBytes> parts, std::size_t first, std::size_t bytes,
            std::vector<View>& into) {
+  const std::size_t begin = into.size();
   for (const MutableBytes part : parts) {
     if (bytes == 0) {
       return;
@@ -73,7 +75,12 @@ void slice(std::span<const MutableBytes> parts, std::size_t first, std::size_t b
       continue;
     }
     const std::size_t count = std::min(bytes, part.size() - first);
-    into.push_back(part.subspan(first, count));
+    const MutableBytes next = part.subspan(first, count);
+    if (into.size() > begin && into.back().data() + into.back().size() == next.data()) {
+      into.back() = View(into.back().data(), into.back().size() + count);
+    } else {
+      into.push_back(next);
+    }
     first = 0;
     bytes -= count;
   }

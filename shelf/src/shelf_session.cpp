@@ -264,6 +264,7 @@ Task<Status> ShelfDisk::receive_data(Request& request, const ReplyHeader& header
   Session& session = *session_;
   session.in.clear();
   slice(request.operation->parts, request.first_byte, request.bytes, session.in);
+  session.reader.expect_large(request.bytes / session.in.size() >= FrameReader::kDirectBytes);
   for (std::size_t i = 0; i < session.in.size(); ++i) {
     MutableBytes rest = session.in[i];
     if (session.reader.take(rest)) {
