@@ -25,7 +25,7 @@ class FrameReader {
   static constexpr std::size_t kAheadBytes = std::size_t{4} << 10U;
 
   explicit FrameReader(ByteStream& stream)
-      : stream_(stream), buffer_(std::make_unique<std::byte[]>(kBufferBytes)) {}
+      : stream_(stream), buffer_(std::make_unique_for_overwrite<std::byte[]>(kBufferBytes)) {}
 
   [[nodiscard]] ConstBytes buffered() const { return {buffer_.get() + begin_, end_ - begin_}; }
   // REQUIRES: bytes <= buffered().size().

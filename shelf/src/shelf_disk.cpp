@@ -38,6 +38,8 @@ ShelfDisk::ShelfDisk(Scheduler& scheduler, std::unique_ptr<Connector> connector,
       attempted_(scheduler),
       scope_(scheduler) {
   options_.transfer_bytes_max = valid_transfer(options_.transfer_bytes_max);
+  DUET_CHECK(options_.fail_after > Duration{} && options_.silence_max > Duration{} &&
+             options_.retry > Duration{});
 }
 
 ShelfDisk::~ShelfDisk() {

@@ -73,6 +73,9 @@ bool Target::registered(DiskKey key) const { return std::ranges::binary_search(s
 // ------------------------------------------------------------------------------- sessions
 
 Task<Result<std::unique_ptr<Target::Session>>> Target::enter(Initiator initiator) {
+  if (initiator.key == kNoKey) {
+    co_return Error{Errc::kInvalid, "a node without a key"};
+  }
   const AsyncMutex::Guard guard = co_await commands_.lock();
   const auto same_node = [&](const Session* session) {
     return node_of(session->key_) == node_of(initiator.key);

@@ -159,6 +159,9 @@ TEST_F(HostileTest, AHelloThatIsRefusedIsToldWhy) {
   ASSERT_EQ(answer.replies().size(), 1U);
   EXPECT_EQ(answer.replies()[0].status, static_cast<std::uint16_t>(WireStatus::kNotSupported));
   EXPECT_TRUE(answer.ended);
+  answer = send(hello(hello_body(kNoKey)));
+  ASSERT_EQ(answer.replies().size(), 1U);
+  EXPECT_EQ(answer.replies()[0].status, static_cast<std::uint16_t>(WireStatus::kInvalid));
   body = hello_body();
   body.disk.fill('x');  // 64 bytes, no zero
   answer = send(hello(body));

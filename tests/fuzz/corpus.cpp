@@ -111,10 +111,10 @@ void shelves(Corpus corpus) {
     header.block_count = kind == 3 || kind == 4 || kind == 6 ? 1 : 0;
     header.payload_bytes = kind == 4 || kind == 6 ? 4096 : kind == 24 ? 8192 : 0;
     const std::string payload(header.payload_bytes == 0 ? 0 : 16, 'p');
-    corpus.add("\x81" + text(header) + payload);
+    corpus.add(std::string("\x81\0", 2) + text(header) + payload);
     const shelf::RequestHeader first{
         .kind = static_cast<std::uint8_t>(shelf::WireKind::kRegister)};
-    corpus.add("\x81" + text(first) + text(header) + payload);
+    corpus.add(std::string("\x81\0", 2) + text(first) + text(header) + payload);
     shelf::ReplyHeader reply{.kind = header.kind, .reserved0 = 1};
     reply.payload_bytes = kind == 3 ? 16384 : kind == 22 ? 544 : 0;
     corpus.add("\x82" + text(reply) + std::string(reply.payload_bytes == 0 ? 0 : 64, 'p'));

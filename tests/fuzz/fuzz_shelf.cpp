@@ -1,7 +1,7 @@
 // A shelf and its clients: what a stranger says to the one, a lying shelf to the other, and a
 // label.
 //   byte 0: which of them, and (bit 7) whether checksums are made right
-//   server: per request a header (60 bytes as they stand) and the payload it asks for, at most 4
+//   server: a byte (7: and a key), then per request a header (60 bytes as they stand) and the payload it asks for, at most 4
 //   KiB of it from the input; client: raw bytes; label: one or both copies
 
 #include <algorithm>
@@ -71,7 +71,9 @@ Task<void> listen(ByteStream& stream) {
 
 std::vector<std::byte> requests(fuzz::Input& input, bool sealed) {
   std::vector<std::byte> bytes;
-  HelloBody body{.key = static_cast<std::uint64_t>(kKey), .number = 1};
+  HelloBody body{.key = input.take<std::uint8_t>() % 8 == 7 ? input.take<std::uint64_t>()
+                                                            : static_cast<std::uint64_t>(kKey),
+                 .number = 1};
   body.disk[0] = 'd';
   RequestHeader hello{.kind = static_cast<std::uint8_t>(WireKind::kHello),
                       .payload_bytes = sizeof(body),

@@ -69,7 +69,7 @@ class Target {
   static DiskFeatures features();
 
   // Lets a process in once the I/O of its node's older session has ended.
-  // kFenced: a newer incarnation, or a newer session of this one, is in.
+  // kFenced: a newer incarnation, or a newer session of this one, is in.  kInvalid: no key.
   Task<Result<std::unique_ptr<Session>>> enter(Initiator initiator);
 
  private:
