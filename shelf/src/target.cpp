@@ -68,6 +68,12 @@ DiskFeatures Target::features() {
           .epochs = true};
 }
 
+void Target::tell(const TargetEvent& event) const {
+  if (observer_) {
+    observer_(event);
+  }
+}
+
 bool Target::registered(DiskKey key) const { return std::ranges::binary_search(state_.keys, key); }
 
 // ------------------------------------------------------------------------------- sessions
@@ -81,12 +87,15 @@ Task<Result<std::unique_ptr<Target::Session>>> Target::enter(Initiator initiator
     return node_of(session->key_) == node_of(initiator.key);
   };
   const auto older = std::ranges::find_if(sessions_, same_node);
+  TargetEvent event{.kind = TargetEvent::Kind::kEntered, .who = initiator.key};
   if (older != sessions_.end()) {
     Session& old = **older;
     if (std::pair(old.key_, old.number_) >= std::pair(initiator.key, initiator.number)) {
       co_return Error{Errc::kFenced, "a newer session of this node is there"};
     }
     old.replaced_ = true;
+    event.kind = TargetEvent::Kind::kReplaced;
+    event.other = old.key_;
     old.close();
     ++counters_.replaced;
   }
@@ -97,6 +106,7 @@ Task<Result<std::unique_ptr<Target::Session>>> Target::enter(Initiator initiator
   ++counters_.sessions;
   std::unique_ptr<Session> session(new Session(*this, initiator));
   sessions_.push_back(session.get());
+  tell(event);
   co_return session;
 }
 
@@ -274,14 +284,57 @@ Task<void> Target::run(Session& session, DiskCommand& command, bool repeated) {
   } else if (unsaved_) {
     result = co_await save(state_);
   }
+  const DiskState before = state_;
   if (result.ok()) {
     result = co_await execute(session, command, repeated);
+  }
+  if (unsaved_) {
+    tell({.kind = TargetEvent::Kind::kLabelFailed, .who = session.key_});
+  } else if (result.ok()) {
+    tell_difference(before, session.key_, command.request);
   }
   counters_.fenced += !result.ok() && result.error().code == Errc::kFenced ? 1 : 0;
   command.result = result;
   --session.commands_;
   ended_.wake_all();
   scheduler_.post(command);
+}
+
+// Only what changed is worth a word: most commands find their work done.
+void Target::tell_difference(const DiskState& before, DiskKey who,
+                             const DiskRequest& request) const {
+  using Kind = TargetEvent::Kind;
+  TargetEvent event{.who = who, .other = request.victim, .epoch = state_.epoch};
+  switch (request.kind) {
+    case DiskRequest::Kind::kRegister:
+      event.kind = Kind::kRegistered;
+      break;
+    case DiskRequest::Kind::kUnregister:
+      event.kind = Kind::kUnregistered;
+      break;
+    case DiskRequest::Kind::kReserve:
+      event.kind = Kind::kReserved;
+      break;
+    case DiskRequest::Kind::kRelease:
+      event.kind = Kind::kReleased;
+      break;
+    case DiskRequest::Kind::kPreemptAndAbort:
+      event.kind = Kind::kRemoved;
+      break;
+    case DiskRequest::Kind::kClear:
+      event.kind = Kind::kCleared;
+      break;
+    case DiskRequest::Kind::kRaiseEpoch:
+      event.kind = Kind::kEpoch;
+      break;
+    case DiskRequest::Kind::kReadState:
+    case DiskRequest::Kind::kCompareAndSwap:
+    case DiskRequest::Kind::kWriteDurable:
+      return;
+  }
+  if (state_ != before) {
+    tell(event);
+  }
 }
 
 Task<Status> Target::execute(Session& session, DiskCommand& command, bool repeated) {

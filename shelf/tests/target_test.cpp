@@ -445,6 +445,31 @@ TEST_P(TargetTest, ManyKeysAreRefusedAndNoneIsLost) {
   EXPECT_EQ(state(more).keys.size(), 64U);
 }
 
+TEST_P(TargetTest, TellsWhatChangedAndOnlyThat) {
+  using Kind = TargetEvent::Kind;
+  std::vector<Kind> told;
+  shelf_.target->observe([&](const TargetEvent& event) { told.push_back(event.kind); });
+  {
+    LocalDisk a = shelf_.enter(kA1, 1);
+    LocalDisk again = shelf_.enter(kA1, 2);
+    LocalDisk b = shelf_.enter(kB1);
+    EXPECT_OK(now(do_register(again)));
+    EXPECT_OK(now(do_register(again)));
+    EXPECT_OK(now(do_register(b)));
+    EXPECT_OK(now(do_reserve(b, kWe)));
+    EXPECT_OK(now(do_preempt(b, kA1)));
+    EXPECT_OK(now(do_preempt(b, kA1)));
+    EXPECT_OK(now(do_raise(b, 2)));
+    EXPECT_OK(now(do_release(b)));
+    EXPECT_OK(now(do_clear(b)));
+    EXPECT_ERRC(now(do_reserve(b, kWe)), Errc::kFenced);
+  }
+  EXPECT_EQ(told, (std::vector{Kind::kEntered, Kind::kReplaced, Kind::kEntered, Kind::kRegistered,
+                               Kind::kRegistered, Kind::kReserved, Kind::kRemoved, Kind::kEpoch,
+                               Kind::kReleased, Kind::kCleared}));
+  shelf_.target->observe({});
+}
+
 // ---- the sequences of fence.h
 
 TEST_P(TargetTest, JoiningRemovesTheOlderIncarnationAndHoldsAReservation) {

@@ -1,8 +1,9 @@
 // A shelf and its clients: what a stranger says to the one, a lying shelf to the other, and a
 // label.
 //   byte 0: which of them, and (bit 7) whether checksums are made right
-//   server: a byte (7: and a key), then per request a header (60 bytes as they stand) and the payload it asks for, at most 4
-//   KiB of it from the input; client: raw bytes; label: one or both copies
+//   server: a byte (7 modulo 8: and a key), then per request a header (60 bytes as they stand) and
+//   the payload it asks for, at most 16 bytes of it from the input; client: raw bytes, or replies
+//   likewise; label: one or both copies
 
 #include <algorithm>
 #include <array>

@@ -23,8 +23,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "platform/block_device.h"
@@ -45,9 +47,30 @@ struct TargetCounters {
   std::uint64_t replaced = 0;  // ... of which in place of an older one
 };
 
+// What an operator wants to know of; told when it is durable.
+struct TargetEvent {
+  enum class Kind : std::uint8_t {
+    kEntered,       // `who` has a session
+    kReplaced,      // ... in place of the older one of `other`
+    kRegistered,    // `who`
+    kUnregistered,  // `who`, by itself
+    kReserved,      // `who` holds the reservation
+    kReleased,      // `who` held it
+    kRemoved,       // `who` removed the key of `other`, whose I/O has ended
+    kCleared,       // `who` removed all keys
+    kEpoch,         // `who` raised the epoch to `epoch`
+    kLabelFailed,   // what `who` asked for could not be made durable
+  };
+  Kind kind{};
+  DiskKey who = kNoKey;
+  DiskKey other = kNoKey;
+  std::uint64_t epoch = 0;
+};
+
 class Target {
  public:
   class Session;
+  using Observer = std::function<void(const TargetEvent&)>;
 
   // Who wants in.  `number` grows with each connection of one process.
   struct Initiator {
@@ -67,6 +90,9 @@ class Target {
   [[nodiscard]] const DiskState& state() const { return state_; }
   [[nodiscard]] const TargetCounters& counters() const { return counters_; }
   static DiskFeatures features();
+
+  // `observer` must not call back.
+  void observe(Observer observer) { observer_ = std::move(observer); }
 
   // Lets a process in once the I/O of its node's older session has ended.
   // kFenced: a newer incarnation, or a newer session of this one, is in.  kInvalid: no key.
@@ -99,6 +125,8 @@ class Target {
   Task<Status> swap_now(const DiskRequest& request, bool repeated);
 
   [[nodiscard]] bool registered(DiskKey key) const;
+  void tell(const TargetEvent& event) const;
+  void tell_difference(const DiskState& before, DiskKey who, const DiskRequest& request) const;
   Task<Status> save(DiskState next);
   template <typename Which>
   Task<void> drain(Which which);
@@ -114,6 +142,7 @@ class Target {
   DiskState state_;
   bool unsaved_ = false;  // what the label holds is not known
   TargetCounters counters_;
+  Observer observer_;
   std::vector<Session*> sessions_;  // not closed
   std::vector<std::unique_ptr<Io>> all_;
   std::vector<Io*> free_;

@@ -73,6 +73,43 @@ Result<std::unique_ptr<os::TcpListener>> listen(os::EpollScheduler& scheduler,
   return os::TcpListener::listen(scheduler, address.value(), kTcp);
 }
 
+std::string text_of(DiskKey key) {
+  return fmt::format("node {} (incarnation {})", node_of(key), incarnation_of(key));
+}
+
+std::string text_of(const TargetEvent& event) {
+  using Kind = TargetEvent::Kind;
+  const std::string who = text_of(event.who);
+  switch (event.kind) {
+    case Kind::kEntered:
+      return who + " is connected";
+    case Kind::kReplaced:
+      return who + " is connected, in place of the older session of " + text_of(event.other);
+    case Kind::kRegistered:
+      return who + " registered its key";
+    case Kind::kUnregistered:
+      return who + " took its key away";
+    case Kind::kReserved:
+      return who + " reserved the disk";
+    case Kind::kReleased:
+      return who + " released the disk";
+    case Kind::kRemoved:
+      return who + " shut out " + text_of(event.other);
+    case Kind::kCleared:
+      return who + " removed all keys";
+    case Kind::kEpoch:
+      return who + fmt::format(" raised the epoch to {}", event.epoch);
+    case Kind::kLabelFailed:
+      return "WARNING: what " + who +
+             " asked for could not be made durable: look at the label's disk";
+  }
+  return {};
+}
+
+void trace(const std::string& disk, const TargetEvent& event) {
+  fmt::print(stderr, "duet-shelf: disk {}: {}\n", disk, text_of(event));
+}
+
 // Ends as a kill would, but for waiting for I/O under way: nobody needs more than that.
 class Service {
  public:
@@ -116,6 +153,7 @@ class Service {
     if (!added.ok()) {
       return fmt::format("--disk {}: {}", text, added.error().context);
     }
+    disk.target->observe([name = disk.name](const TargetEvent& event) { trace(name, event); });
     disks_.push_back(std::move(disk));
     return {};
   }

@@ -228,6 +228,8 @@ TEST_P(ProgramTest, KeepsReservationsAndEpochsWhenItIsKilled) {
     EXPECT_TRUE(run(scheduler, write_block(*other, 3, block)).ok());
   }
   EXPECT_EQ(program->end(SIGTERM), 0);
+  const std::string said = program->read_until("\f never said");
+  EXPECT_NE(said.find("disk d0: node 1 (incarnation 1) is connected"), std::string::npos) << said;
   const Ran shown = run_program({"show", place_.file("d0.img")});
   EXPECT_EQ(shown.status, 0) << shown.said;
   EXPECT_NE(shown.said.find("node 1 incarnation 1"), std::string::npos) << shown.said;
