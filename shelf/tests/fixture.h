@@ -11,6 +11,7 @@
 
 #include "platform/task_scope.h"
 #include "shelf/target.h"
+#include "sim/faulty_block_device.h"
 #include "sim/sim_block_device.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_scheduler.h"
@@ -134,7 +135,8 @@ class Shelf {
     disk_device = std::make_unique<sim::SimBlockDevice>(scheduler, disk);
     label_device = std::make_unique<sim::SimBlockDevice>(scheduler, label);
     held = std::make_unique<HeldDisk>(*disk_device);
-    held_label = std::make_unique<HeldDisk>(*label_device);
+    faulty_label = std::make_unique<sim::FaultyBlockDevice>(scheduler, *label_device);
+    held_label = std::make_unique<HeldDisk>(*faulty_label);
     auto opened = run(scheduler, Target::open(scheduler, *held, *held_label));
     DUET_CHECK(opened.ok());
     target = std::move(opened.value());
@@ -144,6 +146,7 @@ class Shelf {
     target.reset();
     held.reset();
     held_label.reset();
+    faulty_label.reset();
     disk_device.reset();
     label_device.reset();
   }
@@ -164,6 +167,7 @@ class Shelf {
   sim::SimDisk label{"d0.label", 16};
   std::unique_ptr<sim::SimBlockDevice> disk_device;
   std::unique_ptr<sim::SimBlockDevice> label_device;
+  std::unique_ptr<sim::FaultyBlockDevice> faulty_label;
   std::unique_ptr<HeldDisk> held;
   std::unique_ptr<HeldDisk> held_label;
   std::unique_ptr<Target> target;

@@ -371,6 +371,29 @@ TEST_P(TargetTest, NobodyIsToldAStateThatARestartMayNotFind) {
   EXPECT_EQ(shelf_.target->state().keys, std::vector{kB1});
 }
 
+// While the label cannot be written nobody learns anything, and what was removed stays out.
+TEST_P(TargetTest, AFailingLabelNeitherAdmitsNorTellsAnything) {
+  {
+    LocalDisk a = shelf_.enter(kA1);
+    LocalDisk b = shelf_.enter(kB1);
+    EXPECT_OK(now(do_register(a)));
+    EXPECT_OK(now(do_register(b)));
+    EXPECT_OK(now(do_reserve(b, kWe)));
+    shelf_.faulty_label->arm({.fault = sim::Fault::kWriteError, .always = true});
+    EXPECT_ERRC(now(do_preempt(b, kA1)), Errc::kIo);
+    EXPECT_ERRC(now(do_write(a, 3, TestBlock(1))), Errc::kFenced);
+    EXPECT_FALSE(now(do_state(b)).ok());
+    EXPECT_ERRC(now(do_preempt(b, kA1)), Errc::kIo);  // its key is gone, but not yet durably
+    EXPECT_ERRC(now(do_raise(b, 2)), Errc::kIo);
+    shelf_.faulty_label->disarm();
+    EXPECT_EQ(state(a).keys, std::vector{kB1});
+  }
+  shelf_.kill();
+  shelf_.label.lose_power(shelf_.scheduler.random(), sim::SimDisk::Keep::kNothing);
+  shelf_.open();
+  EXPECT_EQ(shelf_.target->state().keys, std::vector{kB1});
+}
+
 TEST_P(TargetTest, SwapsOnlyWhatIsExpected) {
   LocalDisk a = shelf_.enter(kA1);
   EXPECT_OK(now(do_swap(a, 3, TestBlock(0), TestBlock(1))));
