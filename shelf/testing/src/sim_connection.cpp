@@ -57,9 +57,13 @@ SimConnection::SimConnection(SimTarget& target, SimPath& path, SimInitiator& cli
 SimConnection::~SimConnection() = default;
 
 void SimConnection::schedule(Delivery& delivery) {
-  if (!delivery.linked()) {
-    target_.scheduler_.post_at(delivery, target_.scheduler_.now() + target_.travel_time());
+  if (delivery.linked()) {
+    return;
   }
+  // An answer waits for the process that takes it in.
+  const bool to_process = &delivery == &delivery_back_ && client_ != nullptr;
+  Scheduler& scheduler = to_process ? client_->process() : target_.scheduler_;
+  scheduler.post_at(delivery, scheduler.now() + target_.travel_time());
 }
 
 void SimConnection::send(std::unique_ptr<SimRequest> request) {
@@ -188,7 +192,15 @@ void SimConnection::answer(SimReply reply) {
 }
 
 void SimConnection::deliver_back() {
-  if (back_.empty() || !path_.pass_back(delivery_back_)) {
+  if (back_.empty()) {
+    return;
+  }
+  if (std::exchange(held_back_, false)) {  // the path's turn: it goes on in the process's
+    schedule(delivery_back_);
+    return;
+  }
+  if (!path_.pass_back(delivery_back_)) {
+    held_back_ = true;
     return;
   }
   SimReply reply = std::move(back_.front());

@@ -59,6 +59,7 @@ class SimConnection {
   bool entered_ = false;
   bool entering_ = false;
   bool ending_ = false;
+  bool held_back_ = false;  // the path put an answer aside
   std::unique_ptr<Target::Session> session_;
   std::deque<std::unique_ptr<SimRequest>> there_;  // null: the end of what was sent
   std::deque<SimReply> back_;                      // tag 0: whether it was let in

@@ -30,9 +30,9 @@ std::vector<SimBlock> copy_of(std::span<const MutableBytes> parts, bool contents
 
 }  // namespace
 
-SimInitiator::SimInitiator(SimTarget& target, SimPath& path, DiskKey key)
-    : target_(target), path_(path), key_(key), watch_(*this) {
-  lost_ = since_ = target.scheduler_.now();
+SimInitiator::SimInitiator(SimTarget& target, SimPath& path, DiskKey key, Scheduler& process)
+    : target_(target), path_(path), key_(key), process_(process), watch_(*this) {
+  lost_ = since_ = process.now();
 }
 
 SimInitiator::~SimInitiator() {
@@ -70,7 +70,7 @@ void SimInitiator::start_command(DiskCommand& command) {
       (request.reservation == Reservation::kExclusiveAccess && !features.exclusive_access);
   if (refused) {
     command.result = Error{Errc::kNotSupported, "the target does not offer it"};
-    target_.scheduler_.post(command);
+    process_.post(command);
     return;
   }
   add({.command = &command, .epoch = epoch_});
@@ -80,7 +80,7 @@ void SimInitiator::add(const Waiting& waiting) {
   const bool first = waiting_.empty();
   Waiting& added = waiting_.emplace(++tag_, waiting).first->second;
   if (first) {
-    heard_ = target_.scheduler_.now();
+    heard_ = process_.now();
     if (!entered_) {
       lost_ = heard_;
     }
@@ -125,7 +125,7 @@ void SimInitiator::send(std::uint64_t tag, Waiting& waiting) {
 
 void SimInitiator::entered(SimConnection& connection, const Status& result) {
   DUET_CHECK(&connection == connection_);
-  heard_ = target_.scheduler_.now();
+  heard_ = process_.now();
   if (!result.ok()) {
     connection_->leave();
     disconnected(result.error().context);
@@ -144,7 +144,7 @@ void SimInitiator::entered(SimConnection& connection, const Status& result) {
 
 void SimInitiator::answered(SimConnection& connection, SimReply& reply) {
   DUET_CHECK(&connection == connection_);
-  heard_ = target_.scheduler_.now();
+  heard_ = process_.now();
   const auto found = waiting_.find(reply.tag);
   DUET_CHECK(found != waiting_.end());
   if (!reply.result.ok() && reply.result.error().code == Errc::kClosed) {
@@ -171,10 +171,10 @@ void SimInitiator::answered(SimConnection& connection, SimReply& reply) {
 void SimInitiator::complete(Waiting& waiting, const Status& result) {
   if (waiting.operation != nullptr) {
     waiting.operation->result = result;
-    target_.scheduler_.post(*waiting.operation);
+    process_.post(*waiting.operation);
   } else {
     waiting.command->result = result;
-    target_.scheduler_.post(*waiting.command);
+    process_.post(*waiting.command);
   }
 }
 
@@ -192,7 +192,7 @@ void SimInitiator::lost(SimConnection& connection, std::string_view why) {
 void SimInitiator::disconnected(std::string_view why) {
   connection_ = nullptr;
   if (std::exchange(entered_, false)) {
-    lost_ = since_ = target_.scheduler_.now();
+    lost_ = since_ = process_.now();
   }
   last_error_ = why;
   watch_later();
@@ -200,12 +200,12 @@ void SimInitiator::disconnected(std::string_view why) {
 
 void SimInitiator::watch_later() {
   if (!waiting_.empty() && !watch_.linked()) {
-    target_.scheduler_.post_at(watch_, target_.scheduler_.now() + kLook);
+    process_.post_at(watch_, process_.now() + kLook);
   }
 }
 
 void SimInitiator::watch() {
-  const Instant now = target_.scheduler_.now();
+  const Instant now = process_.now();
   const SimTargetOptions& options = target_.options_;
   if (connection_ != nullptr && now - heard_ > options.silence) {
     connection_->leave();

@@ -12,7 +12,7 @@ namespace duet::shelf::testing {
 
 class SimInitiator final : public SharedDisk {
  public:
-  SimInitiator(SimTarget& target, SimPath& path, DiskKey key);
+  SimInitiator(SimTarget& target, SimPath& path, DiskKey key, Scheduler& process);
   ~SimInitiator() override;
   SimInitiator(const SimInitiator&) = delete;
   SimInitiator& operator=(const SimInitiator&) = delete;
@@ -25,6 +25,8 @@ class SimInitiator final : public SharedDisk {
   void use_epoch(std::uint64_t epoch) override;
   void start(BlockOperation& operation) override;
   void start_command(DiskCommand& command) override;
+
+  [[nodiscard]] Scheduler& process() const { return process_; }
 
   // From the connection.
   void entered(SimConnection& connection, const Status& result);
@@ -56,6 +58,7 @@ class SimInitiator final : public SharedDisk {
   SimTarget& target_;
   SimPath& path_;
   const DiskKey key_;
+  Scheduler& process_;
   std::uint64_t epoch_ = 0;
   SimConnection* connection_ = nullptr;
   bool entered_ = false;  // the connection was let in

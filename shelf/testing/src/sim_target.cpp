@@ -24,8 +24,9 @@ SimTarget::SimTarget(sim::SimScheduler& scheduler, sim::SimDisk& data, sim::SimD
 
 SimTarget::~SimTarget() { kill(); }
 
-std::unique_ptr<SharedDisk> SimTarget::connect(SimPath& path, DiskKey key) {
-  return std::make_unique<SimInitiator>(*this, path, key);
+std::unique_ptr<SharedDisk> SimTarget::connect(SimPath& path, DiskKey key, Scheduler* process) {
+  return std::make_unique<SimInitiator>(*this, path, key,
+                                        process == nullptr ? scheduler_ : *process);
 }
 
 void SimTarget::start() {

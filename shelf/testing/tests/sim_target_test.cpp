@@ -253,6 +253,52 @@ TEST_P(SimTargetTest, ANewIncarnationShutsTheOlderOneOut) {
   EXPECT_ERRC(now(do_register(old.disk())), Errc::kFenced);
 }
 
+// The scheduler of one process, which may be paused: its turns wait meanwhile.
+class PausedScheduler final : public Scheduler {
+ public:
+  explicit PausedScheduler(Scheduler& world) : world_(world) {}
+  [[nodiscard]] Instant now() const override { return world_.now(); }
+  void post(Continuation& c) override { paused_ ? waiting_.push_back(c) : world_.post(c); }
+  void post_last(Continuation& c) override { post(c); }
+  void post_at(Continuation& c, Instant due) override {
+    paused_ ? waiting_.push_back(c) : world_.post_at(c, due);
+  }
+  void post_all(ContinuationList& list) override {
+    while (!list.empty()) {
+      post(list.pop_front());
+    }
+  }
+  void pause() { paused_ = true; }
+  void resume() {
+    paused_ = false;
+    world_.post_all(waiting_);
+  }
+
+ private:
+  Scheduler& world_;
+  bool paused_ = false;
+  ContinuationList waiting_;
+};
+
+TEST_P(SimTargetTest, APausedProcessTakesNothingInAndWhatItSentArrives) {
+  SimTarget shelf(scheduler_, data_, label_, {.late_one_in = 0});
+  PausedScheduler process(scheduler_);
+  const auto disk = shelf.connect(path_a_, kA1, &process);
+  EXPECT_OK(now(do_write(*disk, 3, TestBlock(1))));
+  std::optional<Status> written;
+  TaskScope scope(scheduler_);
+  const TestBlock block(2);
+  scope.spawn(store_result(do_write(*disk, 3, block), written));
+  process.pause();
+  pass(5s);
+  EXPECT_EQ(data_.block(3)[0], std::byte{2});
+  EXPECT_FALSE(written.has_value());
+  process.resume();
+  pass(100ms);
+  ASSERT_TRUE(written.has_value());
+  EXPECT_OK(*written);
+}
+
 TEST_P(SimTargetTest, ATargetMayForgetAndOfferLess) {
   DiskFeatures poor;
   SimTarget shelf(scheduler_, data_, label_, {.features = poor});

@@ -54,8 +54,10 @@ class SimTarget {
   SimTarget& operator=(const SimTarget&) = delete;
 
   // A process's disk.  Several may be there for one node: that is what a frozen old process is.
-  // REQUIRES: `path` outlives it, and this target.
-  std::unique_ptr<SharedDisk> connect(SimPath& path, DiskKey key);
+  // `process`, where given, is the scheduler whose turns are that process's: while it runs none (a
+  // node that is paused) nothing is sent or taken in, but what was sent before still arrives.
+  // REQUIRES: `path` outlives it, and this target; `process` outlives it.
+  std::unique_ptr<SharedDisk> connect(SimPath& path, DiskKey key, Scheduler* process = nullptr);
 
   // kill -9 of the shelf; what was under way may have happened.
   void kill();
