@@ -12,7 +12,7 @@ deb=${3:?usage: deploy/stage.sh DIRECTORY --deb FILE}
 version=$(build/release/bin/duetd --version)
 install -D -m 0755 deploy/debian/postinst "$directory/DEBIAN/postinst"
 # The libraries that the programs name, as the packages of this machine that hold them.
-libraries=$(ldd build/release/bin/duetd build/release/bin/duet | awk '$2 == "=>" { print $3 }' | sort -u)
+libraries=$(ldd build/release/bin/duetd build/release/bin/duet build/release/bin/duet-shelf | awk '$2 == "=>" { print $3 }' | sort -u)
 depends=$(for library in $libraries; do
   dpkg-query -S "$(readlink -f "$library")" 2>/dev/null | cut -d: -f1
 done | sort -u | grep -vx libc-bin | paste -sd, | sed 's/,/, /g')

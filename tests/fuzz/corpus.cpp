@@ -8,6 +8,7 @@
 #include "image.h"
 #include "mutation_reply.h"
 #include "record.h"
+#include "shelf/wire_format.h"
 #include "wafl/directory_format.h"
 
 namespace {
@@ -109,6 +110,29 @@ void calls(Corpus corpus) {
   corpus.add(std::string{1, 0} + std::string("\x80\0\0\x28", 4) + std::string(40, '\0'));
 }
 
+// As fuzz_shelf.cpp says: 129 is a server, 130 a client, 128 a label, all with right checksums.
+void shelves(Corpus corpus) {
+  for (const int kind : {2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 21, 22, 23, 24, 99}) {
+    shelf::RequestHeader header{.kind = static_cast<std::uint8_t>(kind),
+                                .reservation = 1,
+                                .tag = 1,
+                                .block = 1,
+                                .victim = 2};
+    header.block_count = kind == 3 || kind == 4 || kind == 6 ? 1 : 0;
+    header.payload_bytes = kind == 4 || kind == 6 ? 4096 : kind == 24 ? 8192 : 0;
+    const std::string payload(header.payload_bytes == 0 ? 0 : 16, 'p');
+    corpus.add(std::string("\x81\0", 2) + text(header) + payload);
+    const shelf::RequestHeader first{
+        .kind = static_cast<std::uint8_t>(shelf::WireKind::kRegister)};
+    corpus.add(std::string("\x81\0", 2) + text(first) + text(header) + payload);
+    shelf::ReplyHeader reply{.kind = header.kind, .reserved0 = 1};
+    reply.payload_bytes = kind == 3 ? 16384 : kind == 22 ? 544 : 0;
+    corpus.add("\x82" + text(reply) + std::string(reply.payload_bytes == 0 ? 0 : 64, 'p'));
+  }
+  corpus.add(std::string("\x80\0", 2));
+  corpus.add(std::string("\x80\1\x0c\0\1", 5));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -122,5 +146,6 @@ int main(int argc, char** argv) {
   records(Corpus(root, "record"));
   streams(Corpus(root, "stream"));
   calls(Corpus(root, "rpc"));
+  shelves(Corpus(root, "shelf"));
   return 0;
 }

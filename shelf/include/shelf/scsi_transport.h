@@ -1,0 +1,65 @@
+// ScsiTransport: carries SCSI commands to one logical unit, for one nexus (one process).
+//
+// Implementations: shelf/linux (iSCSI through libiscsi); tests.
+// Thread-safety: the scheduler's thread only.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "platform/scheduler.h"
+
+namespace duet::shelf {
+
+// What the unit said (SAM-5, table 43), and what else may become of a command.
+enum class ScsiStatus : std::uint16_t {
+  kGood = 0x00,
+  kCheckCondition = 0x02,
+  kBusy = 0x08,
+  kReservationConflict = 0x18,
+  kTaskSetFull = 0x28,
+  kTaskAborted = 0x40,
+  kCancelled = 0x100,  // by a reset that this node asked for; the unit does it no more
+  kLost = 0x101,       // the connection is gone, and will not come back; it may have been done
+};
+
+// One command; the caller owns it and its bytes until run() is called, once, in a later turn.
+struct ScsiCommand : Continuation {
+  enum class Data : std::uint8_t { kNone, kIn, kOut };
+  std::array<std::uint8_t, 16> cdb{};
+  std::uint8_t cdb_bytes = 6;
+  Data data = Data::kNone;
+  std::span<const MutableBytes> parts{};  // kOut only reads them
+
+  ScsiStatus status = ScsiStatus::kGood;
+  std::uint8_t sense_key = 0;    // with kCheckCondition
+  std::uint16_t sense_code = 0;  // ASC and ASCQ
+  std::size_t received = 0;      // kIn: bytes
+
+ protected:
+  ~ScsiCommand() = default;
+};
+
+// A LOGICAL UNIT RESET: all tasks of all nodes in the unit have ended when it completes.
+struct ScsiReset : Continuation {
+  bool done = false;
+
+ protected:
+  ~ScsiReset() = default;
+};
+
+class ScsiTransport {
+ public:
+  virtual ~ScsiTransport() = default;
+  virtual void start(ScsiCommand& command) = 0;
+  virtual void start_reset(ScsiReset& reset) = 0;
+  // False once the connection is gone.
+  [[nodiscard]] virtual bool connected() const = 0;
+  [[nodiscard]] virtual std::string_view name() const = 0;
+};
+
+}  // namespace duet::shelf

@@ -1,0 +1,34 @@
+// DiskUrl: where a shared disk is, as the configuration names it.
+//
+//   shelf+unix:///run/duet/shelf.sock#d0     a disk of a shelf on this machine
+//   shelf+tcp://192.0.2.7:7420/d0            ... of a shelf in the network; [2001:db8::7]:7420
+//   block:///dev/disk/by-id/...              a disk with reservations of its own (not built yet)
+//   iscsi://192.0.2.7:3260/iqn.../1          (not built yet)
+//   /srv/duet/d0.img                         a file: for one node alone
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "platform/linux/tcp.h"
+
+namespace duet::shelf {
+
+struct DiskUrl {
+  enum class Kind : std::uint8_t { kFile, kShelfUnix, kShelfTcp, kBlock, kIscsi };
+  Kind kind = Kind::kFile;
+  std::string path;        // kFile, kShelfUnix, kBlock; kIscsi: all behind the scheme
+  os::TcpAddress address;  // kShelfTcp
+  std::string disk;        // kShelfUnix, kShelfTcp: its name at the shelf
+
+  // kInvalid, and the context says what is wrong.
+  static Result<DiskUrl> parse(std::string_view text);
+};
+
+// "192.0.2.7:7420", "[::1]:7420".  kInvalid.
+[[nodiscard]] Result<os::TcpAddress> parse_address(std::string_view text);
+
+}  // namespace duet::shelf

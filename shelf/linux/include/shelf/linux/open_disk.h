@@ -1,0 +1,28 @@
+// Opens a shared disk by its URL.
+
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "platform/linux/epoll_scheduler.h"
+#include "platform/task.h"
+#include "shelf/linux/disk_url.h"
+#include "shelf/shared_disk.h"
+
+namespace duet::shelf {
+
+struct OpenOptions {
+  DiskKey key = kNoKey;  // of this process
+  std::string name;      // what name() gives; empty: the disk's at its shelf
+  Duration fail_after = std::chrono::seconds(30);
+  Duration silence_max = std::chrono::seconds(5);
+};
+
+// Errors: those of the kind (ShelfDisk::open).  kNotSupported: a kind that this build does not
+// share: iSCSI, block devices, and files, which have no reservations: duet-shelf serves those.
+// REQUIRES: `scheduler` outlives the disk.
+Task<Result<std::unique_ptr<SharedDisk>>> open_shared_disk(os::EpollScheduler& scheduler,
+                                                           DiskUrl url, OpenOptions options);
+
+}  // namespace duet::shelf

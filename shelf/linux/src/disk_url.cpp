@@ -1,0 +1,97 @@
+#include "shelf/linux/disk_url.h"
+
+#include <charconv>
+
+#include "shelf/wire_format.h"
+
+namespace duet::shelf {
+
+namespace {
+
+bool take_prefix(std::string_view& text, std::string_view prefix) {
+  if (!text.starts_with(prefix)) {
+    return false;
+  }
+  text.remove_prefix(prefix.size());
+  return true;
+}
+
+bool is_name(std::string_view name) { return !name.empty() && name.size() <= kDiskNameMax; }
+
+Result<DiskUrl> parse_unix(std::string_view rest) {
+  const std::size_t hash = rest.rfind('#');
+  if (!rest.starts_with('/') || hash == std::string_view::npos || !is_name(rest.substr(hash + 1))) {
+    return Error{Errc::kInvalid, "a shelf's disk is shelf+unix:///absolute/path#name"};
+  }
+  return DiskUrl{.kind = DiskUrl::Kind::kShelfUnix,
+                 .path = std::string(rest.substr(0, hash)),
+                 .address = {},
+                 .disk = std::string(rest.substr(hash + 1))};
+}
+
+Result<DiskUrl> parse_tcp(std::string_view rest) {
+  const std::size_t slash = rest.find('/');
+  if (slash == std::string_view::npos || !is_name(rest.substr(slash + 1))) {
+    return Error{Errc::kInvalid, "a shelf's disk is shelf+tcp://address:port/name"};
+  }
+  const Result<os::TcpAddress> address = parse_address(rest.substr(0, slash));
+  if (!address.ok()) {
+    return address.error();
+  }
+  return DiskUrl{.kind = DiskUrl::Kind::kShelfTcp,
+                 .path = {},
+                 .address = address.value(),
+                 .disk = std::string(rest.substr(slash + 1))};
+}
+
+}  // namespace
+
+Result<os::TcpAddress> parse_address(std::string_view text) {
+  constexpr Error kWrong{Errc::kInvalid, "an address is 192.0.2.7:7420 or [2001:db8::7]:7420"};
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) {
+    return kWrong;
+  }
+  std::string_view ip = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  const bool bracketed = ip.starts_with('[') && ip.ends_with(']');
+  if (bracketed) {
+    ip = ip.substr(1, ip.size() - 2);
+  }
+  if (bracketed != (ip.find(':') != std::string_view::npos)) {
+    return kWrong;
+  }
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc{} || end != digits.data() + digits.size() || digits.empty()) {
+    return kWrong;
+  }
+  return os::TcpAddress::parse(ip, port);
+}
+
+Result<DiskUrl> DiskUrl::parse(std::string_view text) {
+  if (text.empty() || text.find('\0') != std::string_view::npos) {
+    return Error{Errc::kInvalid, "a disk needs a place"};
+  }
+  if (take_prefix(text, "shelf+unix://")) {
+    return parse_unix(text);
+  }
+  if (take_prefix(text, "shelf+tcp://")) {
+    return parse_tcp(text);
+  }
+  DiskUrl url;
+  if (take_prefix(text, "block://")) {
+    if (!text.starts_with('/')) {
+      return Error{Errc::kInvalid, "a block device is block:///absolute/path"};
+    }
+    url.kind = Kind::kBlock;
+  } else if (take_prefix(text, "iscsi://")) {
+    url.kind = Kind::kIscsi;
+  } else if (text.find("://") != std::string_view::npos) {
+    return Error{Errc::kInvalid, "no such kind of disk: shelf+unix, shelf+tcp, block, iscsi"};
+  }
+  url.path = text;
+  return url;
+}
+
+}  // namespace duet::shelf

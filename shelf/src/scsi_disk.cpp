@@ -1,0 +1,700 @@
+#include "shelf/scsi_disk.h"
+
+#include <algorithm>
+#include <coroutine>
+#include <utility>
+
+namespace duet::shelf {
+
+namespace {
+
+// Operation codes and service actions (SPC-4, SBC-3).
+constexpr std::uint8_t kTestUnitReady = 0x00;
+constexpr std::uint8_t kInquiry = 0x12;
+constexpr std::uint8_t kReserveIn = 0x5E;
+constexpr std::uint8_t kReserveOut = 0x5F;
+constexpr std::uint8_t kRead16 = 0x88;
+constexpr std::uint8_t kCompareAndWrite = 0x89;
+constexpr std::uint8_t kWrite16 = 0x8A;
+constexpr std::uint8_t kSynchronizeCache16 = 0x91;
+constexpr std::uint8_t kSynchronizeCache10 = 0x35;
+constexpr std::uint8_t kServiceActionIn = 0x9E;
+constexpr std::uint8_t kReadCapacity16 = 0x10;
+constexpr std::uint8_t kMaintenanceIn = 0xA3;
+constexpr std::uint8_t kReportSupportedCodes = 0x0C;
+constexpr std::uint8_t kBlockLimitsPage = 0xB0;
+
+constexpr std::uint8_t kReadKeys = 0;
+constexpr std::uint8_t kReadReservation = 1;
+constexpr std::uint8_t kReportCapabilities = 2;
+constexpr std::uint8_t kRegister = 0;
+constexpr std::uint8_t kReserve = 1;
+constexpr std::uint8_t kRelease = 2;
+constexpr std::uint8_t kClear = 3;
+constexpr std::uint8_t kPreempt = 4;
+constexpr std::uint8_t kPreemptAndAbort = 5;
+constexpr std::uint8_t kRegisterAndIgnore = 6;
+
+constexpr std::uint8_t kForceUnitAccess = 0x08;
+constexpr std::uint8_t kIllegalRequest = 5;
+constexpr std::uint8_t kUnitAttention = 6;
+constexpr std::uint8_t kAbortedCommand = 0xB;
+constexpr std::uint8_t kMiscompare = 0xE;
+
+constexpr std::size_t kKeysBytes = 4096;  // room for 511 keys
+// What every target takes at once; more is divided.
+constexpr std::uint32_t kTransferBytes = std::uint32_t{256} << 10U;
+constexpr int kAttempts = 32;
+constexpr Duration kBusyPause = std::chrono::milliseconds(20);
+
+template <std::size_t kBytes>
+void put(std::span<std::uint8_t> to, std::size_t at, std::uint64_t value) {
+  for (std::size_t i = 0; i < kBytes; ++i) {
+    to[at + i] = static_cast<std::uint8_t>(value >> 8U * (kBytes - 1 - i));
+  }
+}
+template <std::size_t kBytes>
+std::uint64_t get(ConstBytes from, std::size_t at) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < kBytes; ++i) {
+    value = value << 8U | static_cast<std::uint8_t>(from[at + i]);
+  }
+  return value;
+}
+
+// Registrants only.
+std::uint8_t type_of(Reservation kind) { return kind == Reservation::kExclusiveAccess ? 6 : 5; }
+
+// A key that is not of the unit's own kind ("5": others may hold another) still is a reservation.
+Reservation kind_of(std::uint8_t type) {
+  switch (type & 0xFU) {
+    case 3:
+    case 6:
+    case 8:
+      return Reservation::kExclusiveAccess;
+    default:
+      return Reservation::kWriteExclusive;
+  }
+}
+
+struct alignas(kBlockBytes) Page {
+  std::array<std::byte, kKeysBytes> bytes{};
+};
+
+std::size_t bytes_in(std::span<const MutableBytes> parts) {
+  std::size_t bytes = 0;
+  for (const MutableBytes part : parts) {
+    bytes += part.size();
+  }
+  return bytes;
+}
+
+std::vector<MutableBytes> slice(std::span<const MutableBytes> parts, std::size_t first,
+                                std::size_t bytes) {
+  std::vector<MutableBytes> sliced;
+  for (const MutableBytes part : parts) {
+    if (first >= part.size()) {
+      first -= part.size();
+      continue;
+    }
+    const std::size_t count = std::min(bytes, part.size() - first);
+    if (count > 0) {
+      sliced.push_back(part.subspan(first, count));
+    }
+    first = 0;
+    bytes -= count;
+  }
+  return sliced;
+}
+
+}  // namespace
+
+// One attempt at a command, awaited.
+struct ScsiDisk::Call final : ScsiCommand {
+  Call(std::uint8_t opcode, std::uint8_t bytes) {
+    cdb[0] = opcode;
+    cdb_bytes = bytes;
+  }
+  void run() override { waiting.resume(); }
+  [[nodiscard]] bool refused_as_unknown() const {
+    return status == ScsiStatus::kCheckCondition && sense_key == kIllegalRequest;
+  }
+  std::coroutine_handle<> waiting;
+
+  class [[nodiscard]] Await {
+   public:
+    Await(ScsiTransport& transport, Call& call) : transport_(transport), call_(call) {}
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> coroutine) {
+      call_.waiting = coroutine;
+      transport_.start(call_);
+    }
+    void await_resume() const noexcept {}
+
+   private:
+    ScsiTransport& transport_;
+    Call& call_;
+  };
+};
+
+namespace {
+
+struct ResetAwait final : ScsiReset {
+  explicit ResetAwait(ScsiTransport& to) : transport(to) {}
+  void run() override { waiting.resume(); }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> coroutine) {
+    waiting = coroutine;
+    transport.start_reset(*this);
+  }
+  bool await_resume() const noexcept { return done; }
+  ScsiTransport& transport;
+  std::coroutine_handle<> waiting;
+};
+
+}  // namespace
+
+ScsiDisk::ScsiDisk(Scheduler& scheduler, std::unique_ptr<ScsiTransport> transport, DiskKey key,
+                   std::string name)
+    : scheduler_(scheduler),
+      key_(key),
+      name_(std::move(name)),
+      since_(scheduler.now()),
+      commands_(scheduler),
+      reset_ended_(scheduler),
+      transport_(std::move(transport)),
+      scope_(scheduler) {}
+
+ScsiDisk::~ScsiDisk() {
+  transport_.reset();  // from here on nobody uses anybody's bytes
+  scope_.cancel();
+  for (BlockOperation* operation : operations_) {
+    operation->result = Error{Errc::kClosed, "the disk is closed"};
+    scheduler_.post(*operation);
+  }
+  for (DiskCommand* command : commands_under_way_) {
+    command->result = Error{Errc::kClosed, "the disk is closed"};
+    scheduler_.post(*command);
+  }
+}
+
+Task<Result<std::unique_ptr<ScsiDisk>>> ScsiDisk::open(Scheduler& scheduler,
+                                                       std::unique_ptr<ScsiTransport> transport,
+                                                       DiskKey key, std::string name) {
+  std::unique_ptr<ScsiDisk> disk(
+      new ScsiDisk(scheduler, std::move(transport), key, std::move(name)));
+  const Status probed = co_await disk->probe();
+  if (!probed.ok()) {
+    co_return probed.error();
+  }
+  co_return disk;
+}
+
+DiskHealth ScsiDisk::health() const {
+  const bool connected = transport_->connected();
+  return {.connected = connected,
+          .since = since_,
+          .reconnects = 0,
+          .operations = operations_.size() + commands_under_way_.size(),
+          .last_error = connected ? "" : "the session with the target is lost"};
+}
+
+// ------------------------------------------------------------------------------ commands
+
+Task<Status> ScsiDisk::call(Call& call, bool* repeated) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    while (resetting_) {
+      co_await reset_ended_.wait();
+    }
+    co_await Call::Await(*transport_, call);
+    switch (call.status) {
+      case ScsiStatus::kGood:
+        co_return Ok{};
+      case ScsiStatus::kReservationConflict:
+        co_return Error{Errc::kFenced, "a reservation conflict"};
+      case ScsiStatus::kLost:
+        co_return Error{Errc::kIo, "the session with the target is lost"};
+      case ScsiStatus::kBusy:
+      case ScsiStatus::kTaskSetFull:
+        co_await sleep(scheduler_, kBusyPause);
+        continue;
+      case ScsiStatus::kTaskAborted:
+      case ScsiStatus::kCancelled:
+        if (repeated != nullptr) {
+          *repeated = true;
+        }
+        continue;
+      case ScsiStatus::kCheckCondition:
+        break;
+    }
+    if (call.sense_key == kUnitAttention) {
+      continue;  // said before the command is looked at
+    }
+    if (call.sense_key == kAbortedCommand) {
+      if (repeated != nullptr) {
+        *repeated = true;
+      }
+      continue;
+    }
+    switch (call.sense_key) {
+      case kMiscompare:
+        co_return Error{Errc::kOutOfSync, "the block holds something else"};
+      case kIllegalRequest:
+        co_return Error{Errc::kNotSupported, "the unit does not know the command"};
+      default:
+        co_return Error{Errc::kIo, "the unit failed the command"};
+    }
+  }
+  co_return Error{Errc::kIo, "the unit stays busy"};
+}
+
+Task<Status> ScsiDisk::reset() {
+  while (resetting_) {
+    co_await reset_ended_.wait();
+  }
+  resetting_ = true;
+  const bool done = co_await ResetAwait(*transport_);
+  resetting_ = false;
+  reset_ended_.wake_all();
+  if (!done) {
+    co_return Error{Errc::kIo, "the unit could not be reset"};
+  }
+  co_return Ok{};
+}
+
+// ------------------------------------------------------------------------------- probing
+
+Task<Status> ScsiDisk::probe() {
+  Call ready(kTestUnitReady, 6);
+  const Status is_ready = co_await call(ready);
+  // A conflict comes from a unit that another node holds for itself: it answers what is asked next.
+  if (!is_ready.ok() && is_ready.error().code != Errc::kFenced) {
+    co_return is_ready;
+  }
+  const Status capacity = co_await probe_capacity();
+  if (!capacity.ok()) {
+    co_return capacity;
+  }
+  co_return co_await probe_reservations();
+}
+
+Task<Status> ScsiDisk::probe_capacity() {
+  const auto page = std::make_unique<Page>();
+  const MutableBytes part = MutableBytes(page->bytes).first(32);
+  Call capacity(kServiceActionIn, 16);
+  capacity.cdb[1] = kReadCapacity16;
+  put<4>(capacity.cdb, 10, part.size());
+  capacity.data = ScsiCommand::Data::kIn;
+  capacity.parts = Parts(&part, 1);
+  const Status asked = co_await call(capacity);
+  if (!asked.ok()) {
+    co_return asked;
+  }
+  if (capacity.received < 12) {
+    co_return Error{Errc::kIo, "the unit does not say how large it is"};
+  }
+  const std::uint64_t last = get<8>(part, 0);
+  const std::uint64_t block_bytes = get<4>(part, 8);
+  if ((block_bytes != 512 && block_bytes != 1024 && block_bytes != 2048 && block_bytes != 4096) ||
+      last >= std::uint64_t{1} << 60U) {
+    co_return Error{Errc::kNotSupported, "the unit's blocks do not divide 4096"};
+  }
+  unit_block_bytes_ = static_cast<std::uint32_t>(block_bytes);
+  blocks_ = (last + 1) / (kBlockBytes / block_bytes);
+  transfer_bytes_max_ = kTransferBytes;
+
+  const MutableBytes limits = MutableBytes(page->bytes).subspan(512, 64);
+  Call inquiry(kInquiry, 6);
+  inquiry.cdb[1] = 1;
+  inquiry.cdb[2] = kBlockLimitsPage;
+  put<2>(inquiry.cdb, 3, limits.size());
+  inquiry.data = ScsiCommand::Data::kIn;
+  inquiry.parts = Parts(&limits, 1);
+  const Status told = co_await call(inquiry);
+  if (!told.ok() || inquiry.received < 16) {
+    co_return Ok{};  // no limits are told, and no compare-and-write
+  }
+  const std::uint64_t transfer = get<4>(limits, 8) * block_bytes / kBlockBytes * kBlockBytes;
+  if (transfer > 0) {
+    transfer_bytes_max_ =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(transfer, kTransferBytes));
+  }
+  const bool swaps = co_await supports(kCompareAndWrite, 0);
+  features_.compare_and_swap = swaps && get<1>(limits, 5) * block_bytes >= kBlockBytes;
+  co_return Ok{};
+}
+
+Task<Status> ScsiDisk::probe_reservations() {
+  const Result<DiskState> found = co_await state();
+  if (!found.ok()) {
+    co_return found.error();
+  }
+  features_.drains_on_abort = co_await supports(kReserveOut, kPreemptAndAbort);
+  const auto page = std::make_unique<Page>();
+  const MutableBytes part = MutableBytes(page->bytes).first(8);
+  Call capabilities(kReserveIn, 10);
+  capabilities.cdb[1] = kReportCapabilities;
+  put<2>(capabilities.cdb, 7, part.size());
+  capabilities.data = ScsiCommand::Data::kIn;
+  capabilities.parts = Parts(&part, 1);
+  const Status told = co_await call(capabilities);
+  if (told.ok() && capabilities.received == 8) {
+    persists_ = (get<1>(part, 2) & 0x01U) != 0;  // PTPL_C
+    const bool mask_valid = (get<1>(part, 3) & 0x80U) != 0;
+    features_.exclusive_access = mask_valid && (get<1>(part, 4) & 0x40U) != 0;
+  }
+  features_.survives_power_loss = persists_;
+  co_return Ok{};
+}
+
+Task<bool> ScsiDisk::supports(std::uint8_t opcode, std::uint8_t service_action) {
+  const auto page = std::make_unique<Page>();
+  const MutableBytes part = MutableBytes(page->bytes).first(32);
+  Call codes(kMaintenanceIn, 12);
+  codes.cdb[1] = kReportSupportedCodes;
+  codes.cdb[2] = service_action == 0 ? 1 : 2;
+  codes.cdb[3] = opcode;
+  put<2>(codes.cdb, 4, service_action);
+  put<4>(codes.cdb, 6, part.size());
+  codes.data = ScsiCommand::Data::kIn;
+  codes.parts = Parts(&part, 1);
+  const Status told = co_await call(codes);
+  // SUPPORT: 3, as a standard says.
+  co_return told.ok() && codes.received >= 4 && (get<1>(part, 1) & 0x07U) == 3;
+}
+
+// ---------------------------------------------------------------------------------- I/O
+
+void ScsiDisk::start(BlockOperation& operation) {
+  operations_.push_back(&operation);
+  scope_.spawn(run(operation));
+}
+
+Task<void> ScsiDisk::run(BlockOperation& operation) {
+  const Status done = co_await execute(operation);
+  operation.result = done;
+  std::erase(operations_, &operation);
+  scheduler_.post(operation);
+}
+
+Task<Status> ScsiDisk::execute(BlockOperation& operation) {
+  if (operation.kind == BlockOperation::Kind::kFlush) {
+    co_return co_await flush();
+  }
+  const bool write = operation.kind == BlockOperation::Kind::kWrite;
+  co_return co_await transfer(write, false, operation.block, operation.parts);
+}
+
+Task<Status> ScsiDisk::transfer(bool write, bool durable, std::uint64_t block, Parts parts) {
+  const std::size_t bytes = bytes_in(parts);
+  DUET_CHECK(bytes % kBlockBytes == 0);
+  DUET_CHECK(block <= blocks_ && bytes / kBlockBytes <= blocks_ - block);
+  const std::uint64_t per_block = kBlockBytes / unit_block_bytes_;
+  for (std::size_t at = 0; at < bytes; at += transfer_bytes_max_) {
+    const std::size_t count = std::min<std::size_t>(bytes - at, transfer_bytes_max_);
+    const std::vector<MutableBytes> some = slice(parts, at, count);
+    Call moves(write ? kWrite16 : kRead16, 16);
+    moves.cdb[1] = durable ? kForceUnitAccess : 0;
+    put<8>(moves.cdb, 2, (block + at / kBlockBytes) * per_block);
+    put<4>(moves.cdb, 10, count / unit_block_bytes_);
+    moves.data = write ? ScsiCommand::Data::kOut : ScsiCommand::Data::kIn;
+    moves.parts = some;
+    const Status moved = co_await call(moves);
+    if (!moved.ok()) {
+      co_return moved;
+    }
+    if (!write && moves.received != count) {
+      co_return Error{Errc::kIo, "the unit gave less than was asked"};
+    }
+  }
+  co_return Ok{};
+}
+
+Task<Status> ScsiDisk::flush() {
+  Call flushes(kSynchronizeCache16, 16);
+  const Status flushed = co_await call(flushes);
+  if (flushed.ok() || !flushes.refused_as_unknown()) {
+    co_return flushed;
+  }
+  Call older(kSynchronizeCache10, 10);
+  co_return co_await call(older);
+}
+
+// -------------------------------------------------------------------------- reservations
+
+void ScsiDisk::start_command(DiskCommand& command) {
+  commands_under_way_.push_back(&command);
+  scope_.spawn(run(command));
+}
+
+Task<void> ScsiDisk::run(DiskCommand& command) {
+  const Status done = co_await execute(command);
+  command.result = done;
+  std::erase(commands_under_way_, &command);
+  scheduler_.post(command);
+}
+
+Task<Status> ScsiDisk::execute(DiskCommand& command) {
+  const DiskRequest& request = command.request;
+  if (request.kind == DiskRequest::Kind::kWriteDurable) {
+    co_return co_await transfer(true, true, request.block, request.parts);
+  }
+  const AsyncMutex::Guard guard = co_await commands_.lock();
+  if (request.reservation == Reservation::kExclusiveAccess && !features_.exclusive_access) {
+    co_return Error{Errc::kNotSupported, "the unit has no such reservation"};
+  }
+  switch (request.kind) {
+    case DiskRequest::Kind::kRegister:
+      co_return co_await register_mine();
+    case DiskRequest::Kind::kUnregister:
+      co_return co_await unregister_mine();
+    case DiskRequest::Kind::kReserve:
+      co_return co_await take_reservation(request.reservation);
+    case DiskRequest::Kind::kRelease:
+      co_return co_await release_mine();
+    case DiskRequest::Kind::kPreemptAndAbort:
+      co_return co_await preempt(request.victim, request.reservation);
+    case DiskRequest::Kind::kClear:
+      co_return co_await clear_all();
+    case DiskRequest::Kind::kCompareAndSwap:
+      co_return co_await swap(request);
+    case DiskRequest::Kind::kReadState: {
+      Result<DiskState> found = co_await state();
+      if (!found.ok()) {
+        co_return found.error();
+      }
+      command.state = std::move(found.value());
+      co_return Ok{};
+    }
+    case DiskRequest::Kind::kRaiseEpoch:
+    case DiskRequest::Kind::kWriteDurable:
+      break;
+  }
+  co_return Error{Errc::kNotSupported, "a SCSI disk knows no epochs"};
+}
+
+Task<Status> ScsiDisk::reserve_out(std::uint8_t action, Reservation kind, DiskKey key,
+                                   DiskKey other, bool persist) {
+  const auto page = std::make_unique<Page>();
+  const MutableBytes part = MutableBytes(page->bytes).first(24);
+  std::array<std::uint8_t, 24> list{};
+  put<8>(list, 0, static_cast<std::uint64_t>(key));
+  put<8>(list, 8, static_cast<std::uint64_t>(other));
+  list[20] = persist ? 1 : 0;  // APTPL
+  std::ranges::copy(std::as_bytes(std::span(list)), part.begin());
+  Call out(kReserveOut, 10);
+  out.cdb[1] = action;
+  out.cdb[2] = kind == Reservation::kNone ? 0 : type_of(kind);
+  put<4>(out.cdb, 5, list.size());
+  out.data = ScsiCommand::Data::kOut;
+  out.parts = Parts(&part, 1);
+  co_return co_await call(out);
+}
+
+Task<Result<DiskState>> ScsiDisk::state() {
+  const auto page = std::make_unique<Page>();
+  const MutableBytes part(page->bytes);
+  DiskState found;
+  for (const std::uint8_t action : {kReadKeys, kReadReservation}) {
+    Call in(kReserveIn, 10);
+    in.cdb[1] = action;
+    put<2>(in.cdb, 7, part.size());
+    in.data = ScsiCommand::Data::kIn;
+    in.parts = Parts(&part, 1);
+    const Status told = co_await call(in);
+    if (!told.ok()) {
+      co_return told.error();
+    }
+    if (in.received < 8) {
+      co_return Error{Errc::kIo, "the unit's reservations cannot be read"};
+    }
+    const std::size_t length = get<4>(part, 4);
+    if (length > in.received - 8) {
+      co_return Error{Errc::kIo, "the unit has more keys than are read"};
+    }
+    found.generation = get<4>(part, 0);
+    if (action == kReadKeys) {
+      for (std::size_t at = 8; at + 8 <= 8 + length; at += 8) {
+        found.keys.push_back(DiskKey{get<8>(part, at)});
+      }
+    } else if (length >= 16) {
+      found.holder = DiskKey{get<8>(part, 8)};
+      found.reservation = kind_of(static_cast<std::uint8_t>(get<1>(part, 21)));
+    }
+  }
+  // Several nexuses may have registered one key.
+  std::ranges::sort(found.keys);
+  found.keys.erase(std::unique(found.keys.begin(), found.keys.end()), found.keys.end());
+  co_return found;
+}
+
+Task<Status> ScsiDisk::register_mine() {
+  const Result<DiskState> now = co_await state();
+  if (!now.ok()) {
+    co_return now.error();
+  }
+  const auto newer = [this](DiskKey other) {
+    return node_of(other) == node_of(key_) && incarnation_of(other) > incarnation_of(key_);
+  };
+  if (std::ranges::any_of(now.value().keys, newer)) {
+    co_return Error{Errc::kFenced, "a newer incarnation of this node is registered"};
+  }
+  const Status registered =
+      co_await reserve_out(kRegisterAndIgnore, Reservation::kNone, kNoKey, key_, persists_);
+  if (!registered.ok() || tried_) {
+    co_return registered;
+  }
+  const Status abort = co_await try_abort();
+  if (!abort.ok()) {
+    co_return abort;
+  }
+  const Status swaps = co_await try_swap();
+  tried_ = swaps.ok();
+  co_return swaps;
+}
+
+// Units have been met that list PREEMPT AND ABORT and refuse it (tgt).  One that knows it finds a
+// conflict, as nobody has this key.
+Task<Status> ScsiDisk::try_abort() {
+  if (!features_.drains_on_abort) {
+    co_return Ok{};
+  }
+  constexpr DiskKey kNobodys{~std::uint64_t{0}};
+  const Status tried =
+      co_await reserve_out(kPreemptAndAbort, Reservation::kWriteExclusive, key_, kNobodys, false);
+  const bool known = tried.ok() || tried.error().code == Errc::kFenced;
+  if (!known && tried.error().code != Errc::kNotSupported) {
+    co_return tried;
+  }
+  features_.drains_on_abort = known;
+  co_return Ok{};
+}
+
+// A swap that changes nothing, whatever the block holds.
+Task<Status> ScsiDisk::try_swap() {
+  if (!features_.compare_and_swap) {
+    co_return Ok{};
+  }
+  const auto unlikely = std::make_unique<Page>();
+  unlikely->bytes.fill(std::byte{0xA5});
+  store(MutableBytes(unlikely->bytes), 8, key_);
+  const DiskRequest request{.kind = DiskRequest::Kind::kCompareAndSwap,
+                            .expected = unlikely->bytes,
+                            .desired = unlikely->bytes};
+  const Status tried = co_await swap(request);
+  const bool known = tried.ok() || tried.error().code == Errc::kOutOfSync;
+  if (!known && tried.error().code != Errc::kNotSupported) {
+    co_return tried;
+  }
+  features_.compare_and_swap = known;
+  co_return Ok{};
+}
+
+Task<Status> ScsiDisk::unregister_mine() {
+  const Status removed =
+      co_await reserve_out(kRegister, Reservation::kNone, key_, kNoKey, persists_);
+  // A conflict: this nexus has no key, or another one.
+  const bool gone = !removed.ok() && removed.error().code == Errc::kFenced;
+  co_return gone ? Status(Ok{}) : removed;
+}
+
+Task<Status> ScsiDisk::take_reservation(Reservation kind) {
+  if (kind == Reservation::kNone) {
+    co_return Error{Errc::kInvalid, "a reservation of no kind"};
+  }
+  const Status taken = co_await reserve_out(kReserve, kind, key_, kNoKey, false);
+  if (taken.ok() || taken.error().code != Errc::kFenced) {
+    co_return taken;
+  }
+  const Result<DiskState> now = co_await state();
+  if (!now.ok()) {
+    co_return now.error();
+  }
+  if (!std::ranges::binary_search(now.value().keys, key_)) {
+    co_return Error{Errc::kFenced, "this node's key is not registered"};
+  }
+  co_return Error{Errc::kRefused, "another reservation is held"};
+}
+
+Task<Status> ScsiDisk::release_mine() {
+  const Result<DiskState> now = co_await state();
+  if (!now.ok()) {
+    co_return now.error();
+  }
+  if (now.value().holder != key_) {
+    co_return Ok{};
+  }
+  co_return co_await reserve_out(kRelease, now.value().reservation, key_, kNoKey, false);
+}
+
+Task<Status> ScsiDisk::preempt(DiskKey victim, Reservation kind) {
+  if (victim == key_ || kind == Reservation::kNone) {
+    co_return Error{Errc::kInvalid, "a node cannot remove its own key so"};
+  }
+  const Result<DiskState> before = co_await state();
+  if (!before.ok()) {
+    co_return before.error();
+  }
+  if (!std::ranges::binary_search(before.value().keys, key_)) {
+    co_return Error{Errc::kFenced, "this node's key is not registered"};
+  }
+  if (std::ranges::binary_search(before.value().keys, victim)) {
+    const std::uint8_t action = features_.drains_on_abort ? kPreemptAndAbort : kPreempt;
+    const Status removed = co_await reserve_out(action, kind, key_, victim, false);
+    // A conflict also when the victim has gone meanwhile.
+    const Result<DiskState> after = co_await state();
+    if (!after.ok()) {
+      co_return after.error();
+    }
+    if (!std::ranges::binary_search(after.value().keys, key_)) {
+      co_return Error{Errc::kFenced, "this node's key is not registered"};
+    }
+    if (std::ranges::binary_search(after.value().keys, victim)) {
+      co_return removed.ok() ? Status(Error{Errc::kIo, "the unit kept the key"}) : removed;
+    }
+  }
+  if (features_.drains_on_abort) {
+    co_return Ok{};
+  }
+  co_return co_await reset();
+}
+
+Task<Status> ScsiDisk::clear_all() {
+  const Status cleared = co_await reserve_out(kClear, Reservation::kNone, key_, kNoKey, false);
+  if (!cleared.ok()) {
+    co_return cleared;
+  }
+  co_return co_await reset();
+}
+
+Task<Status> ScsiDisk::swap(const DiskRequest& request) {
+  if (!features_.compare_and_swap) {
+    co_return Error{Errc::kNotSupported, "the unit has no compare-and-write"};
+  }
+  const auto pages = std::make_unique<std::array<Page, 2>>();
+  std::ranges::copy(request.expected, (*pages)[0].bytes.begin());
+  std::ranges::copy(request.desired, (*pages)[1].bytes.begin());
+  const std::array<MutableBytes, 2> parts{MutableBytes((*pages)[0].bytes),
+                                          MutableBytes((*pages)[1].bytes)};
+  const std::uint64_t per_block = kBlockBytes / unit_block_bytes_;
+  Call swaps(kCompareAndWrite, 16);
+  swaps.cdb[1] = kForceUnitAccess;
+  put<8>(swaps.cdb, 2, request.block * per_block);
+  swaps.cdb[13] = static_cast<std::uint8_t>(per_block);
+  swaps.data = ScsiCommand::Data::kOut;
+  swaps.parts = parts;
+  bool repeated = false;
+  const Status swapped = co_await call(swaps, &repeated);
+  if (swapped.ok() || swapped.error().code != Errc::kOutOfSync || !repeated) {
+    co_return swapped;
+  }
+  // An attempt that was said to be aborted may have been done.
+  const std::span<const MutableBytes> first(parts.data(), 1);
+  const Status read = co_await transfer(false, false, request.block, first);
+  if (!read.ok()) {
+    co_return read;
+  }
+  co_return std::ranges::equal(parts[0], request.desired) ? Status(Ok{}) : swapped;
+}
+
+}  // namespace duet::shelf
