@@ -189,6 +189,43 @@ TEST_P(MirroredLogTest, SoloEndsWithACpThenTheGenerationThenTheMark) {
   EXPECT_EQ(taken.records[0].first, 4U);
 }
 
+// From the moment the copy may be believed, only what it holds counts, mark or not.
+TEST(MirroredLogSealing, WhatIsAppendedWhileTheCopyIsSealedWaitsForIt) {
+  Pair pair(3, false);
+  pair.begin();
+  pair.kill(Node::kB);
+  ASSERT_TRUE(pair.run([&] { return pair.log().mirror_status().solo; }));
+  pair.boot(Node::kB);
+  pair.host().admit(kIdentity.filer, 1);
+  ASSERT_TRUE(pair.run([&] { return pair.duties().cp_wanted; }));
+  pair.wire.cut(Node::kA);
+  pair.consistency_point();
+  ASSERT_EQ(pair.log().mirror_status().state, MirrorState::kSealing);
+  pair.run_for(milliseconds(10));
+  pair.append(body_of(1, 20));
+  pair.run_for(milliseconds(10));
+  EXPECT_EQ(pair.durable(), 0U);
+  EXPECT_TRUE(pair.disks.mark);
+  pair.wire.heal(Node::kA);
+  ASSERT_TRUE(pair.run([&] { return pair.durable() == 1; }));
+  EXPECT_TRUE(pair.synced());
+
+  // And if the link is lost instead, the mark, which still stands, lets local records count.
+  pair.kill(Node::kB);
+  ASSERT_TRUE(pair.run([&] { return pair.log().mirror_status().solo; }));
+  pair.boot(Node::kB);
+  pair.host().admit(kIdentity.filer, 1);
+  ASSERT_TRUE(pair.run([&] { return pair.duties().cp_wanted; }));
+  pair.wire.cut(Node::kA);
+  pair.consistency_point();
+  pair.append(body_of(2, 20));
+  const int sets = pair.duties().sets;
+  pair.wire.reset();
+  pair.kill(Node::kB);
+  ASSERT_TRUE(pair.run([&] { return pair.durable() == 2; }));
+  EXPECT_EQ(pair.duties().sets, sets);
+}
+
 TEST_P(MirroredLogTest, ACpThatBeganBeforeMirroringDoesNotEndSolo) {
   pair.begin();
   pair.kill(Node::kB);
