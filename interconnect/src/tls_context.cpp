@@ -54,7 +54,8 @@ SSL_SESSION* session_of_key(SSL* ssl, const std::vector<std::byte>& key) {
       SSL_SESSION_set1_master_key(session, reinterpret_cast<const unsigned char*>(key.data()),
                                   key.size()) != 1 ||
       SSL_SESSION_set_cipher(session, cipher) != 1 ||
-      SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) != 1) {
+      SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) != 1 ||
+      SSL_SESSION_set1_id_context(session, kSessionContext.data(), kSessionContext.size()) != 1) {
     SSL_SESSION_free(session);
     return nullptr;
   }

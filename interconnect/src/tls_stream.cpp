@@ -133,7 +133,8 @@ void TlsStream::pump() {
     }
     flush_out();
     const bool hungry = !handshaken_ || !reading_.empty();
-    if (broken_.ok() && !(hungry && want_in())) {
+    const bool more_to_write = handshaken_ && !writing_.empty() && out_has_room();
+    if (broken_.ok() && !more_to_write && !(hungry && want_in())) {
       return;
     }
   }
@@ -191,13 +192,17 @@ bool TlsStream::step_read(ReadOperation& operation) {
   return true;
 }
 
+bool TlsStream::out_has_room() const {
+  return out_.size() + BIO_ctrl_pending(out_bio_) <= kOutBytesMax;
+}
+
 bool TlsStream::step_write(WriteOperation& operation) {
   while (broken_.ok()) {
     if (operation.parts.empty()) {
       operation.result = Ok{};
       return true;
     }
-    if (!handshaken_ || out_.size() + BIO_ctrl_pending(out_bio_) > kOutBytesMax) {
+    if (!handshaken_ || !out_has_room()) {
       return false;
     }
     const ConstBytes part = operation.parts.front();

@@ -66,6 +66,7 @@ class TlsStream final : public ByteStream {
   bool step_read(ReadOperation& operation);
   bool step_write(WriteOperation& operation);
   void flush_out();
+  [[nodiscard]] bool out_has_room() const;
   // True: new bytes came from below at once.
   bool want_in();
   void take_in(const Result<std::size_t>& got);
