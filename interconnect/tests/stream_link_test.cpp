@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "stream_world.h"
 
@@ -296,6 +297,23 @@ TEST_F(StreamLinkTest, ATryThatFailsIsRepeatedWithGrowingPauses) {
   EXPECT_LT(world.a->counters().attempts, 40U);
   world.source_a.reachable = true;
   EXPECT_TRUE(world.run([&] { return world.up(); }));
+}
+
+TEST_F(StreamLinkTest, TheFirstPacketIsTheGoldenOne) {
+  std::vector<std::byte> written;
+  world.source_a.bend = [&](std::uint64_t offset, MutableBytes data) {
+    if (offset == 0 && written.empty()) {
+      written.assign(data.begin(), data.end());
+    }
+  };
+  world.begin();
+  std::vector<std::byte> golden;
+  std::ifstream file(INTERCONNECT_TESTDATA "/hello_v1.hex");
+  for (unsigned value = 0; file >> std::hex >> value;) {
+    golden.push_back(static_cast<std::byte>(value));
+  }
+  ASSERT_EQ(golden.size(), 80U);
+  EXPECT_EQ(written, golden);
 }
 
 // A bit that turns anywhere in what a writes: nothing wrong arrives, and the link recovers.
