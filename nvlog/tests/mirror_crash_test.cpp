@@ -35,8 +35,8 @@ struct Reached {
 
 class MirrorWorld {
  public:
-  MirrorWorld(std::uint64_t seed, bool one_sided, Reached& reached)
-      : pair_(seed, one_sided), random_(seed * 77 + 5), reached_(reached) {
+  MirrorWorld(std::uint64_t seed, Wire kind, Reached& reached)
+      : pair_(seed, kind), random_(seed * 77 + 5), reached_(reached) {
     pair_.begin();
     observe();
   }
@@ -373,7 +373,7 @@ class MirrorWorld {
   bool asking_ = false;
 };
 
-class MirrorCrash : public ::testing::TestWithParam<bool> {};
+class MirrorCrash : public ::testing::TestWithParam<Wire> {};
 
 TEST_P(MirrorCrash, NothingThatWasCountedDurableIsLostAnywhere) {
   Reached reached;
@@ -405,8 +405,7 @@ TEST_P(MirrorCrash, NothingThatWasCountedDurableIsLostAnywhere) {
   EXPECT_GT(reached.takeovers, 50U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Links, MirrorCrash, ::testing::Values(false, true),
-                         [](const auto& which) { return which.param ? "OneSided" : "Stream"; });
+INSTANTIATE_TEST_SUITE_P(Links, MirrorCrash, kWires, name_of);
 
 }  // namespace
 }  // namespace duet::nvlog::testing

@@ -2,7 +2,10 @@
 
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <optional>
+#include <string>
 
 #include "interconnect/sim/sim_link.h"
 #include "log_fixture.h"
@@ -99,14 +102,32 @@ struct MirrorRecovered {
   Status status = Ok{};
 };
 
+// Kinds of link.  A narrow stream takes little before some of it is acknowledged.
+enum class Wire : std::uint8_t { kStream, kNarrow, kOneSided };
+inline std::string name_of(const ::testing::TestParamInfo<Wire>& which) {
+  return which.param == Wire::kStream   ? "Stream"
+         : which.param == Wire::kNarrow ? "Narrow"
+                                        : "OneSided";
+}
+inline const auto kWires = ::testing::Values(Wire::kStream, Wire::kNarrow, Wire::kOneSided);
+
 class Pair {
  public:
-  explicit Pair(std::uint64_t seed, bool one_sided, std::uint64_t half_bytes = kSmallHalf)
-      : scheduler(seed), wire(scheduler, {.one_sided = one_sided}) {
+  explicit Pair(std::uint64_t seed, Wire kind, std::uint64_t half_bytes = kSmallHalf)
+      : scheduler(seed), wire(scheduler, options(kind)) {
     for (const Node node : {Node::kA, Node::kB}) {
       own[index(node)] = blank(half_bytes);
       mirror[index(node)] = blank(half_bytes);
     }
+  }
+
+  static interconnect::SimWireOptions options(Wire kind) {
+    interconnect::SimWireOptions options;
+    options.one_sided = kind == Wire::kOneSided;
+    if (kind == Wire::kNarrow) {
+      options.queued_bytes_max = 200;
+    }
+    return options;
   }
 
   static std::unique_ptr<sim::SimPersistentMemory> blank(std::uint64_t half_bytes = kSmallHalf) {
@@ -182,9 +203,16 @@ class Pair {
     return *mirror[index(partner_of(owner))];
   }
 
+  // Calls `on_turn` before each turn.
   template <typename Done>
   [[nodiscard]] bool run(Done done) {
-    return scheduler.run_until(done) && done();
+    const auto looked = [&] {
+      if (on_turn) {
+        on_turn();
+      }
+      return done();
+    };
+    return scheduler.run_until(looked) && done();
   }
   void run_for(Duration duration) { DUET_CHECK(scheduler.run_for(duration)); }
 
@@ -210,6 +238,7 @@ class Pair {
   std::array<Process, 2> processes;
   Node owner = Node::kA;
   std::uint64_t incarnations = 0;
+  std::function<void()> on_turn;
 };
 
 }  // namespace duet::nvlog::testing

@@ -12,9 +12,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-class MirroredLogTest : public ::testing::TestWithParam<bool> {
+class MirroredLogTest : public ::testing::TestWithParam<Wire> {
  protected:
-  [[nodiscard]] bool one_sided() const { return GetParam(); }
+  [[nodiscard]] bool one_sided() const { return GetParam() == Wire::kOneSided; }
   // What the partner would replay if it took over now.
   MirrorRecovered take_over(Pair& world) {
     const Node taker = partner_of(world.owner);
@@ -191,7 +191,7 @@ TEST_P(MirroredLogTest, SoloEndsWithACpThenTheGenerationThenTheMark) {
 
 // From the moment the copy may be believed, only what it holds counts, mark or not.
 TEST(MirroredLogSealing, WhatIsAppendedWhileTheCopyIsSealedWaitsForIt) {
-  Pair pair(3, false);
+  Pair pair(3, Wire::kStream);
   pair.begin();
   pair.kill(Node::kB);
   ASSERT_TRUE(pair.run([&] { return pair.log().mirror_status().solo; }));
@@ -246,7 +246,7 @@ TEST_P(MirroredLogTest, ACpThatBeganBeforeMirroringDoesNotEndSolo) {
 
 // I4.
 TEST(MirroredLogHalves, AHalfWithRecordsOnTheirWayIsNotUsedAgain) {
-  Pair pair(3, false);
+  Pair pair(3, Wire::kStream);
   pair.begin();
   pair.consistency_point();
   pair.wire.cut(Node::kA);
@@ -382,8 +382,95 @@ TEST_P(MirroredLogTest, TheFilerGoesToThePartnerAndBackAndIsMirroredInBothPlaces
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Links, MirroredLogTest, ::testing::Values(false, true),
-                         [](const auto& which) { return which.param ? "OneSided" : "Stream"; });
+// Whatever happens to the link, at whichever turn: what was durable is found, and both go on.
+enum class Fault : std::uint8_t { kReset, kCutFromOwner, kCutFromHost, kKillHost, kRestartHost };
+
+void fail_at(Pair& pair, Fault fault) {
+  const Node host = partner_of(pair.owner);
+  switch (fault) {
+    case Fault::kReset:
+      pair.wire.reset();
+      break;
+    case Fault::kCutFromOwner:
+      pair.wire.cut(pair.owner);
+      break;
+    case Fault::kCutFromHost:
+      pair.wire.cut(host);
+      break;
+    case Fault::kKillHost:
+    case Fault::kRestartHost:
+      pair.kill(host);
+      if (fault == Fault::kRestartHost) {
+        pair.boot(host);
+        pair.host().admit(kIdentity.filer, 1);
+      }
+      break;
+  }
+}
+
+TEST_P(MirroredLogTest, AFaultAtAnyTurnLosesNothingAndHeals) {
+  std::uint64_t runs = 0;
+  for (const Fault fault : {Fault::kReset, Fault::kCutFromOwner, Fault::kCutFromHost,
+                            Fault::kKillHost, Fault::kRestartHost}) {
+    bool reached = true;
+    for (std::uint64_t turn = 1; reached; ++turn) {
+      SCOPED_TRACE(::testing::Message()
+                   << "fault " << static_cast<int>(fault) << " at turn " << turn);
+      ++runs;
+      Pair world(turn, GetParam(), 4096);
+      reached = false;
+      std::uint64_t turns = 0;
+      world.boot(Node::kA);
+      world.boot(Node::kB);
+      world.host().admit(kIdentity.filer, 1);
+      MirrorRecovered opened = world.recover(Node::kA);
+      world.open(Node::kA, std::move(opened.log));
+      world.on_turn = [&] {
+        if (++turns == turn) {
+          reached = true;
+          fail_at(world, fault);
+        }
+      };
+      const auto wait_for = [&](auto done) {
+        return world.run([&] {
+          if (world.duties().cp_wanted) {
+            world.consistency_point();
+          }
+          return done();
+        });
+      };
+      std::uint64_t sequence = 0;
+      for (int step = 0; step < 4; ++step) {
+        world.append(body_of(++sequence, 60));
+        world.append(body_of(++sequence, 60));
+        ASSERT_TRUE(wait_for([&] { return world.durable() == sequence; }));
+        if (step == 1) {
+          world.consistency_point();
+        }
+      }
+      world.on_turn = nullptr;
+      world.wire.heal(Node::kA);
+      world.wire.heal(Node::kB);
+      if (world.processes[1].link == nullptr) {
+        world.boot(Node::kB);
+        world.host().admit(kIdentity.filer, 1);
+      }
+      world.append(body_of(++sequence, 60));
+      ASSERT_TRUE(wait_for(
+          [&] { return world.durable() == sequence && world.synced() && !world.disks.mark; }));
+      const auto covered = static_cast<std::uint64_t>(world.disks.root.last);
+      const MirrorRecovered taken = take_over(world);
+      ASSERT_TRUE(taken.status.ok()) << taken.status.error().context;
+      ASSERT_EQ(taken.records.size(), sequence - covered);
+      for (const auto& [number, body] : taken.records) {
+        ASSERT_EQ(body, body_of(number, 60));
+      }
+    }
+  }
+  EXPECT_GT(runs, one_sided() ? 40U : 150U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Links, MirroredLogTest, kWires, name_of);
 
 }  // namespace
 }  // namespace duet::nvlog::testing

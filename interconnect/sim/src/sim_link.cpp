@@ -40,6 +40,7 @@ struct SimDone {
   std::size_t window;
   std::uint64_t right;
   std::uint64_t number;
+  std::size_t bytes;
   WriteRefusal refusal;
 };
 
@@ -86,7 +87,11 @@ class SimWindow final : public WindowBase {
       link_->windows_[id_] = nullptr;
     }
   }
-  [[nodiscard]] bool has_room(std::size_t /*bytes*/) override { return true; }
+  [[nodiscard]] bool has_room(std::size_t bytes) override {
+    wants_room_ = link_ != nullptr && status().ok() && link_->under_way_ > 0 &&
+                  link_->under_way_ + bytes > link_->wire_.options_.queued_bytes_max;
+    return !wants_room_;
+  }
   std::uint64_t write(std::uint64_t offset, std::span<const ConstBytes> parts) override {
     ++written_;
     if (link_ != nullptr && status().ok()) {
@@ -108,6 +113,7 @@ class SimWindow final : public WindowBase {
   const std::uint64_t right_;
   std::uint64_t written_ = 0;
   Grant seen_;  // when it last looked
+  bool wants_room_ = false;
 };
 
 // ---- the wire
@@ -357,15 +363,21 @@ void SimLink::on_write(const SimWrite& write) {
     refused_[write.window] = write.right;
   }
   want_flush();
-  filling_->items.emplace_back(SimDone{write.window, write.right, write.number, refusal});
+  filling_->items.emplace_back(
+      SimDone{write.window, write.right, write.number, write.bytes.size(), refusal});
 }
 
 void SimLink::on_done(const SimDone& done) {
+  under_way_ -= std::min(under_way_, done.bytes);
+  for (SimWindow* const waiting : windows_) {
+    if (waiting != nullptr && std::exchange(waiting->wants_room_, false)) {
+      waiting->tell();
+    }
+  }
   SimWindow* const window = windows_[done.window];
   if (window == nullptr || window->right_ != done.right || !window->status().ok()) {
     return;
   }
-  --under_way_;
   if (done.refusal == WriteRefusal::kNone) {
     ++counters_.writes_durable;
     window->reach(done.number);

@@ -32,6 +32,7 @@
 namespace duet::interconnect {
 
 class SimLink;
+class SimWindow;
 struct SimMessage;
 struct SimWrite;
 struct SimDone;
@@ -41,6 +42,8 @@ struct SimWireOptions {
   Duration delay_max = std::chrono::microseconds(200);  // of a packet
   Duration silence = std::chrono::milliseconds(1000);   // until a cut is noticed
   Duration reconnect_max = std::chrono::milliseconds(50);
+  // Of a stream: more than this is not taken before some of it is acknowledged.
+  std::size_t queued_bytes_max = 8U << 20U;
 };
 
 class SimWire {
@@ -68,6 +71,7 @@ class SimWire {
 
  private:
   friend class SimLink;
+  friend class SimWindow;
   struct Packet;
   struct Direction;
 
@@ -103,7 +107,6 @@ struct SimGrants {
   PersistentMemory* memory = nullptr;
 };
 
-class SimWindow;
 
 class SimLink final : public LinkBase {
  public:
@@ -119,8 +122,8 @@ class SimLink final : public LinkBase {
   std::unique_ptr<RemoteWindow> open_window(WindowId window, std::uint64_t epoch,
                                             RemoteWindowUser& user) override;
 
-  // Of a stream: how many writes are sent and not answered.
-  [[nodiscard]] std::size_t writes_under_way() const { return under_way_; }
+  // Of a stream: sent and not answered.
+  [[nodiscard]] std::size_t write_bytes_under_way() const { return under_way_; }
 
  private:
   friend class SimWire;
