@@ -45,6 +45,13 @@ bool LocalLog::fits(std::size_t body_bytes) const {
 }
 
 Result<Sequence> LocalLog::append(std::span<const ConstBytes> parts) {
+  if (const Status stored = store_next(parts); !stored.ok()) {
+    return stored.error();
+  }
+  return commit();
+}
+
+Status LocalLog::store_next(std::span<const ConstBytes> parts) {
   std::size_t body_bytes = 0;
   for (const ConstBytes part : parts) {
     body_bytes += part.size();
@@ -54,11 +61,15 @@ Result<Sequence> LocalLog::append(std::span<const ConstBytes> parts) {
     return Error{Errc::kIo, "log: the memory failed before"};
   }
   store_record(parts, static_cast<std::uint32_t>(body_bytes));
+  return Ok{};
+}
+
+Result<Sequence> LocalLog::commit() {
   if (Status persisted = memory_.persist(); !persisted.ok()) {
     failed_ = true;
     return persisted.error();
   }
-  filling_bytes_ += record_bytes(body_bytes);
+  filling_bytes_ += record_bytes(newest_.header.body_bytes);
   ++filling_records_;
   ++last_;
   if (!durable_changed_.empty()) {

@@ -35,7 +35,13 @@ class LocalLog final : public RequestLog {
   [[nodiscard]] std::uint64_t filling_bytes() const override { return filling_bytes_; }
   [[nodiscard]] std::uint64_t filling_records() const override { return filling_records_; }
 
-  // For the log that mirrors this one: the newest record, and what all of them carry.
+  // append() in two steps, for the log that mirrors this one and stores elsewhere in between: the
+  // record is not durable, and not last(), before commit().
+  // REQUIRES: fits(); 0 < body <= kBodyBytesMax.  Error: kIo, as append().
+  Status store_next(std::span<const ConstBytes> parts);
+  Result<Sequence> commit();
+
+  // The newest record that was stored, and what all of them carry.
   struct Placed {
     std::uint64_t offset = 0;  // of the record's header, in the region
     std::uint32_t half = 0;

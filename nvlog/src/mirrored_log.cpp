@@ -1,5 +1,6 @@
 #include "nvlog/mirrored_log.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -59,14 +60,19 @@ Result<Sequence> MirroredLog::append(std::span<const ConstBytes> parts) {
   if (!failed_.ok()) {
     return failed_.error();
   }
-  const Result<Sequence> appended = local_->append(parts);
-  if (!appended.ok()) {
-    failed_ = appended.error();
-    return appended;
+  if (Status stored = local_->store_next(parts); !stored.ok()) {
+    failed_ = stored;
+    return stored.error();
   }
+  // Both memories are at work before either is waited for.
   if (mirrors()) {
     note_record();
     send_records(parts);
+  }
+  const Result<Sequence> appended = local_->commit();
+  if (!appended.ok()) {
+    failed_ = appended.error();
+    return appended;
   }
   advance();
   return appended;
@@ -93,7 +99,7 @@ Status MirroredLog::release(Sequence covered) {
 void MirroredLog::advance() {
   std::uint64_t reached = durable_;
   if (state_ == MirrorState::kSynced) {
-    reached = mirrored_;
+    reached = std::min(mirrored_, static_cast<std::uint64_t>(local_->last()));
   } else if (state_ != MirrorState::kSealing && solo_) {
     reached = static_cast<std::uint64_t>(local_->last());
   }
