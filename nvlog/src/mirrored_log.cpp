@@ -1,6 +1,7 @@
 #include "nvlog/mirrored_log.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -138,19 +139,39 @@ void MirroredLog::send_records(std::span<const ConstBytes> parts) {
     if (!window_->has_room(record.bytes)) {
       break;
     }
-    parts_.clear();
-    if (unsent_ == 1 && !parts.empty()) {
-      parts_.push_back(bytes_of(local_->newest().header));  // still in the cache, unlike the memory
-      parts_.insert(parts_.end(), parts.begin(), parts.end());
-    } else {
-      parts_.push_back(local_->memory().bytes().subspan(record.offset, record.bytes));
-    }
+    gather(record, unsent_ == 1 ? parts : std::span<const ConstBytes>{});
     record.write = window_->write(window_offset(record.offset), parts_);
     --unsent_;
   }
   if (window_ != nullptr && port_.link().one_sided()) {
     on_window();
   }
+}
+
+// The bytes of a record, from `parts` where they are still in the cache, unlike the memory.
+void MirroredLog::gather(const UnderWay& record, std::span<const ConstBytes> parts) {
+  parts_.clear();
+  if (parts.empty()) {
+    parts_.push_back(local_->memory().bytes().subspan(record.offset, record.bytes));
+    return;
+  }
+  const ConstBytes header = bytes_of(local_->newest().header);
+  if (record.bytes > stage_.size()) {
+    parts_.push_back(header);
+    parts_.insert(parts_.end(), parts.begin(), parts.end());
+    return;
+  }
+  // One piece of whole lines: each piece that ends within a line costs a one-sided writer a flush.
+  std::byte* end = stage_.data();
+  std::memcpy(end, header.data(), header.size());
+  end += header.size();
+  for (const ConstBytes part : parts) {
+    if (!part.empty()) {
+      std::memcpy(end, part.data(), part.size());
+      end += part.size();
+    }
+  }
+  parts_.push_back(ConstBytes(stage_).first(record_bytes(record.bytes - sizeof(RecordHeader))));
 }
 
 void MirroredLog::take_acknowledgements() {

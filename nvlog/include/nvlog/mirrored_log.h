@@ -173,6 +173,7 @@ class MirroredLog final : public RequestLog, private interconnect::RemoteWindowU
   void note_record();
   // Gives records to the link as far as it takes them; the newest from `parts`, if given.
   void send_records(std::span<const ConstBytes> parts);
+  void gather(const UnderWay& record, std::span<const ConstBytes> parts);
   void seal_when_possible();
   void sealed_there();
   void take_acknowledgements();
@@ -217,6 +218,7 @@ class MirroredLog final : public RequestLog, private interconnect::RemoteWindowU
   Tail tail_;                               // the record `mirrored_`
   std::uint64_t seal_write_ = 0;            // the number of the header's last write
   std::vector<ConstBytes> parts_;
+  alignas(64) std::array<std::byte, 16U << 10U> stage_{};
 
   // The newest durable root: the last one that froze a half.
   std::uint64_t frozen_generation_ = 0;
