@@ -406,6 +406,125 @@ TEST_F(StreamLinkTest, NonsenseEndsItsOwnSessionOnly) {
       std::ranges::all_of(world.memory_b.bytes(), [](std::byte b) { return b == std::byte{0}; }));
 }
 
+// A partner that is made of packets by hand: node a, connected to b.
+class Puppet {
+ public:
+  explicit Puppet(StreamWorld& world) : world_(world) {
+    sim::SimStream::Pair pair = sim::SimStream::make_pair(world.scheduler);
+    stream_ = std::move(pair.first);
+    world.source_b.push(std::move(pair.second));
+    HelloFrame hello;
+    hello.pair = kPair;
+    hello.incarnation = 5;
+    say(1, FrameKind::kHello, bytes_of(hello));
+  }
+  // One packet of that number with one frame.
+  void say(std::uint64_t number, FrameKind kind, ConstBytes body, std::uint8_t channel = 1) {
+    std::vector<std::byte> packet(sizeof(PacketHeader) + sizeof(FrameHead));
+    packet.insert(packet.end(), body.begin(), body.end());
+    packet.resize(padded(packet.size()));
+    FrameHead head;
+    head.kind = static_cast<std::uint8_t>(kind);
+    head.channel = channel;
+    head.body_bytes = static_cast<std::uint32_t>(body.size());
+    store(MutableBytes(packet), sizeof(PacketHeader), head);
+    PacketHeader header;
+    header.payload_bytes = static_cast<std::uint32_t>(packet.size() - sizeof(PacketHeader));
+    header.number = number;
+    header.payload_checksum = crc32c(ConstBytes(packet).subspan(sizeof(PacketHeader)));
+    header.checksum = crc32c(bytes_of(header).first(offsetof(PacketHeader, checksum)));
+    store(MutableBytes(packet), 0, header);
+    struct Write final : WriteOperation {
+      void run() override {}
+    } operation;
+    ConstBytes part(packet);
+    operation.parts = std::span(&part, 1);
+    static_cast<void>(stream_->start_write(operation));
+    world_.run_for(milliseconds(5));
+  }
+  void done(std::uint64_t packet, std::uint64_t number) {
+    DoneFrame frame;
+    frame.number = number;
+    say(packet, FrameKind::kDone, bytes_of(frame));
+  }
+  void write(std::uint64_t packet, std::uint64_t number) {
+    std::vector<std::byte> body(sizeof(WriteFrame) + 8, std::byte{1});
+    WriteFrame frame;
+    frame.number = number;
+    frame.epoch = 5;
+    frame.right = 1;
+    frame.window = 1;
+    store(MutableBytes(body), 0, frame);
+    say(packet, FrameKind::kWrite, body);
+  }
+
+ private:
+  StreamWorld& world_;
+  std::unique_ptr<ByteStream> stream_;
+};
+
+class Misordered : public ::testing::Test {
+ protected:
+  Misordered() {
+    world.open_b();
+    world.b->grant(kWindow, 0, 4096, 5);
+  }
+  // What `act` does ends the session.
+  template <typename Act>
+  void expect_end(Act act) {
+    Puppet puppet(world);
+    ASSERT_TRUE(connected(world.b->status().state));
+    Told told;
+    const auto window = world.b->open_window(kWindow, 5, told);
+    const ConstBytes part = bytes("one write");
+    window->write(0, std::span(&part, 1));
+    world.run_for(milliseconds(5));
+    const std::uint64_t damaged = world.b->counters().damaged_packets;
+    act(puppet);
+    EXPECT_FALSE(connected(world.b->status().state));
+    EXPECT_EQ(world.b->counters().damaged_packets, damaged + 1);
+    EXPECT_EQ(window->durable(), 0U);
+  }
+  StreamWorld world{8};
+};
+
+TEST_F(Misordered, APacketThatIsMissingOrComesTwiceEndsTheSession) {
+  const ConstBytes message = bytes("message");
+  expect_end([&](Puppet& p) { p.say(3, FrameKind::kMessage, message); });
+  EXPECT_TRUE(world.heard_b.messages.empty());
+  expect_end([&](Puppet& p) {
+    p.say(2, FrameKind::kMessage, message);
+    p.say(2, FrameKind::kMessage, message);
+  });
+  EXPECT_EQ(world.heard_b.messages.size(), 1U);
+}
+
+TEST_F(Misordered, AWriteThatIsMissingOrComesTwiceEndsTheSession) {
+  expect_end([](Puppet& p) { p.write(2, 2); });
+  EXPECT_EQ(world.memory_b.bytes()[0], std::byte{0});
+  expect_end([](Puppet& p) {
+    p.write(2, 1);
+    p.write(3, 1);
+  });
+}
+
+TEST_F(Misordered, AnAnswerToWhatWasNotSentOrAnOlderOneEndsTheSession) {
+  expect_end([](Puppet& p) { p.done(2, 2); });
+  Puppet puppet(world);
+  Told told;
+  const auto window = world.b->open_window(kWindow, 5, told);
+  const ConstBytes part = bytes("one write");
+  for (int i = 0; i < 3; ++i) {
+    window->write(0, std::span(&part, 1));
+  }
+  world.run_for(milliseconds(5));
+  puppet.done(2, 2);
+  EXPECT_EQ(window->durable(), 2U);
+  puppet.done(3, 1);
+  EXPECT_FALSE(connected(world.b->status().state));
+  EXPECT_EQ(window->durable(), 2U);
+}
+
 // Sessions cut at random moments: what was called durable is there, in order, and nothing of an
 // older session lands in a newer.
 TEST_F(StreamLinkTest, CutsAtAnyMomentLoseNothingThatWasCalledDurable) {
