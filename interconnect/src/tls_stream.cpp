@@ -15,7 +15,8 @@ namespace {
 constexpr std::size_t kInBytes = 64U << 10U;
 // A write waits while more than this is encrypted and not yet taken by the stream below.
 constexpr std::size_t kOutBytesMax = 1U << 20U;
-// TLS records hold 16 KiB; one call of SSL_write makes as many as it needs.
+// One call of SSL_write makes as many records as it needs.
+constexpr std::size_t kRecordBytes = SSL3_RT_MAX_PLAIN_LENGTH;
 constexpr std::size_t kPlainBytesPerCall = 256U << 10U;
 
 constexpr Error kClosedError{Errc::kIo, "TLS: closed"};
@@ -192,6 +193,15 @@ bool TlsStream::step_read(ReadOperation& operation) {
   return true;
 }
 
+void TlsStream::renew_key_in_time(std::size_t bytes) {
+  if (records_ >= data_.records_per_key) {
+    // Goes out before the next record; the other end follows by itself.
+    DUET_CHECK(SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1);
+    records_ = 0;
+  }
+  records_ += bytes / kRecordBytes + 1;
+}
+
 bool TlsStream::out_has_room() const {
   return out_.size() + BIO_ctrl_pending(out_bio_) <= kOutBytesMax;
 }
@@ -213,6 +223,7 @@ bool TlsStream::step_write(WriteOperation& operation) {
     ERR_clear_error();
     std::size_t taken = 0;
     const std::size_t bytes = std::min(part.size(), kPlainBytesPerCall);
+    renew_key_in_time(bytes);
     const int result = SSL_write_ex(ssl_.get(), part.data(), bytes, &taken);
     if (result != 1) {
       // Nothing is awaited after the handshake: there are no other messages in this TLS.

@@ -27,6 +27,8 @@ class TlsContext::Data {
   std::unique_ptr<SSL_CTX, Free> server;
   std::vector<std::byte> key;  // empty: certificates
   std::string partner_name;
+  // AES-GCM protects 2^24.5 records with one key (RFC 8446 section 5.5); this is well before.
+  std::uint64_t records_per_key = 1U << 22U;
 };
 
 class TlsStream final : public ByteStream {
@@ -65,6 +67,7 @@ class TlsStream final : public ByteStream {
   // True: the operation is complete, its result set.
   bool step_read(ReadOperation& operation);
   bool step_write(WriteOperation& operation);
+  void renew_key_in_time(std::size_t bytes);
   void flush_out();
   [[nodiscard]] bool out_has_room() const;
   // True: new bytes came from below at once.
@@ -91,6 +94,7 @@ class TlsStream final : public ByteStream {
   bool lower_writing_ = false;
   bool lower_ended_ = false;  // nothing more comes from below
   bool handshaken_ = false;
+  std::uint64_t records_ = 0;  // sent with the present key, about
   bool closed_ = false;
   Status broken_ = Ok{};
   ContinuationList reading_;  // at most one

@@ -13,6 +13,7 @@
 #include "certificates.h"
 #include "platform/task_scope.h"
 #include "stream_world.h"
+#include "tls_stream.h"
 
 namespace duet::interconnect::testing {
 namespace {
@@ -132,6 +133,18 @@ TEST_F(Tls, BothEndsWithOneKeyTalkInBothDirections) {
     std::optional<Status> back;
     EXPECT_TRUE(carry(*pair.server->value(), *pair.client->value(), data, 1000, back) == data);
   }
+}
+
+TEST_F(Tls, KeysAreRenewedWhileDataFlows) {
+  const auto context = with_key(1);
+  context->data().records_per_key = 3;
+  Pair pair = shake_hands(*context, *context);
+  ASSERT_TRUE(pair.ok());
+  const std::vector<std::byte> data = random_bytes(400'000);
+  std::optional<Status> there;
+  EXPECT_TRUE(carry(*pair.client->value(), *pair.server->value(), data, 5000, there) == data);
+  std::optional<Status> back;
+  EXPECT_TRUE(carry(*pair.server->value(), *pair.client->value(), data, 50'000, back) == data);
 }
 
 TEST_F(Tls, AnotherKeyIsRefusedByBoth) {
