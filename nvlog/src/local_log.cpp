@@ -45,6 +45,13 @@ bool LocalLog::fits(std::size_t body_bytes) const {
 }
 
 Result<Sequence> LocalLog::append(std::span<const ConstBytes> parts) {
+  if (const Status stored = store_next(parts); !stored.ok()) {
+    return stored.error();
+  }
+  return commit();
+}
+
+Status LocalLog::store_next(std::span<const ConstBytes> parts) {
   std::size_t body_bytes = 0;
   for (const ConstBytes part : parts) {
     body_bytes += part.size();
@@ -54,11 +61,15 @@ Result<Sequence> LocalLog::append(std::span<const ConstBytes> parts) {
     return Error{Errc::kIo, "log: the memory failed before"};
   }
   store_record(parts, static_cast<std::uint32_t>(body_bytes));
+  return Ok{};
+}
+
+Result<Sequence> LocalLog::commit() {
   if (Status persisted = memory_.persist(); !persisted.ok()) {
     failed_ = true;
     return persisted.error();
   }
-  filling_bytes_ += record_bytes(body_bytes);
+  filling_bytes_ += record_bytes(newest_.header.body_bytes);
   ++filling_records_;
   ++last_;
   if (!durable_changed_.empty()) {
@@ -87,6 +98,12 @@ void LocalLog::store_record(std::span<const ConstBytes> parts, std::uint32_t bod
     at += part.size();
   }
   memory_.store(offset, bytes_of(header));
+  newest_ = {offset, pass_ % 2, header};
+}
+
+Status LocalLog::note_mirror(std::uint64_t mirror_generation) {
+  DUET_CHECK(started_);
+  return rewrite_mirror_generation(memory_, half_bytes_, identity_, mirror_generation);
 }
 
 Sequence LocalLog::switch_half() {
@@ -112,18 +129,13 @@ namespace {
 constexpr Error kNotOurs{Errc::kForeign, "log: blank, or of another pair or filer"};
 constexpr Error kOtherEpoch{Errc::kForeign, "log: of another epoch than the root"};
 
-// What the region holds of `identity`.
-struct Found {
-  std::uint64_t half_bytes = 0;
-  std::optional<AreaHeader> area;  // of this identity
-};
+}  // namespace
 
-// Error: kInvalid, kNotSupported.
-Result<Found> find_area(const PersistentMemory& memory, const LogIdentity& identity) {
+Result<FoundArea> find_area(const PersistentMemory& memory, const LogIdentity& identity) {
   if (identity.filer >= kAreas) {
     return Error{Errc::kInvalid, "log: no such filer"};
   }
-  Found found;
+  FoundArea found;
   const auto region = read_region(memory);
   if (!region.has_value()) {
     found.half_bytes = half_bytes_for(memory);
@@ -143,39 +155,48 @@ Result<Found> find_area(const PersistentMemory& memory, const LogIdentity& ident
   return found;
 }
 
-}  // namespace
+Result<std::uint64_t> replay_area(const PersistentMemory& memory, const FoundArea& found,
+                                  const Covered& covered,
+                                  const std::function<Status(const ReplayRecord&)>& replay) {
+  auto last = static_cast<std::uint64_t>(covered.last);
+  if (last < found.area->first_sequence && found.area->first_sequence - last > 1) {
+    return Error{Errc::kCorrupt, "log: begins later than the root ends"};
+  }
+  const auto records = find_records(memory, found.half_bytes, *found.area, last);
+  if (!records.ok()) {
+    return records.error();
+  }
+  for (const FoundRecord& record : records.value()) {
+    const ConstBytes body =
+        memory.bytes().subspan(record.offset + sizeof(RecordHeader), record.body_bytes);
+    const ReplayRecord given{Sequence{record.sequence}, found.area->epoch, body};
+    if (Status replayed = replay(given); !replayed.ok()) {
+      return replayed.error();
+    }
+    last = record.sequence;
+  }
+  return last;
+}
 
 Result<std::unique_ptr<RequestLog>> RequestLog::recover(
     Scheduler& scheduler, PersistentMemory& memory, const LogIdentity& identity,
     const Covered& covered, const std::function<Status(const ReplayRecord&)>& replay) {
-  const Result<Found> looked = find_area(memory, identity);
+  const Result<FoundArea> looked = find_area(memory, identity);
   if (!looked.ok()) {
     return looked.error();
   }
-  const Found& found = looked.value();
+  const FoundArea& found = looked.value();
   const bool same_epoch = found.area.has_value() && found.area->epoch == covered.epoch;
   if (!same_epoch && !covered.log_empty) {
     return found.area.has_value() ? kOtherEpoch : kNotOurs;
   }
-
-  std::uint64_t last = static_cast<std::uint64_t>(covered.last);
+  auto last = static_cast<std::uint64_t>(covered.last);
   if (same_epoch) {
-    if (last < found.area->first_sequence && found.area->first_sequence - last > 1) {
-      return Error{Errc::kCorrupt, "log: begins later than the root ends"};
+    const Result<std::uint64_t> replayed = replay_area(memory, found, covered, replay);
+    if (!replayed.ok()) {
+      return replayed.error();
     }
-    const auto records = find_records(memory, found.half_bytes, *found.area, last);
-    if (!records.ok()) {
-      return records.error();
-    }
-    for (const FoundRecord& record : records.value()) {
-      const ConstBytes body =
-          memory.bytes().subspan(record.offset + sizeof(RecordHeader), record.body_bytes);
-      const ReplayRecord given{Sequence{record.sequence}, found.area->epoch, body};
-      if (Status replayed = replay(given); !replayed.ok()) {
-        return replayed.error();
-      }
-      last = record.sequence;
-    }
+    last = replayed.value();
   }
   return std::unique_ptr<RequestLog>(
       std::make_unique<LocalLog>(scheduler, memory, identity, found.half_bytes, last));

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 
 #include "nvlog/record_format.h"
@@ -33,6 +35,27 @@ class LocalLog final : public RequestLog {
   [[nodiscard]] std::uint64_t filling_bytes() const override { return filling_bytes_; }
   [[nodiscard]] std::uint64_t filling_records() const override { return filling_records_; }
 
+  // append() in two steps, for the log that mirrors this one and stores elsewhere in between: the
+  // record is not durable, and not last(), before commit().
+  // REQUIRES: fits(); 0 < body <= kBodyBytesMax.  Error: kIo, as append().
+  Status store_next(std::span<const ConstBytes> parts);
+  Result<Sequence> commit();
+
+  // The newest record that was stored, and what all of them carry.
+  struct Placed {
+    std::uint64_t offset = 0;  // of the record's header, in the region
+    std::uint32_t half = 0;
+    RecordHeader header;
+  };
+  [[nodiscard]] const Placed& newest() const { return newest_; }
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  [[nodiscard]] std::uint32_t filling_half() const { return pass_ % 2; }
+  [[nodiscard]] const LogIdentity& identity() const { return identity_; }
+  [[nodiscard]] const PersistentMemory& memory() const { return memory_; }
+  // The copy has a new generation: says so in the header, and changes nothing else of it.
+  Status note_mirror(std::uint64_t mirror_generation);
+
  private:
   void store_record(std::span<const ConstBytes> parts, std::uint32_t body_bytes);
 
@@ -51,6 +74,21 @@ class LocalLog final : public RequestLog {
   bool frozen_ = false;            // the other half waits for release()
   bool started_ = false;
   bool failed_ = false;
+  Placed newest_;
 };
+
+// What a region holds of `identity`; the first part of every recovery.
+struct FoundArea {
+  std::uint64_t half_bytes = 0;
+  std::optional<AreaHeader> area;  // of this identity
+};
+// Error: kInvalid, kNotSupported.
+Result<FoundArea> find_area(const PersistentMemory& memory, const LogIdentity& identity);
+
+// Gives the records behind `covered` to `replay`; returns the last sequence.
+// Error: kCorrupt; what `replay` returned.
+Result<std::uint64_t> replay_area(const PersistentMemory& memory, const FoundArea& found,
+                                  const Covered& covered,
+                                  const std::function<Status(const ReplayRecord&)>& replay);
 
 }  // namespace duet::nvlog

@@ -115,6 +115,64 @@ Result<std::vector<FoundRecord>> find_records(const PersistentMemory& memory,
   return std::move(scan.records);
 }
 
+namespace {
+
+// Calls `found(header, offset in the region)` for each header of the area's epoch and generation.
+template <typename Found>
+void for_each_header(ConstBytes region, std::uint64_t half_bytes, const AreaHeader& area,
+                     Found found) {
+  const std::uint32_t seed = record_seed(identity_of(area));
+  for (std::uint32_t half = 0; half < 2; ++half) {
+    const std::uint64_t offset = half_offset(half_bytes, area.filer, half);
+    const HalfView view{region.subspan(offset, half_bytes), offset, half};
+    for (std::uint64_t at = 0; at < half_bytes; at += kLineBytes) {
+      const auto header = read_header(view, at, seed);
+      if (header.has_value() && header->epoch == area.epoch &&
+          header->generation == area.generation) {
+        found(*header, offset + at);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::uint64_t newest_sequence(const PersistentMemory& memory, std::uint64_t half_bytes,
+                              const AreaHeader& area) {
+  std::uint64_t newest = 0;
+  for_each_header(memory.bytes(), half_bytes, area,
+                  [&](const RecordHeader& header, std::uint64_t /*offset*/) {
+                    newest = std::max(newest, header.sequence);
+                  });
+  return newest;
+}
+
+void strike_out_after(MutableBytes region, std::uint64_t half_bytes, const AreaHeader& area,
+                      std::uint64_t last) {
+  for_each_header(region, half_bytes, area, [&](const RecordHeader& header, std::uint64_t offset) {
+    if (header.sequence > last) {
+      store(region, offset, std::uint32_t{0});
+    }
+  });
+}
+
+bool holds_record(const PersistentMemory& memory, std::uint64_t half_bytes, const AreaHeader& area,
+                  std::uint64_t offset, std::uint64_t sequence, std::uint32_t checksum) {
+  for (std::uint32_t half = 0; half < 2; ++half) {
+    const HalfView view = view_half(memory, half_bytes, area.filer, half);
+    if (offset < view.offset || offset - view.offset >= half_bytes ||
+        (offset - view.offset) % kLineBytes != 0) {
+      continue;
+    }
+    const std::uint64_t at = offset - view.offset;
+    const auto header = read_header(view, at, record_seed(identity_of(area)));
+    return header.has_value() && header->epoch == area.epoch &&
+           header->generation == area.generation && header->sequence == sequence &&
+           header->checksum == checksum && whole(view, at, *header);
+  }
+  return false;
+}
+
 std::uint64_t count_records(const PersistentMemory& memory, std::uint64_t half_bytes,
                             const AreaHeader& area) {
   const std::uint32_t seed = record_seed(identity_of(area));

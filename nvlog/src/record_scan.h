@@ -34,6 +34,20 @@ Result<std::vector<FoundRecord>> find_records(const PersistentMemory& memory,
                                               std::uint64_t half_bytes, const AreaHeader& area,
                                               std::uint64_t covered);
 
+// The greatest sequence of a header of the area's epoch and generation; 0 when there is none.
+[[nodiscard]] std::uint64_t newest_sequence(const PersistentMemory& memory,
+                                            std::uint64_t half_bytes, const AreaHeader& area);
+
+// Makes the headers of all records after `last` invalid, in a copy of a region.
+void strike_out_after(MutableBytes region, std::uint64_t half_bytes, const AreaHeader& area,
+                      std::uint64_t last);
+
+// Whether the record whose header stands at `offset` of the region is whole and has this header.
+// Trusts nothing in its arguments.
+[[nodiscard]] bool holds_record(const PersistentMemory& memory, std::uint64_t half_bytes,
+                                const AreaHeader& area, std::uint64_t offset,
+                                std::uint64_t sequence, std::uint32_t checksum);
+
 // Whole records of the area's epoch and generation, in any order.
 [[nodiscard]] std::uint64_t count_records(const PersistentMemory& memory, std::uint64_t half_bytes,
                                           const AreaHeader& area);

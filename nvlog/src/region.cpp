@@ -154,6 +154,28 @@ Result<AreaHeader> renew_area(PersistentMemory& memory, std::uint64_t half_bytes
   return header;
 }
 
+Status rewrite_mirror_generation(PersistentMemory& memory, std::uint64_t half_bytes,
+                                 const LogIdentity& identity, std::uint64_t mirror_generation) {
+  const AreaCopies copies = read_area_copies(memory, half_bytes, identity.filer);
+  DUET_CHECK(copies.newest.has_value() && identity_of(*copies.newest) == identity);
+  AreaHeader header = *copies.newest;
+  header.mirror_generation = mirror_generation;
+  return write_copies(memory, header, copies.other_offset, copies.newest_offset);
+}
+
+Status wipe_area(PersistentMemory& memory, std::uint64_t half_bytes, std::uint32_t area) {
+  constexpr std::array<std::byte, sizeof(AreaHeader)> kNothing{};
+  const std::uint64_t offset = area_offset(half_bytes, area);
+  memory.store(offset, kNothing);
+  memory.store(offset + kHeaderCopyBytes, kNothing);
+  return memory.persist();
+}
+
+AreaHeader sealed(AreaHeader header) {
+  header.checksum = header_checksum(header);
+  return header;
+}
+
 LogIdentity identity_of(const AreaHeader& header) {
   return {.pair = header.pair, .filer = header.filer, .log_id = header.log_id};
 }

@@ -34,6 +34,17 @@ Result<AreaHeader> renew_area(PersistentMemory& memory, std::uint64_t half_bytes
                               const LogIdentity& identity, std::uint64_t epoch,
                               std::uint64_t first_sequence);
 
+// The header as it is, with another mirror generation.  Error: kIo.
+// REQUIRES: the area has a header of `identity`.
+Status rewrite_mirror_generation(PersistentMemory& memory, std::uint64_t half_bytes,
+                                 const LogIdentity& identity, std::uint64_t mirror_generation);
+
+// A copy of the area's log begins: what was there is not to be replayed.  Error: kIo.
+Status wipe_area(PersistentMemory& memory, std::uint64_t half_bytes, std::uint32_t area);
+
+// `header` as it stands in memory, its checksum right.
+[[nodiscard]] AreaHeader sealed(AreaHeader header);
+
 [[nodiscard]] LogIdentity identity_of(const AreaHeader& header);
 
 }  // namespace duet::nvlog

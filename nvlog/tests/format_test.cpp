@@ -7,7 +7,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "log_fixture.h"
+#include "mirror_fixture.h"
 
 namespace duet::nvlog::testing {
 namespace {
@@ -33,8 +33,8 @@ std::string dump(ConstBytes bytes) {
   return out.str();
 }
 
-std::string golden() {
-  std::ifstream file(NVLOG_TESTDATA "/region_v1.hex");
+std::string golden(const std::string& name = "region_v1.hex") {
+  std::ifstream file(NVLOG_TESTDATA "/" + name);
   std::ostringstream text;
   text << file.rdbuf();
   return text.str();
@@ -95,6 +95,23 @@ TEST(LogFormat, TheGoldenImageIsRead) {
   EXPECT_EQ(found.records[0], std::pair(std::uint64_t{42}, text("mkdir a")));
   EXPECT_EQ(found.records[1], std::pair(std::uint64_t{43}, text("write a/b, twenty bytes")));
   EXPECT_EQ(found.records[2], std::pair(std::uint64_t{44}, text("remove a/b")));
+}
+
+// The mirror region of a partner, after two records.
+TEST(LogFormat, TheCopyAtThePartnerIsTheGoldenOneAndIsRead) {
+  Pair pair(1, Wire::kStream);
+  pair.begin();
+  pair.append(text("mkdir a"));
+  pair.append(text("write a/b, twenty bytes"));
+  ASSERT_TRUE(pair.run([&] { return pair.durable() == 2; }));
+  EXPECT_EQ(dump(pair.copy_memory().bytes()), golden("copy_v1.hex"));
+
+  const CrashMemory copy(undump(golden("copy_v1.hex"), region_bytes(kSmallHalf)));
+  pair.kill(Node::kA);
+  const MirrorRecovered found = pair.recover(Node::kB, &copy);
+  ASSERT_TRUE(found.status.ok());
+  ASSERT_EQ(found.records.size(), 2U);
+  EXPECT_EQ(found.records[1], std::pair(std::uint64_t{2}, text("write a/b, twenty bytes")));
 }
 
 }  // namespace

@@ -5,7 +5,7 @@ source_dir=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-20}
 build=${2:-$source_dir/build/fuzz}
 cd "$source_dir" || exit 1
-fuzzers="rpc check open directory log record stream config shelf"
+fuzzers="rpc check open directory log link mirror record stream config shelf"
 cmake --preset fuzz -B "$build" >/dev/null || exit 1
 cmake --build "$build" --target fuzz_corpus $(printf 'duet_fuzz_%s ' $fuzzers) >"$build/build.log" 2>&1 || {
   tail -30 "$build/build.log"
@@ -18,7 +18,7 @@ cp deploy/samples/*.yaml "$build/corpus/config/"
 failed=0
 for name in $fuzzers; do
   log=$build/fuzz_$name.log
-  mkdir -p "$build/found/$name"
+  mkdir -p "$build/found/$name" "$build/corpus/$name"
   if "$bin/duet_fuzz_$name" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=20000 \
     -artifact_prefix="$build/crashes/$name-" -print_final_stats=1 \
     "$build/found/$name" "$build/corpus/$name" >"$log" 2>&1; then

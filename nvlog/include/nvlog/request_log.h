@@ -42,8 +42,9 @@ struct LogIdentity {
 // What the aggregate's root says.
 struct Covered {
   std::uint64_t epoch = 0;
-  Sequence last{};         // in the root's image
-  bool log_empty = false;  // the root says that nothing was logged after `last`
+  Sequence last{};                      // in the root's image
+  bool log_empty = false;               // the root says that nothing was logged after `last`
+  std::uint64_t mirror_generation = 0;  // of the partner's copy that the root believes
 };
 
 inline constexpr std::uint32_t kAreas = 2;  // filers of a pair
@@ -111,6 +112,9 @@ class RequestLog {
   [[nodiscard]] virtual bool can_switch() const = 0;  // the other half is free
   // A durable root covers everything up to `covered`: frees the frozen half.  Error: kIo.
   virtual Status release(Sequence covered) = 0;
+
+  // What the root of a CP that freezes now says of the partner's copy.
+  [[nodiscard]] virtual std::uint64_t mirror_generation() const { return 0; }
 
   [[nodiscard]] virtual std::uint64_t half_bytes() const = 0;
   [[nodiscard]] virtual std::uint64_t filling_bytes() const = 0;  // used of the filling half

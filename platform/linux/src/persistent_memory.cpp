@@ -127,7 +127,9 @@ Result<Mapping> map(const char* path, std::uint64_t bytes) {
 Result<std::unique_ptr<MappedMemory>> map_opened(const std::string& path, std::uint64_t bytes,
                                                  Descriptor file,
                                                  const PersistentMemoryOptions& options) {
-  if (const Status locked = lock_exclusively(file, options.lock_wait); !locked.ok()) {
+  if (const Status locked =
+          options.of_another ? Status(Ok{}) : lock_exclusively(file, options.lock_wait);
+      !locked.ok()) {
     return locked.error();
   }
   if (const Status fits = check_size(file, bytes); !fits.ok()) {
@@ -151,7 +153,8 @@ Result<std::unique_ptr<MappedMemory>> map_persistent_memory(
   if (bytes == 0) {
     return Error{Errc::kInvalid, "no size"};
   }
-  Result<Opened> opened = open_or_create(path.c_str(), bytes, options.create);
+  Result<Opened> opened =
+      open_or_create(path.c_str(), bytes, options.create && !options.of_another);
   if (!opened.ok()) {
     return opened.error();
   }

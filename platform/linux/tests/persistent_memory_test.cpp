@@ -34,6 +34,21 @@ class MapPersistentMemory : public testing::Test {
   std::string path_ = directory_.file("memory");
 };
 
+TEST_F(MapPersistentMemory, OfAnotherIsMappedBesideItsOwnerAndNeverMade) {
+  const PersistentMemoryOptions of_another{
+      .create = true, .accept_volatile = true, .of_another = true};
+  EXPECT_EQ(code(kBytes, of_another), Errc::kNotFound);
+  const auto owned = map_persistent_memory(path_, kBytes, kNewVolatile);
+  ASSERT_TRUE(owned.ok());
+  EXPECT_EQ(code(kBytes, kNewVolatile), Errc::kRefused);
+  const auto beside = map_persistent_memory(path_, kBytes, of_another);
+  ASSERT_TRUE(beside.ok());
+  const std::array<std::byte, 3> data{std::byte{1}, std::byte{2}, std::byte{3}};
+  beside.value()->store(100, data);
+  ASSERT_TRUE(beside.value()->persist().ok());
+  EXPECT_TRUE(std::ranges::equal(owned.value()->bytes().subspan(100, 3), data));
+}
+
 TEST_F(MapPersistentMemory, RefusesWhatPowerLossErasesUnlessThatIsAccepted) {
   EXPECT_EQ(code(kBytes, {.create = true}), Errc::kRefused);
   EXPECT_EQ(access(path_.c_str(), F_OK), -1) << "a refused file was left behind";

@@ -29,6 +29,9 @@ struct PersistentMemoryOptions {
   // How long to wait for another process to let go: of one that was just killed the kernel
   // holds the files until its I/O has ended.
   std::chrono::milliseconds lock_wait{0};
+  // The memory of another process, which holds the lock: mapped beside it.  Who writes where
+  // is between the two.
+  bool of_another = false;
 };
 
 // Maps all of `path`, which holds exactly `bytes`, and keeps every other process

@@ -1,0 +1,75 @@
+// AreaCopy: one area of a region, taken while another process may still write it.
+//
+// Promise: the copy holds every record that was durable before it was begun and that no root
+// covers, and of later ones none.  What a living writer tears is the last record: an end, not
+// damage.
+//
+// Why: a writer stores record n + 1 when n is durable.  So the newest header that a look over the
+// living area finds, whatever happens during that look, proves all records before it; and
+// nothing overwrites them later, as a half is used again only after a root covers it.  They are
+// copied then, in any order; the records behind the newest one, of which the copy may have some and
+// lack others, are struck out.  Nobody was told of them: the lease had ended.
+//
+// Thread-safety: one thread; the source may change under it.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "nvlog/record_format.h"
+#include "platform/persistent_memory.h"
+
+namespace duet::nvlog {
+
+// A region in ordinary memory, of which one area and the region header have meaning.
+class PrivateRegion final : public PersistentMemory {
+ public:
+  explicit PrivateRegion(std::uint64_t bytes);
+
+  [[nodiscard]] std::span<const std::byte> bytes() const override { return {data_.get(), bytes_}; }
+  // Nobody writes a copy.
+  void store(std::uint64_t offset, std::span<const std::byte> data) override;
+  Status persist() override;
+
+  [[nodiscard]] MutableBytes data() { return {data_.get(), bytes_}; }
+
+ private:
+  std::uint64_t bytes_;
+  std::unique_ptr<std::byte[]> data_;  // not cleared: only what is copied is touched
+};
+
+// What is already still, seen as if it were copied.
+class RegionView final : public PersistentMemory {
+ public:
+  explicit RegionView(const PersistentMemory& memory) : memory_(memory) {}
+  [[nodiscard]] std::span<const std::byte> bytes() const override { return memory_.bytes(); }
+  void store(std::uint64_t offset, std::span<const std::byte> data) override;
+  Status persist() override;
+
+ private:
+  const PersistentMemory& memory_;
+};
+
+class AreaCopy {
+ public:
+  // Takes the header and looks for the newest record.
+  // REQUIRES: `source` holds a region with halves of `half_bytes`, and outlives this.
+  AreaCopy(const PersistentMemory& source, std::uint64_t half_bytes, std::uint32_t area);
+
+  // Copies some more.  False: that was all.
+  bool copy_some(std::uint64_t bytes);
+  // REQUIRES: copy_some() returned false.
+  [[nodiscard]] std::unique_ptr<PersistentMemory> take();
+
+ private:
+  const PersistentMemory& source_;
+  const std::uint64_t half_bytes_;
+  const std::uint32_t area_;
+  std::unique_ptr<PrivateRegion> copy_;
+  std::uint64_t newest_ = 0;
+  std::uint64_t next_;  // to be copied, in the region
+  const std::uint64_t end_;
+};
+
+}  // namespace duet::nvlog
