@@ -153,7 +153,7 @@ Inbox::Taken Inbox::take(Channel& channel, std::array<std::byte, kMessageBytesMa
   }
   // The partner's process wrote all this: nothing is believed before it is checked.
   const std::uint64_t there = given - taken_;
-  RingHead head;
+  RingHead head{};
   if (there > kRingBytes || there < sizeof(head)) {
     return Taken::kDamaged;
   }

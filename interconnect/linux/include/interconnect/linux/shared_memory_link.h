@@ -104,7 +104,7 @@ class SharedMemoryLink final : public LinkBase {
   mutable std::uint64_t seen_beat_ = 0;
   mutable Instant seen_beat_at_{};
   std::array<SharedWindow*, kWindows> windows_{};
-  std::array<std::byte, kMessageBytesMax> message_;
+  std::array<std::byte, kMessageBytesMax> message_{};
   Flush flush_;
   TaskScope scope_;
 };
