@@ -51,15 +51,16 @@ Task<Status> Attempt::load() {
   missing_.clear();
   std::ranges::sort(missing, {}, [](const BlockPointer& p) { return p.block(); });
 
+  // Before the first transfer starts: nothing may be left under way.
+  if (!missing.empty() && missing.back().block() >= state.disks.block_count()) {
+    co_return Error{Errc::kCorrupt, "a pointer leads behind the end of the aggregate"};
+  }
   std::vector<Wanted> wanted;
   LoadingMarks marks(state);
   IoBatch reads(state.scheduler, state.disks, BlockOperation::Kind::kRead);
   bool others = false;
   std::uint64_t previous = 0;
   for (const BlockPointer& pointer : missing) {
-    if (pointer.block() >= state.disks.block_count()) {
-      co_return Error{Errc::kCorrupt, "a pointer leads behind the end of the aggregate"};
-    }
     if (pointer.block() == std::exchange(previous, pointer.block())) {
       continue;
     }
