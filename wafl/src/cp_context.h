@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -42,20 +43,44 @@ class CpContext {
   IoBatch writes;
   std::vector<Allocation> allocated;
   std::vector<std::uint64_t> freed;
+  // Subtrees that could not be read: what was to be freed of them stays allocated.
+  std::uint64_t leaked_subtrees = 0;
+  // Indirect blocks of files that could not be read: what they led to is unreadable for good.
+  std::uint64_t lost_subtrees = 0;
 
   // Gives `buffer` a block, starts to write it and lets the cache have it.
   // REQUIRES: allocator.prepared(1); the buffer does not change any more.
   BlockPointer place(const BufferRef& buffer, const TreeOwner& owner, std::uint32_t level,
                      std::uint64_t offset);
 
-  // The block at `pointer`, from memory or disk.  Error: kIo, kCorrupt.
+  // The block at `pointer`, from memory or disk; what cannot be read is tried again after a
+  // while.  Error: kIo, kCorrupt.
   Task<Result<BufferRef>> get(BlockPointer pointer);
+  // attempt.load(), in a loop that tries again after Ok.  `failures` begins as 0.
+  Task<Status> load(Attempt& attempt, int& failures);
+
+  // Frees the block with this CP.  False: the pointer leads nowhere, so there is nothing to free.
+  bool free(const BlockPointer& pointer) {
+    if (!leads_somewhere(pointer)) {
+      return false;
+    }
+    freed.push_back(pointer.block());
+    return true;
+  }
+  [[nodiscard]] bool leads_somewhere(const BlockPointer& pointer) const {
+    return !pointer.hole() && pointer.block() < state.root.block_count;
+  }
+  // What stands for a block that was lost with what led to it: reading it fails.
+  [[nodiscard]] BlockPointer lost() const { return {kLostBlock, cp, 0}; }
 
   // Lets clients have a turn, and disks catch up, after enough work was done without one.
   [[nodiscard]] bool due_for_pause() const { return placed_since_pause_ >= kPlacedPerTurn; }
   Task<void> pause();
 
  private:
+  static constexpr std::uint64_t kLostBlock = 0xFFFF'FFFF'FFFF;  // behind any aggregate's end
+  static constexpr int kReadsMax = 3;
+  static constexpr std::chrono::seconds kReadAgain{1};
   static constexpr std::uint32_t kPlacedPerTurn = 64;      // about 50 us of work
   static constexpr std::size_t kBlocksUnderWayMax = 8192;  // 32 MiB
 
@@ -78,8 +103,7 @@ class FreeAtOnce final : public Reclaimer {
   FreeAtOnce(CpContext& context, std::uint64_t* used_blocks)
       : context_(context), used_blocks_(used_blocks) {}
   void free(const BlockPointer& pointer) override {
-    context_.freed.push_back(pointer.block());
-    if (used_blocks_ != nullptr) {
+    if (context_.free(pointer) && used_blocks_ != nullptr) {
       --*used_blocks_;
     }
   }
@@ -109,8 +133,7 @@ class ByBirth final : public Reclaimer {
       return;
     }
     if (pointer.birth > cp_before_) {
-      context_.freed.push_back(pointer.block());
-      --used_blocks_;
+      used_blocks_ -= context_.free(pointer) ? 1 : 0;
     } else {
       dead_.push_back(pointer);
     }

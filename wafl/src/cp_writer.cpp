@@ -208,6 +208,9 @@ Task<Status> CpWriter::write_inode(VolumeState& volume, Inode& inode, Reclaimer&
     owner = {TreeKind::kInodeMap, volume.frozen.volume, 0};
   }
   TreeWriter writer(context_, owner, reclaimer, &volume.frozen.used_blocks);
+  if (!is_inode_map(inode)) {
+    writer.set_end((layer.frozen.size_bytes + kBlockBytes - 1) / kBlockBytes);
+  }
   const Result<TreeRoot> tree = co_await writer.update(inode.tree_, layer.cut_blocks, leaves);
   if (!tree.ok()) {
     co_return tree.error();
@@ -326,11 +329,7 @@ Task<Status> CpWriter::merge_deleted_snapshots(VolumeState& volume) {
 }
 
 Task<Status> CpWriter::reap(VolumeState& volume, Reclaimer& live_reclaimer) {
-  Status status =
-      co_await reap_zombies(context_, volume.frozen_zombies, live_reclaimer, kReapedPerCp);
-  if (!status.ok()) {
-    co_return status;
-  }
+  co_await reap_zombies(context_, volume.frozen_zombies, live_reclaimer, kReapedPerCp);
   for (const auto& snapshot : volume.snapshots) {
     if (snapshot.get() == volume.snapshot_of_cp ||
         (snapshot->zombies.empty() && !snapshot->zombies_changed)) {
@@ -340,11 +339,9 @@ Task<Status> CpWriter::reap(VolumeState& volume, Reclaimer& live_reclaimer) {
     std::vector<ZombieEntry> deferred;  // reap_zombies() takes trees apart itself
     ByBirth reclaimer(context_, volume.frozen.origin_cp, volume.cp_before(*snapshot),
                       volume.frozen.used_blocks, dead, deferred);
-    status = co_await reap_zombies(context_, snapshot->zombies, reclaimer, kReapedPerCp);
-    if (!status.ok()) {
-      co_return status;
-    }
-    status = co_await append_dead(context_, snapshot->record, volume.frozen.used_blocks, dead);
+    co_await reap_zombies(context_, snapshot->zombies, reclaimer, kReapedPerCp);
+    Status status =
+        co_await append_dead(context_, snapshot->record, volume.frozen.used_blocks, dead);
     if (!status.ok()) {
       co_return status;
     }
@@ -503,6 +500,8 @@ void CpWriter::commit() {
   CpStatistics& statistics = state_.statistics;
   ++statistics.count;
   statistics.blocks_written = context_.writes.blocks_added();
+  statistics.leaked_subtrees += context_.leaked_subtrees;
+  statistics.lost_subtrees += context_.lost_subtrees;
   statistics.duration = state_.scheduler.now() - started_;
 }
 

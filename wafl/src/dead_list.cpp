@@ -21,6 +21,7 @@ TreeOwner owner_of(TreeKind kind, const DiskDataset& record) { return {kind, rec
 // Leaf `index` of a tree of this CP or an older one; empty: a hole.
 Task<Result<BufferRef>> read_leaf(CpContext& context, TreeRoot root, std::uint64_t index) {
   Attempt attempt(*context.state.aggregate);
+  int failures = 0;
   for (;;) {
     const Result<BlockPointer> leaf = find_leaf(attempt, root, index);
     if (leaf.ok()) {
@@ -32,7 +33,7 @@ Task<Result<BufferRef>> read_leaf(CpContext& context, TreeRoot root, std::uint64
         co_return block;
       }
     }
-    const Status loaded = co_await attempt.load();
+    const Status loaded = co_await context.load(attempt, failures);
     if (!loaded.ok()) {
       co_return loaded.error();
     }
@@ -52,23 +53,21 @@ void fill_leaves(CpContext& context, const std::vector<Entry>& entries, std::siz
   }
 }
 
+// What cannot be read is left out: its blocks stay allocated.
 template <typename Entry>
-Task<Status> read_array(CpContext& context, TreeRoot root, std::uint64_t count,
-                        std::uint64_t per_block, std::vector<Entry>& entries) {
+Task<void> read_array(CpContext& context, TreeRoot root, std::uint64_t count,
+                      std::uint64_t per_block, std::vector<Entry>& entries) {
   for (std::uint64_t leaf = 0; leaf * per_block < count; ++leaf) {
     const Result<BufferRef> block = co_await read_leaf(context, root, leaf);
-    if (!block.ok()) {
-      co_return block.error();
-    }
-    if (!block.value()) {
-      co_return Error{Errc::kCorrupt, "a dead list or zombie file has a hole"};
+    if (!block.ok() || !block.value()) {
+      ++context.leaked_subtrees;
+      continue;
     }
     const std::uint64_t here = std::min(per_block, count - leaf * per_block);
     for (std::uint64_t i = 0; i < here; ++i) {
       entries.push_back(load<Entry>(block.value().bytes(), i * sizeof(Entry)));
     }
   }
-  co_return Ok{};
 }
 
 }  // namespace
@@ -84,11 +83,10 @@ Task<Status> append_dead(CpContext& context, DiskDataset& record, std::uint64_t&
   std::size_t taken = 0;
   if (inside != 0) {
     const Result<BufferRef> last = co_await read_leaf(context, record.dead_list, leaf);
-    if (!last.ok()) {
-      co_return last.error();
-    }
     const BufferRef buffer = context.state.pool.allocate_zeroed();
-    if (last.value()) {
+    if (!last.ok()) {
+      ++context.leaked_subtrees;  // its entries stay holes
+    } else if (last.value()) {
       std::memcpy(buffer.mutable_bytes().data(), last.value().bytes().data(), kBlockBytes);
     }
     taken = std::min<std::size_t>(kDeadPerBlock - inside, entries.size());
@@ -109,11 +107,9 @@ Task<Status> append_dead(CpContext& context, DiskDataset& record, std::uint64_t&
   co_return Ok{};
 }
 
-Task<Status> read_dead(CpContext& context, const DiskDataset& record,
-                       std::vector<BlockPointer>& entries) {
-  const Status read =
-      co_await read_array(context, record.dead_list, record.dead_entries, kDeadPerBlock, entries);
-  co_return read;
+Task<void> read_dead(CpContext& context, const DiskDataset& record,
+                     std::vector<BlockPointer>& entries) {
+  co_await read_array(context, record.dead_list, record.dead_entries, kDeadPerBlock, entries);
 }
 
 Task<Status> discard_dead(CpContext& context, DiskDataset& record, std::uint64_t& used_blocks) {
@@ -144,21 +140,19 @@ Task<Status> write_zombies(CpContext& context, DiskDataset& record, std::uint64_
   co_return Ok{};
 }
 
-Task<Status> read_zombies(CpContext& context, const DiskDataset& record,
-                          std::vector<ZombieEntry>& zombies) {
-  const Status read = co_await read_array(context, record.zombies, record.zombie_entries,
-                                          kZombiesPerBlock, zombies);
-  co_return read;
+Task<void> read_zombies(CpContext& context, const DiskDataset& record,
+                        std::vector<ZombieEntry>& zombies) {
+  co_await read_array(context, record.zombies, record.zombie_entries, kZombiesPerBlock, zombies);
 }
 
-Task<Status> reap_zombies(CpContext& context, std::vector<ZombieEntry>& zombies,
-                          Reclaimer& reclaimer, std::uint64_t budget_blocks) {
+Task<void> reap_zombies(CpContext& context, std::vector<ZombieEntry>& zombies, Reclaimer& reclaimer,
+                        std::uint64_t budget_blocks) {
   std::uint64_t left = budget_blocks;
   while (!zombies.empty() && left > 0) {
     const ZombieEntry zombie = zombies.back();
     zombies.pop_back();
     --left;
-    if (zombie.pointer.birth <= zombie.keep_birth) {
+    if (zombie.pointer.birth <= zombie.keep_birth || !context.leads_somewhere(zombie.pointer)) {
       continue;
     }
     if (zombie.height == 0 && zombie.kind == 0) {
@@ -167,7 +161,8 @@ Task<Status> reap_zombies(CpContext& context, std::vector<ZombieEntry>& zombies,
     }
     const Result<BufferRef> content = co_await context.get(zombie.pointer);
     if (!content.ok()) {
-      co_return content.error();
+      ++context.leaked_subtrees;
+      continue;
     }
     const ConstBytes bytes = content.value().bytes();
     for (std::size_t i = 0; zombie.height == 0 && i < kInodesPerBlock; ++i) {
@@ -196,27 +191,22 @@ Task<Status> reap_zombies(CpContext& context, std::vector<ZombieEntry>& zombies,
     }
     reclaimer.free(zombie.pointer);
   }
-  co_return Ok{};
 }
 
 Task<Status> merge_deleted(CpContext& context, Dataset& deleted, std::uint32_t cp_before,
                            DiskDataset& next, std::vector<ZombieEntry>& next_zombies,
                            std::uint64_t& used_blocks) {
   std::vector<BlockPointer> entries;
-  const Status read = co_await read_dead(context, next, entries);
-  if (!read.ok()) {
-    co_return read;
-  }
+  co_await read_dead(context, next, entries);
   const Status discarded = co_await discard_dead(context, next, used_blocks);
   if (!discarded.ok()) {
     co_return discarded;
   }
   std::erase_if(entries, [&](const BlockPointer& pointer) {
-    if (pointer.birth <= cp_before) {
+    if (pointer.birth <= cp_before && !pointer.hole()) {
       return false;
     }
-    context.freed.push_back(pointer.block());
-    --used_blocks;
+    used_blocks -= context.free(pointer) ? 1 : 0;
     return true;
   });
   next.dead_list = deleted.record.dead_list;

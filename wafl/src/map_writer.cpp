@@ -81,7 +81,7 @@ Task<Result<MapWriter::Node*>> MapWriter::touch(Map& map, std::uint32_t level,
     }
     node.buffer = context_.state.pool.allocate();
     std::memcpy(node.buffer.mutable_bytes().data(), present.value().bytes().data(), kBlockBytes);
-    context_.freed.push_back(old.value().block());
+    context_.free(old.value());
   }
   const Status prepared = co_await context_.allocator.prepare(1);
   if (!prepared.ok()) {

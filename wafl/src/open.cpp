@@ -367,10 +367,8 @@ Task<Status> Opener::load_datasets() {
     dataset.record = record;
     dataset.slot = slot;
     CpContext context(state_, state_.root.cp);  // only reads
-    const Status read = co_await read_zombies(context, record, dataset.zombies);
-    if (!read.ok()) {
-      co_return read;
-    }
+    co_await read_zombies(context, record, dataset.zombies);
+    state_.statistics.leaked_subtrees += context.leaked_subtrees;
     if (record.state == kDatasetSnapshot) {
       snapshots.push_back(std::make_unique<Dataset>(std::move(dataset)));
     } else {

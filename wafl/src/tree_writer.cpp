@@ -41,10 +41,7 @@ Task<Result<TreeRoot>> TreeWriter::update(TreeRoot old, std::uint64_t cut, Leave
   cut_ = cut;
   TreeRoot result = old;
   if (cut == 0 && !old.pointer.hole()) {
-    const Status dropped = co_await drop(old.pointer, old.height);
-    if (!dropped.ok()) {
-      co_return dropped.error();
-    }
+    co_await drop(old.pointer, old.height);
     old_ = result = TreeRoot{};
   }
   if (!leaves.empty()) {
@@ -80,10 +77,7 @@ Task<Result<BlockPointer>> TreeWriter::node(std::uint32_t level, std::uint64_t b
                                             BlockPointer old, Leaves leaves) {
   const bool growing = above_old_root(level, base);
   if (!growing && !old.hole() && base >= cut_) {
-    const Status dropped = co_await drop(old, level);
-    if (!dropped.ok()) {
-      co_return dropped.error();
-    }
+    co_await drop(old, level);
     old = BlockPointer{};
   }
   const bool cut_inside = !old.hole() && base + tree_capacity(level) > cut_;
@@ -95,10 +89,15 @@ Task<Result<BlockPointer>> TreeWriter::node(std::uint32_t level, std::uint64_t b
     set_child(content.mutable_bytes(), 0, level - 1 == old_.height ? old : BlockPointer{});
   } else if (!old.hole()) {
     const Result<BufferRef> present = co_await context_.get(old);
-    if (!present.ok()) {
+    if (present.ok()) {
+      std::memcpy(content.mutable_bytes().data(), present.value().bytes().data(), kBlockBytes);
+    } else if (owner_.kind == TreeKind::kDatasets) {
       co_return present.error();
+    } else {
+      fill_lost(level, base, content.mutable_bytes());
+      context_.lost_subtrees += context_.leads_somewhere(old) ? 1 : 0;
+      old = BlockPointer{};
     }
-    std::memcpy(content.mutable_bytes().data(), present.value().bytes().data(), kBlockBytes);
   }
   if (level == 1) {
     const Status written = co_await parent_of_leaves(base, content.mutable_bytes(), leaves);
@@ -150,33 +149,38 @@ Task<Status> TreeWriter::parent_of_leaves(std::uint64_t base, MutableBytes conte
   co_return Ok{};
 }
 
+// The least harm: a CP that failed would fail at each start again, and holes would read as zeros.
+void TreeWriter::fill_lost(std::uint32_t level, std::uint64_t base, MutableBytes content) {
+  const std::uint64_t child_leaves = tree_capacity(level - 1);
+  for (std::uint64_t slot = 0; slot < kFanOut; ++slot) {
+    const bool inside = base + slot * child_leaves < std::min(cut_, end_);
+    set_child(content, slot, inside ? context_.lost() : BlockPointer{});
+  }
+}
+
 // Reads all children that will change at once, where the disk can work on them together.
-Task<Status> TreeWriter::prefetch(std::uint32_t level, std::uint64_t base, ConstBytes content,
-                                  Leaves leaves) {
+// What fails is read again, by itself, where it is needed.
+Task<void> TreeWriter::prefetch(std::uint32_t level, std::uint64_t base, ConstBytes content,
+                                Leaves leaves) {
   const std::uint64_t child_leaves = tree_capacity(level - 1);
   Attempt attempt(*context_.state.aggregate);
   for (std::uint64_t slot = 0; slot < kFanOut; ++slot) {
     const std::uint64_t child_base = base + slot * child_leaves;
     const BlockPointer child = child_pointer(content, slot);
-    if (!child.hole() && child_base < cut_ &&
+    if (context_.leads_somewhere(child) && child_base < cut_ &&
         (child_base + child_leaves > cut_ ||
          !part(leaves, child_base, child_base + child_leaves).empty())) {
       (void)get_block(attempt, child);
     }
   }
   if (attempt.missed()) {
-    const Status loaded = co_await attempt.load();
-    co_return loaded;
+    (void)co_await attempt.load();
   }
-  co_return Ok{};
 }
 
 Task<Status> TreeWriter::parent_of_nodes(std::uint32_t level, std::uint64_t base,
                                          MutableBytes content, Leaves leaves) {
-  const Status fetched = co_await prefetch(level, base, content, leaves);
-  if (!fetched.ok()) {
-    co_return fetched;
-  }
+  co_await prefetch(level, base, content, leaves);
   const std::uint64_t child_leaves = tree_capacity(level - 1);
   for (std::uint64_t slot = 0; slot < kFanOut; ++slot) {
     const std::uint64_t child_base = base + slot * child_leaves;
@@ -199,14 +203,15 @@ Task<Status> TreeWriter::parent_of_nodes(std::uint32_t level, std::uint64_t base
   co_return Ok{};
 }
 
-Task<Status> TreeWriter::drop(BlockPointer pointer, std::uint32_t height) {
-  if (height >= 2 && reclaimer_.defer(pointer, height)) {
-    co_return Ok{};
+Task<void> TreeWriter::drop(BlockPointer pointer, std::uint32_t height) {
+  if (!context_.leads_somewhere(pointer) || (height >= 2 && reclaimer_.defer(pointer, height))) {
+    co_return;
   }
   if (height > 0) {
     const Result<BufferRef> content = co_await context_.get(pointer);
     if (!content.ok()) {
-      co_return content.error();
+      ++context_.leaked_subtrees;
+      co_return;
     }
     for (std::size_t slot = 0; slot < kFanOut; ++slot) {
       const BlockPointer child = child_pointer(content.value().bytes(), slot);
@@ -217,14 +222,10 @@ Task<Status> TreeWriter::drop(BlockPointer pointer, std::uint32_t height) {
         reclaimer_.free(child);
         continue;
       }
-      const Status dropped = co_await drop(child, height - 1);
-      if (!dropped.ok()) {
-        co_return dropped;
-      }
+      co_await drop(child, height - 1);
     }
   }
   reclaimer_.free(pointer);
-  co_return Ok{};
 }
 
 }  // namespace duet::wafl

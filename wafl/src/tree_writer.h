@@ -28,11 +28,16 @@ class TreeWriter {
   TreeWriter(CpContext& context, TreeOwner owner, Reclaimer& reclaimer, std::uint64_t* used_blocks)
       : context_(context), owner_(owner), reclaimer_(reclaimer), used_blocks_(used_blocks) {}
 
+  // Leaves from here on are holes, also below a block that cannot be read.
+  void set_end(std::uint64_t end) { end_ = end; }
+
   // The tree without its leaves at or behind `cut`, and with `leaves` (by index, ascending).
-  // Error: kNoSpace, kIo, kCorrupt.
+  // An indirect block that cannot be read does not stop it, but in the dataset file: what it led
+  // to stays unreadable and allocated, and its other leaves stand in a new one.
+  // Error: kNoSpace; of the dataset file kIo, kCorrupt.
   Task<Result<TreeRoot>> update(TreeRoot old, std::uint64_t cut, std::span<const DirtyLeaf> leaves);
-  // Gives up a whole tree.
-  Task<Status> drop(BlockPointer pointer, std::uint32_t height);
+  // Gives up a whole tree; what of it cannot be read stays allocated.
+  Task<void> drop(BlockPointer pointer, std::uint32_t height);
 
  private:
   using Leaves = std::span<const DirtyLeaf>;
@@ -41,7 +46,8 @@ class TreeWriter {
   Task<Status> parent_of_leaves(std::uint64_t base, MutableBytes content, Leaves leaves);
   Task<Status> parent_of_nodes(std::uint32_t level, std::uint64_t base, MutableBytes content,
                                Leaves leaves);
-  Task<Status> prefetch(std::uint32_t level, std::uint64_t base, ConstBytes content, Leaves leaves);
+  Task<void> prefetch(std::uint32_t level, std::uint64_t base, ConstBytes content, Leaves leaves);
+  void fill_lost(std::uint32_t level, std::uint64_t base, MutableBytes content);
   BlockPointer place(const BufferRef& buffer, std::uint32_t level, std::uint64_t offset);
   // Above the old root while the tree grows: the block does not exist yet.
   [[nodiscard]] bool above_old_root(std::uint32_t level, std::uint64_t base) const {
@@ -54,6 +60,7 @@ class TreeWriter {
   std::uint64_t* used_blocks_;
   TreeRoot old_;
   std::uint64_t cut_ = 0;
+  std::uint64_t end_ = ~std::uint64_t{0};
 };
 
 }  // namespace duet::wafl

@@ -129,6 +129,12 @@ void add_aggregate(Metrics& metrics, const wafl::Aggregate& aggregate) {
   metrics.gauge("duet_cp_last_duration_seconds", "How long it took.", seconds(cp.duration));
   metrics.gauge("duet_cp_last_whole_stripes_ratio", "Of its data blocks, in whole stripes.",
                 number(cp.whole_stripes_percent) / 100);
+  metrics.counter("duet_cp_lost_subtrees_total",
+                  "Damaged blocks in trees of changed files: what they led to is unreadable.",
+                  number(cp.lost_subtrees));
+  metrics.counter("duet_cp_leaked_subtrees_total",
+                  "Damaged blocks in trees of removed files: what they led to is not freed.",
+                  number(cp.leaked_subtrees));
   const wafl::AggregateUsage usage = aggregate.usage();
   metrics.gauge("duet_aggregate_bytes", "Size of the aggregate.", number(usage.total_bytes));
   metrics.gauge("duet_aggregate_free_bytes", "Free space.", number(usage.free_bytes));

@@ -16,6 +16,8 @@ Json cp_json(const wafl::CpStatistics& cp, const filer::FilerStatistics& filer) 
           {"last_whole_stripes_percent", cp.whole_stripes_percent},
           {"last_freeze_ms", milliseconds(cp.freeze)},
           {"last_duration_ms", milliseconds(cp.duration)},
+          {"lost_subtrees", cp.lost_subtrees},
+          {"leaked_subtrees", cp.leaked_subtrees},
           {"back_to_back", filer.back_to_back_cps},
           {"by_timer", filer.cps_by_timer},
           {"by_log", filer.cps_by_log},
@@ -64,6 +66,18 @@ std::vector<std::string> Api::State::warnings() const {
     list.emplace_back(
         "less than 5 % of the aggregate is free: delete snapshots or files, or add a disk");
   }
+  const wafl::CpStatistics& cp = context.filer.aggregate().cp_statistics();
+  if (cp.lost_subtrees > 0) {
+    list.emplace_back(
+        "the tree of a changed file is damaged: a part of that file cannot be read any more; "
+        "clients "
+        "get I/O errors there: a scrub names it; restore it from a snapshot or a copy");
+  }
+  if (cp.leaked_subtrees > 0) {
+    list.emplace_back(
+        "the tree of a removed file is damaged: its space is lost; when the filer is stopped, "
+        "`duet check` says how much");
+  }
   if (last_scrub.progress.errors > 0) {
     list.emplace_back("the last scrub found errors: stop duetd and run `duet check`");
   }
@@ -83,7 +97,7 @@ Task<Response> Api::State::status() {
                {"node", context.node},
                {"filer", context.filer_name},
                {"state", filer.failed() ? "failed" : "serving"},
-               {"health", filer.failed()  ? "failed"
+               {"health", filer.failed()   ? "failed"
                           : warned.empty() ? "ok"
                                            : "warning"},
                {"warnings", warned},

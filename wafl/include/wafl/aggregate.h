@@ -65,6 +65,10 @@ struct CpStatistics {
   std::uint64_t whole_stripes_percent = 0;  // of the last one's data blocks
   Duration freeze{};                        // of the last one: clients wait this long
   Duration duration{};                      // of the last one
+  // Damage that CPs met since the opening: trees given up whose blocks could not all be freed,
+  // and indirect blocks of files that could not be read when something below them changed.
+  std::uint64_t leaked_subtrees = 0;
+  std::uint64_t lost_subtrees = 0;
 };
 
 // Writes an empty aggregate with only the system volume.  REQUIRES: 1 .. kDisksMax devices,
