@@ -11,6 +11,7 @@ namespace {
 
 struct Wanted {
   BlockPointer pointer;
+  bool passing;
   BufferRef buffer;
 };
 
@@ -47,12 +48,17 @@ class LoadingMarks {
 
 Task<Status> Attempt::load() {
   AggregateState& state = aggregate_.state();
-  std::vector<BlockPointer> missing = std::move(missing_);
+  std::vector<Missing> missing = std::move(missing_);
   missing_.clear();
-  std::ranges::sort(missing, {}, [](const BlockPointer& p) { return p.block(); });
+  passing_missing_ = 0;
+  std::vector<BufferRef>& passing = passing_[loads_++ % kPassingLoads];
+  passing.clear();
+  std::ranges::sort(missing, {}, [](const Missing& m) {
+    return std::pair(m.pointer.block(), m.passing);  // what must stay goes before what may go
+  });
 
   // Before the first transfer starts: nothing may be left under way.
-  if (!missing.empty() && missing.back().block() >= state.disks.block_count()) {
+  if (!missing.empty() && missing.back().pointer.block() >= state.disks.block_count()) {
     co_return Error{Errc::kCorrupt, "a pointer leads behind the end of the aggregate"};
   }
   std::vector<Wanted> wanted;
@@ -60,7 +66,7 @@ Task<Status> Attempt::load() {
   IoBatch reads(state.scheduler, state.disks, BlockOperation::Kind::kRead);
   bool others = false;
   std::uint64_t previous = 0;
-  for (const BlockPointer& pointer : missing) {
+  for (const auto& [pointer, passes] : missing) {
     if (pointer.block() == std::exchange(previous, pointer.block())) {
       continue;
     }
@@ -68,7 +74,7 @@ Task<Status> Attempt::load() {
       others = true;
       continue;
     }
-    wanted.push_back({pointer, state.pool.allocate()});
+    wanted.push_back({pointer, passes, state.pool.allocate()});
     reads.add(pointer.block(), wanted.back().buffer);
   }
   const Status read = co_await reads.finish();
@@ -78,7 +84,7 @@ Task<Status> Attempt::load() {
   for (Wanted& block : wanted) {
     if (crc32c(block.buffer.bytes()) == block.pointer.checksum) {
       state.cache.insert(block.buffer, block.pointer.block(), block.pointer.birth);
-      held_.push_back(std::move(block.buffer));
+      (block.passing ? passing : held_).push_back(std::move(block.buffer));
     } else if (std::ranges::find(suspects_, block.pointer) != suspects_.end()) {
       co_return Error{Errc::kCorrupt, "a block's checksum is wrong"};
     } else {

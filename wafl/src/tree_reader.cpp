@@ -39,6 +39,34 @@ Result<BlockPointer> find_leaf(Attempt& attempt, const TreeRoot& root, std::uint
 
 namespace {
 
+// A subtree that lies wholly in the range is read once, and its count stands for it from then on:
+// files are larger than memory.
+Result<std::uint64_t> count_below(Attempt& attempt, const BlockPointer& pointer,
+                                  std::uint32_t level, std::uint64_t from, std::uint64_t to);
+
+Result<std::uint64_t> count_children(Attempt& attempt, ConstBytes content, std::uint32_t level,
+                                     std::uint64_t from, std::uint64_t to) {
+  const std::uint64_t child_leaves = tree_capacity(level - 1);
+  std::uint64_t count = 0;
+  bool missed = false;
+  for (std::uint64_t slot = from / child_leaves; slot <= (to - 1) / child_leaves; ++slot) {
+    const std::uint64_t base = slot * child_leaves;
+    Result<std::uint64_t> below =
+        count_below(attempt, child_pointer(content, slot), level - 1, from > base ? from - base : 0,
+                    std::min(to - base, child_leaves));
+    missed = missed || !below.ok();  // go on: name what else is missing
+    count += below.ok() ? below.value() : 0;
+    if (attempt.passing_full()) {
+      missed = true;
+      break;
+    }
+  }
+  if (missed) {
+    return Error{Errc::kMiss, "count_leaves"};
+  }
+  return count;
+}
+
 // Leaves in [from, to), both relative to the subtree at `pointer`.
 Result<std::uint64_t> count_below(Attempt& attempt, const BlockPointer& pointer,
                                   std::uint32_t level, std::uint64_t from, std::uint64_t to) {
@@ -48,23 +76,21 @@ Result<std::uint64_t> count_below(Attempt& attempt, const BlockPointer& pointer,
   if (level == 0) {
     return std::uint64_t{1};
   }
-  Result<BufferRef> indirect = get_block(attempt, pointer);
-  if (!indirect.ok()) {
-    return indirect.error();
+  const bool whole = from == 0 && to >= tree_capacity(level);
+  if (const auto known = attempt.leaves_below(pointer); whole && known) {
+    return *known;
   }
-  const std::uint64_t child_leaves = tree_capacity(level - 1);
-  std::uint64_t count = 0;
-  bool missed = false;
-  for (std::uint64_t slot = from / child_leaves; slot <= (to - 1) / child_leaves; ++slot) {
-    const std::uint64_t base = slot * child_leaves;
-    Result<std::uint64_t> below =
-        count_below(attempt, child_pointer(indirect.value().bytes(), slot), level - 1,
-                    from > base ? from - base : 0, std::min(to - base, child_leaves));
-    missed = missed || !below.ok();  // go on: name everything that is missing at once
-    count += below.ok() ? below.value() : 0;
+  Buffer* buffer = attempt.aggregate().state().cache.find(pointer);
+  if (buffer == nullptr) {
+    return attempt.miss_passing(pointer);
   }
-  if (missed) {
-    return Error{Errc::kMiss, "count_leaves"};
+  const BufferRef indirect(buffer);
+  Result<std::uint64_t> count = count_children(attempt, indirect.bytes(), level, from, to);
+  if (count.ok() && whole) {
+    attempt.keep_leaves_below(pointer, count.value());
+    for (std::size_t slot = 0; level > 1 && slot < kFanOut; ++slot) {
+      attempt.forget_leaves_below(child_pointer(indirect.bytes(), slot));
+    }
   }
   return count;
 }

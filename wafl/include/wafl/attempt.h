@@ -13,14 +13,20 @@
 //     if (!loaded.ok()) { ... break; }
 //   }
 //
-// What an attempt has loaded stays in memory until it ends, so each round gets further.
+// What an attempt has loaded stays in memory until it ends, so each round gets further; but for
+// blocks that only pass by.
 // An InodeRef must not be kept across load(): find the inode again in each round.
 //
 // Thread-safety: the aggregate's strand.
 
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -46,9 +52,29 @@ class Attempt {
 
   // For implementations of operations: this block is needed and not in memory.  Returns kMiss.
   Error miss(const BlockPointer& pointer) {
-    missing_.push_back(pointer);
+    missing_.push_back({pointer, false});
     return Error{Errc::kMiss, "a block must be read first"};
   }
+
+  // --- For walks over trees of any size: a block that only passes by is let go some loads later
+  // (enough of them to come back down from a tree's root), and what was found below it is kept
+  // instead.  REQUIRES: !passing_full().
+  Error miss_passing(const BlockPointer& pointer) {
+    missing_.push_back({pointer, true});
+    ++passing_missing_;
+    return Error{Errc::kMiss, "a block must be read first"};
+  }
+  [[nodiscard]] bool passing_full() const { return passing_missing_ >= kPassingMax; }
+  [[nodiscard]] std::optional<std::uint64_t> leaves_below(const BlockPointer& pointer) const {
+    const auto it = leaves_below_.find(pointer.block());
+    return it != leaves_below_.end() && it->second.first == pointer
+               ? std::optional(it->second.second)
+               : std::nullopt;
+  }
+  void keep_leaves_below(const BlockPointer& pointer, std::uint64_t leaves) {
+    leaves_below_[pointer.block()] = {pointer, leaves};
+  }
+  void forget_leaves_below(const BlockPointer& pointer) { leaves_below_.erase(pointer.block()); }
   [[nodiscard]] bool missed() const { return !missing_.empty(); }
 
   // Reads everything that was named since the last load().
@@ -56,8 +82,19 @@ class Attempt {
   Task<Status> load();
 
  private:
+  static constexpr std::size_t kPassingMax = 64;
+  static constexpr std::size_t kPassingLoads = kHeightMax + 2;
+  struct Missing {
+    BlockPointer pointer;
+    bool passing;
+  };
+
   Aggregate& aggregate_;
-  std::vector<BlockPointer> missing_;
+  std::vector<Missing> missing_;
+  std::size_t passing_missing_ = 0;
+  std::array<std::vector<BufferRef>, kPassingLoads> passing_;  // of the last loads
+  std::size_t loads_ = 0;
+  std::unordered_map<std::uint64_t, std::pair<BlockPointer, std::uint64_t>> leaves_below_;
   std::vector<BufferRef> held_;
   std::vector<BlockPointer> suspects_;  // read once with a wrong checksum
 };
