@@ -141,7 +141,20 @@ Task<void> restore(EpollScheduler& scheduler, rlimit limit, std::unique_ptr<TcpS
   EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
+// UBSan's check of an object's type asks the kernel with a pipe whether it can be read: without
+// descriptors it takes every first call of a virtual object for a wrong one.
+#if defined(__has_feature)
+#if __has_feature(undefined_behavior_sanitizer) || __has_feature(address_sanitizer)
+#define DUET_CHECKS_NEED_DESCRIPTORS 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)  // GCC names UBSan nowhere; the preset has both
+#define DUET_CHECKS_NEED_DESCRIPTORS 1
+#endif
+
 TEST(TcpListener, AcceptsWhatWaitedWhileTheProcessHadNoDescriptorsLeft) {
+#ifdef DUET_CHECKS_NEED_DESCRIPTORS
+  GTEST_SKIP() << "the sanitizer itself needs descriptors";
+#endif
   EpollScheduler scheduler;
   TcpListener listener(scheduler, 0);
   auto client = TcpStream::connect_loopback(scheduler, listener.port());
