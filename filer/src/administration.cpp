@@ -61,24 +61,50 @@ Task<Status> change_volume(FilerState& filer, std::string name,
   return administrate(filer, std::move(job));
 }
 
-// Exports follow a volume to its new name.
-void rename_exports(FilerState& filer, const std::string& from, const std::string& to) {
+// What cannot be kept and read back is refused: a path that is not UTF-8, or too much.
+Status check_exports(const ExportTable& exports) {
+  const std::string text = encode(exports);
+  if (text.size() > kExportTableBytesMax) {
+    return Error{Errc::kFileTooBig, "exports: the table is too large"};
+  }
+  const Result<ExportTable> kept = decode_exports(text);
+  if (!kept.ok() || kept.value() != exports) {
+    return Error{Errc::kInvalid, "exports: a path or rule that cannot be stored"};
+  }
+  return Ok{};
+}
+
+// REQUIRES: check_exports() was ok.
+void keep_exports(FilerState& filer, ExportTable exports) {
+  filer.exports = std::move(exports);
   filer.export_cache.clear();
-  for (Export& entry : filer.exports.exports) {
+  filer.system_files.write_exports(filer.exports, take_time(filer));
+}
+
+// Exports follow a volume to its new name.
+ExportTable renamed_exports(const ExportTable& exports, const std::string& from,
+                            const std::string& to) {
+  ExportTable renamed = exports;
+  for (Export& entry : renamed.exports) {
     if (entry.path == "/" + from) {
       entry.path = "/" + to;
-      filer.system_files.write_exports(filer.exports, take_time(filer));
     }
   }
+  return renamed;
 }
 
 Status rename_volume_now(FilerState& filer, const std::string& from, const std::string& to) {
   if (const Result<wafl::Volume*> volume = find_volume(filer, from); !volume.ok()) {
     return volume.error();
   }
+  ExportTable exports = renamed_exports(filer.exports, from, to);
+  const bool exported = exports != filer.exports;
+  if (Status checked = exported ? check_exports(exports) : Status(Ok{}); !checked.ok()) {
+    return checked;
+  }
   Status renamed = filer.aggregate->rename_volume(from, to);
-  if (renamed.ok()) {
-    rename_exports(filer, from, to);
+  if (renamed.ok() && exported) {
+    keep_exports(filer, std::move(exports));
   }
   return renamed;
 }
@@ -204,16 +230,24 @@ Task<Status> Filer::restore_snapshot(std::string volume, std::string name,
 }
 
 Task<Status> Filer::set_exports(ExportTable exports) {
+  auto change = [exports = std::move(exports)](ExportTable& table) -> Status {
+    table = exports;
+    return Ok{};
+  };
+  return change_exports(std::move(change));
+}
+
+Task<Status> Filer::change_exports(std::function<Status(ExportTable&)> change) {
   FilerState& filer = *state_;
-  auto job = [&filer, exports = std::move(exports)]() -> Status {
-    // What cannot be kept and read back is refused: a path that is not UTF-8.
-    const Result<ExportTable> kept = decode_exports(encode(exports));
-    if (!kept.ok() || kept.value() != exports) {
-      return Error{Errc::kInvalid, "exports: a path or rule that cannot be stored"};
+  auto job = [&filer, change = std::move(change)]() -> Status {
+    ExportTable exports = filer.exports;
+    if (Status changed = change(exports); !changed.ok()) {
+      return changed;
     }
-    filer.exports = exports;
-    filer.export_cache.clear();
-    filer.system_files.write_exports(exports, take_time(filer));
+    if (Status checked = check_exports(exports); !checked.ok()) {
+      return checked;
+    }
+    keep_exports(filer, std::move(exports));
     return Ok{};
   };
   return administrate(filer, std::move(job));

@@ -108,6 +108,44 @@ TEST(Exports, SurviveRestartsAndFollowTheirVolumesName) {
   EXPECT_EQ(world.filer->export_lines()[0].clients, std::vector<std::string>{"*"});
 }
 
+TEST(Exports, ThatAreTooMuchToReadBackAreRefused) {
+  World world;
+  const ExportTable before = world.filer->exports();
+  ExportTable table = before;
+  table.exports.push_back({"/" + std::string(kExportTableBytesMax, 'x'), {}});
+  EXPECT_EQ(world.run(world.filer->set_exports(table)).error().code, Errc::kFileTooBig);
+  EXPECT_EQ(world.filer->exports(), before);
+  // The longest that fits; then a volume cannot have a longer name.
+  table.exports.back().path.resize(table.exports.back().path.size() -
+                                   (encode(table).size() - kExportTableBytesMax));
+  ASSERT_TRUE(world.run(world.filer->set_exports(table)).ok());
+  EXPECT_EQ(world.run(world.filer->rename_volume("vol0", "volume0")).error().code,
+            Errc::kFileTooBig);
+  EXPECT_NE(world.filer->aggregate().find_volume("vol0"), nullptr);
+  ASSERT_TRUE(world.run(world.filer->rename_volume("vol0", "v")).ok());
+  world.stop_and_open();
+  EXPECT_EQ(world.filer->exports().exports.size(), 2U);
+}
+
+TEST(Exports, OfTwoChangesAtOnceBothStay) {
+  World world;
+  std::optional<Status> first;
+  std::optional<Status> second;
+  const auto add = [](std::string path) {
+    return [path](ExportTable& table) -> Status {
+      table.exports.push_back({path, {}});
+      return Ok{};
+    };
+  };
+  std::optional<Status> cp;
+  TaskScope scope(world.scheduler);
+  scope.spawn(keep_result(world.filer->consistency_point(), cp));  // both wait for it
+  scope.spawn(keep_result(world.filer->change_exports(add("/a")), first));
+  scope.spawn(keep_result(world.filer->change_exports(add("/b")), second));
+  EXPECT_TRUE(world.scheduler.run_until([&] { return first && second; }, 50'000'000));
+  EXPECT_EQ(world.filer->exports().exports.size(), 3U);
+}
+
 TEST(Exports, OfTheSystemVolumeThereAreNone) {
   World world;
   ExportTable table = world.filer->exports();

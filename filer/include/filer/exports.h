@@ -25,7 +25,7 @@ struct ExportRule {
   Squash squash = Squash::kRoot;
   std::uint32_t anonymous_uid = 65'534;
   std::uint32_t anonymous_gid = 65'534;
-  bool secure_ports = false;      // only from ports below 1024
+  bool secure_ports = false;  // only from ports below 1024
   friend bool operator==(const ExportRule&, const ExportRule&) = default;
 };
 
@@ -47,6 +47,9 @@ struct ExportTable {
 Result<ExportRule> parse_client(std::string_view text);
 [[nodiscard]] std::string client_text(const ExportRule& rule);
 [[nodiscard]] std::string address_text(const Address& address);
+
+// More than this in bytes is refused: the filer could not open again.
+inline constexpr std::uint64_t kExportTableBytesMax = 16U << 20U;
 
 // The bytes in which the system volume keeps the table (JSON, so that people can read it).
 [[nodiscard]] std::string encode(const ExportTable& table);

@@ -33,7 +33,7 @@ namespace duet::filer {
 struct FilerOptions {
   std::uint64_t cache_bytes = 256U << 20U;  // of blocks in memory, dirty ones included
   Duration cp_interval = std::chrono::seconds(10);
-  std::uint64_t log_entries_max = 200'000;   // a CP starts at this many: bounds replay
+  std::uint64_t log_entries_max = 200'000;      // a CP starts at this many: bounds replay
   std::uint64_t dirty_bytes_max = 128U << 20U;  // a CP starts at this much dirty memory
   std::uint32_t reply_cache_entries = 4096;
   std::function<void()> on_failure;  // called once, when the filer fails (see failed())
@@ -60,8 +60,7 @@ class Filer {
   static Task<Result<std::unique_ptr<Filer>>> open(Scheduler& scheduler, WallClock& clock,
                                                    Entropy& entropy,
                                                    std::vector<BlockDevice*> disks,
-                                                   PersistentMemory& memory,
-                                                   FilerOptions options);
+                                                   PersistentMemory& memory, FilerOptions options);
   // REQUIRES: stopped or crashed on purpose (tests): no request is running.
   ~Filer();
   Filer(const Filer&) = delete;
@@ -92,7 +91,8 @@ class Filer {
   Task<FsinfoReply> fsinfo(const Caller& caller, ConstBytes handle);
   Task<PathconfReply> pathconf(const Caller& caller, ConstBytes handle);
   Task<CommitReply> commit(const Caller& caller, const CommitRequest& request);
-  // The write verifier: changes when unstable writes could be lost, so never here; kept by the filer.
+  // The write verifier: changes when unstable writes could be lost, so never here; kept by the
+  // filer.
   [[nodiscard]] std::uint64_t write_verifier() const;
 
   // --- MOUNT.
@@ -132,7 +132,11 @@ class Filer {
   Task<Result<bool>> receive(std::uint64_t id, std::vector<std::byte> piece);
   Task<Status> cancel_receive(std::string volume);
 
+  // Error: kInvalid: cannot be stored; kFileTooBig: more than kExportTableBytesMax.
   Task<Status> set_exports(ExportTable exports);
+  // `change` edits the table as it is in the turn of the change, so that of two changes at once
+  // neither undoes the other.  Error: what `change` gives, and then nothing changes; as above.
+  Task<Status> change_exports(std::function<Status(ExportTable&)> change);
   Task<Status> add_disk(BlockDevice& device);
   Task<Status> consistency_point();
   [[nodiscard]] const ExportTable& exports() const;
