@@ -1,4 +1,6 @@
 #include <array>
+#include <string>
+#include <vector>
 
 #include "filer/exports.h"
 #include "server/mount.h"
@@ -23,7 +25,7 @@ enum class Mountstat : std::uint32_t {
   kServerfault = 10006,
 };
 
-constexpr std::size_t kPathMax = 1024;   // MNTPATHLEN
+constexpr std::size_t kPathMax = 1024;  // MNTPATHLEN
 constexpr std::uint32_t kVersion3 = 3;
 
 Mountstat status_of(Errc error) {
@@ -53,7 +55,64 @@ void write_status(Call& call, Mountstat status) {
 
 Task<AcceptStatus> done(AcceptStatus status) { co_return status; }
 
+// The header before a list and its end.
+constexpr std::size_t kListFrameBytes = 128;
+
+// What of a list still fits.
+class Room {
+ public:
+  bool take(std::string_view text) {
+    const std::size_t bytes = 4 + 4 + text.size() + 3;  // "another follows", length, padding
+    left_ = bytes <= left_ ? left_ - bytes : 0;
+    return left_ > 0;
+  }
+
+ private:
+  std::size_t left_ = MountProgram::kListBytesMax - kListFrameBytes;
+};
+
+// "//vol0/a/" and "/vol0/a" are one.
+std::string normalised(std::string_view path) {
+  std::string result;
+  for (const char c : path) {
+    if (c != '/' || result.empty() || result.back() != '/') {
+      result += c;
+    }
+  }
+  if (result.size() > 1 && result.back() == '/') {
+    result.pop_back();
+  }
+  return result.starts_with('/') ? result : "/" + result;
+}
+
+// Leaves out what does not fit: the last lines, and the last clients of the last line.
+void cut_to_fit(std::vector<filer::ExportLine>& lines) {
+  Room room;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (!room.take(lines[i].path)) {
+      lines.resize(i);
+      break;
+    }
+    std::vector<std::string>& clients = lines[i].clients;
+    for (std::size_t k = 0; k < clients.size(); ++k) {
+      if (!room.take(clients[k])) {
+        clients.resize(k);
+        lines.resize(i + 1);
+        break;
+      }
+    }
+    room.take("");  // the end of the clients
+  }
+  lines.shrink_to_fit();
+}
+
 }  // namespace
+
+std::size_t MountProgram::reply_bytes(const Call& call) const {
+  const auto procedure = static_cast<Procedure>(call.procedure);
+  const bool lists = procedure == Procedure::kDump || procedure == Procedure::kExport;
+  return lists ? kListBytesMax : 0;
+}
 
 Task<AcceptStatus> MountProgram::serve(Call& call) {
   switch (static_cast<Procedure>(call.procedure)) {
@@ -86,7 +145,7 @@ Task<AcceptStatus> MountProgram::mount(Call& call) {
   co_await to_filer(crossing_);
   const filer::MountReply reply = co_await filer_.mount(call.caller, path);
   if (!reply.error) {
-    list_.add({filer::address_text(call.caller.address), std::string(path)});
+    list_.add({filer::address_text(call.caller.address), normalised(path)});
   }
   co_await from_filer(crossing_);
   if (reply.error == Errc::kFenced || reply.error == Errc::kClosed) {
@@ -103,7 +162,14 @@ Task<AcceptStatus> MountProgram::mount(Call& call) {
 
 Task<AcceptStatus> MountProgram::dump(Call& call) {
   co_await to_filer(crossing_);
-  const std::deque<MountList::Entry> entries = list_.entries();
+  std::vector<MountList::Entry> entries;
+  Room room;
+  for (const MountList::Entry& entry : list_.entries()) {
+    if (!room.take(entry.host) || !room.take(entry.path)) {
+      break;
+    }
+    entries.push_back(entry);
+  }
   co_await from_filer(crossing_);
   for (const MountList::Entry& entry : entries) {
     call.reply.boolean(true);
@@ -120,7 +186,7 @@ Task<AcceptStatus> MountProgram::unmount(Call& call) {
     co_return AcceptStatus::kGarbageArguments;
   }
   co_await to_filer(crossing_);
-  list_.remove({filer::address_text(call.caller.address), std::string(path)});
+  list_.remove({filer::address_text(call.caller.address), normalised(path)});
   co_await from_filer(crossing_);
   co_return AcceptStatus::kSuccess;
 }
@@ -134,7 +200,8 @@ Task<AcceptStatus> MountProgram::unmount_all(Call& call) {
 
 Task<AcceptStatus> MountProgram::exports(Call& call) {
   co_await to_filer(crossing_);
-  const std::vector<filer::ExportLine> lines = filer_.export_lines();
+  std::vector<filer::ExportLine> lines = filer_.export_lines();
+  cut_to_fit(lines);
   co_await from_filer(crossing_);
   for (const filer::ExportLine& line : lines) {
     call.reply.boolean(true);

@@ -48,6 +48,11 @@ class MountProgram final : public Program {
     return 6;
   }
   Task<AcceptStatus> serve(Call& call) override;
+  [[nodiscard]] std::size_t reply_bytes(const Call& call) const override;
+
+  // DUMP and EXPORT list no more than this; the rest is left out.  As much as a connection's bound
+  // leaves below 2 MiB.
+  static constexpr std::size_t kListBytesMax = 128U << 10U;
 
  private:
   Task<AcceptStatus> mount(Call& call);
