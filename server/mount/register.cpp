@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "platform/task_scope.h"
+#include "platform/wait.h"
 #include "server/portmap.h"
 #include "server/rpc.h"
 
@@ -49,7 +51,8 @@ Result<bool> answer(ConstBytes reply, std::uint32_t xid) {
   const bool whole = in.u32() == (kLastFragment | (kReplyBytes - 4)) && in.u32() == xid &&
                      in.u32() == static_cast<std::uint32_t>(MessageType::kReply) &&
                      in.u32() == static_cast<std::uint32_t>(ReplyStatus::kAccepted) &&
-                     in.u64() == 0 && in.u32() == static_cast<std::uint32_t>(AcceptStatus::kSuccess);
+                     in.u64() == 0 &&
+                     in.u32() == static_cast<std::uint32_t>(AcceptStatus::kSuccess);
   const bool yes = in.boolean();
   if (!whole || !in.ok()) {
     return Error{Errc::kIo, "rpcbind: an answer that makes no sense"};
@@ -57,10 +60,12 @@ Result<bool> answer(ConstBytes reply, std::uint32_t xid) {
   return yes;
 }
 
-}  // namespace
+Task<void> close_later(Scheduler& scheduler, ByteStream& stream) {
+  co_await sleep(scheduler, kRpcbindWait);
+  stream.close();
+}
 
-Task<Status> register_programs(ByteStream& stream, std::span<const PortMapping> mappings,
-                               bool set) {
+Task<Status> register_all(ByteStream& stream, std::span<const PortMapping> mappings, bool set) {
   std::uint32_t xid = 1;
   for (const PortMapping& mapping : mappings) {
     if (mapping.program == kPortmapProgram) {
@@ -88,6 +93,16 @@ Task<Status> register_programs(ByteStream& stream, std::span<const PortMapping> 
     ++xid;
   }
   co_return Ok{};
+}
+
+}  // namespace
+
+Task<Status> register_programs(Scheduler& scheduler, ByteStream& stream,
+                               std::span<const PortMapping> mappings, bool set) {
+  TaskScope watch(scheduler);  // ends with this
+  watch.spawn(close_later(scheduler, stream));
+  const Status registered = co_await register_all(stream, mappings, set);
+  co_return registered;
 }
 
 }  // namespace duet::server

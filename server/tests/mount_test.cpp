@@ -75,6 +75,34 @@ TEST_F(MountTest, TheListForgetsTheOldestWhenItIsFull) {
   EXPECT_EQ(list_.entries().front().path, "10");
 }
 
+TEST_F(MountTest, OnePathInManySpellingsIsOneEntry) {
+  for (const char* path : {"/a/b", "//a///b/", "a/b", "/a/b////"}) {
+    expect_mount(1, Wire().text(path), Wire().u32(0).text("").u32(1).u32(1));
+  }
+  ASSERT_EQ(list_.entries().size(), 1U);
+  EXPECT_EQ(list_.entries()[0].path, "/a/b");
+  expect_mount(3, Wire().text("/a//b"), Wire());
+  EXPECT_TRUE(list_.entries().empty());
+}
+
+TEST_F(MountTest, ListsAreNoLongerThanWhatTheirCallIsCharged) {
+  Call call;
+  for (std::uint32_t i = 0; i < MountList::kEntriesMax; ++i) {
+    list_.add({"host", "/" + std::to_string(i) + std::string(1000, 'p')});
+  }
+  for (int i = 0; i < 3; ++i) {
+    fake_.exports.push_back({"/vol", std::vector<std::string>(10'000, "10.0.0.1/32")});
+  }
+  for (const std::uint32_t procedure : {2U, 5U}) {
+    call.procedure = procedure;
+    const std::size_t bytes = exchange(100005, 3, procedure, Wire()).size();
+    EXPECT_LE(bytes, mount_.reply_bytes(call)) << procedure;
+    EXPECT_GT(bytes, mount_.reply_bytes(call) * 9 / 10) << procedure;
+  }
+  call.procedure = 1;
+  EXPECT_EQ(mount_.reply_bytes(call), 0U);
+}
+
 TEST_F(MountTest, ExportListsPathsAndClients) {
   fake_.exports = {{"/vol0", {"10.0.0.0/8", "*"}}, {"/vol1", {}}};
   const Wire lines = Wire()
@@ -114,6 +142,23 @@ TEST_F(MountTest, PortmapListsItsMappings) {
     list.u32(1).u32(program).u32(version).u32(6).u32(20049);
   }
   expect_portmap(4, Wire(), list.u32(0));
+}
+
+Task<void> keep(Task<Status> task, std::optional<Status>& result) {
+  result.emplace(co_await std::move(task));
+}
+
+TEST_F(MountTest, AnRpcbindThatSaysNothingIsGivenUp) {
+  auto [ours, rpcbinds] = sim::SimStream::make_pair(scheduler_);
+  const std::vector<PortMapping> mappings = mappings_on(20049);
+  std::optional<Status> told;
+  TaskScope scope(scheduler_);
+  const Instant before = scheduler_.now();
+  scope.spawn(keep(register_programs(scheduler_, *ours, mappings, true), told));
+  EXPECT_TRUE(scheduler_.run());
+  ASSERT_TRUE(told.has_value());
+  EXPECT_EQ(told->error().code, Errc::kIo);
+  EXPECT_LE(scheduler_.now() - before, kRpcbindWait + std::chrono::seconds(1));
 }
 
 TEST_F(MountTest, PortmapLetsNobodyChangeItOrCallThroughIt) {

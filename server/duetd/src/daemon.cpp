@@ -334,7 +334,7 @@ Task<void> Daemon::tell_rpcbind(bool set) {
   Status told = stream.ok() ? Status(Ok{}) : Status(stream.error());
   if (stream.ok()) {
     const auto mappings = server::mappings_on(filer_config_.listeners.front().port);
-    told = co_await server::register_programs(*stream.value(), mappings, set);
+    told = co_await server::register_programs(strand_, *stream.value(), mappings, set);
   }
   if (!told.ok()) {
     trace(Level::kWarning, "rpcbind",

@@ -48,9 +48,10 @@ class PortmapProgram final : public Program {
 
 // Over a connection to rpcbind (usually 127.0.0.1:111, from a port below 1024 unless it runs with
 // -i): SET or UNSET of each mapping but that of portmap, which is rpcbind itself.  UNSET of what is
-// not set succeeds.
+// not set succeeds.  Takes kRpcbindWait at most, and closes the stream when that is over.
 // Error: kIo: no answer, or none that makes sense; kRefused: it said no.
-Task<Status> register_programs(ByteStream& stream, std::span<const PortMapping> mappings,
-                               bool set);
+inline constexpr Duration kRpcbindWait = std::chrono::seconds(2);
+Task<Status> register_programs(Scheduler& scheduler, ByteStream& stream,
+                               std::span<const PortMapping> mappings, bool set);
 
 }  // namespace duet::server
