@@ -94,6 +94,7 @@ Task<std::string> Api::reload_exports() {
 }
 
 Task<void> Api::stop() {
+  state_->stopping = true;
   state_->last_scrub.progress.stop = true;
   co_await state_->scope.join();
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 
 #include "state.h"
 
@@ -50,19 +51,42 @@ bool remove_export(filer::ExportTable& table, const std::string& path,
 
 }  // namespace
 
-Task<Response> Api::State::change_exports(filer::ExportTable table) {
-  for (const filer::Export& entry : table.exports) {
-    const std::string name = entry.path.substr(1);
-    const wafl::Volume* volume = context.filer.aggregate().find_volume(name);
-    if (volume == nullptr || volume->id() == wafl::kSystemVolume) {
-      co_return refusal(404, "not_found",
-                        "export " + entry.path + ": there is no volume of that name",
-                        "create the volume first");
+Task<Response> Api::State::change_exports(std::function<Status(filer::ExportTable&)> edit,
+                                          std::string object) {
+  // Shared: the change may outlast whoever asked for it.
+  const auto missing = std::make_shared<std::string>();
+  auto change = [this, missing, edit = std::move(edit)](filer::ExportTable& table) -> Status {
+    if (Status edited = edit(table); !edited.ok()) {
+      return edited;
     }
+    for (const filer::Export& entry : table.exports) {
+      const std::string name = entry.path.empty() ? "" : entry.path.substr(1);
+      const wafl::Volume* volume = context.filer.aggregate().find_volume(name);
+      if (volume == nullptr || volume->id() == wafl::kSystemVolume) {
+        *missing = entry.path;
+        return Error{Errc::kNotFound, ""};
+      }
+    }
+    return Ok{};
+  };
+  const Status status = co_await context.filer.change_exports(std::move(change));
+  if (!missing->empty()) {
+    co_return refusal(404, "not_found", "export " + *missing + ": there is no volume of that name",
+                      "create the volume first");
   }
-  const Status status = co_await context.filer.set_exports(std::move(table));
-  co_return outcome(status, "exports");
+  co_return outcome(status, object);
 }
+
+namespace {
+
+std::function<Status(filer::ExportTable&)> replace_by(filer::ExportTable table) {
+  return [table = std::move(table)](filer::ExportTable& present) -> Status {
+    present = table;
+    return Ok{};
+  };
+}
+
+}  // namespace
 
 // exports, exports/add, exports/remove, exports/reload
 Task<Response> Api::State::exports(const Request& request, const Parts& parts) {
@@ -78,9 +102,9 @@ Task<Response> Api::State::exports(const Request& request, const Parts& parts) {
     if (const std::string* wrong = std::get_if<std::string>(&read)) {
       co_return refusal(400, "configuration", *wrong);
     }
-    co_return co_await change_exports(std::move(std::get<filer::ExportTable>(read)));
+    auto edit = replace_by(std::move(std::get<filer::ExportTable>(read)));
+    co_return co_await change_exports(std::move(edit), "exports");
   }
-  filer::ExportTable table = context.filer.exports();
   if (verb.empty() && request.method == "PUT") {
     std::variant<Json, Response> body = read_body(request, {"exports"});
     if (Response* bad = std::get_if<Response>(&body)) {
@@ -91,7 +115,8 @@ Task<Response> Api::State::exports(const Request& request, const Parts& parts) {
     if (const std::string* wrong = std::get_if<std::string>(&whole)) {
       co_return refusal(400, "invalid", *wrong);
     }
-    co_return co_await change_exports(std::move(std::get<filer::ExportTable>(whole)));
+    auto edit = replace_by(std::move(std::get<filer::ExportTable>(whole)));
+    co_return co_await change_exports(std::move(edit), "exports");
   }
   if (verb == "add" && request.method == "POST") {
     std::variant<Json, Response> body = read_body(request, {"path", "clients"});
@@ -102,8 +127,11 @@ Task<Response> Api::State::exports(const Request& request, const Parts& parts) {
     if (const std::string* wrong = std::get_if<std::string>(&entry)) {
       co_return refusal(400, "invalid", *wrong);
     }
-    add_export(table, std::move(std::get<filer::Export>(entry)));
-    co_return co_await change_exports(std::move(table));
+    auto edit = [added = std::get<filer::Export>(entry)](filer::ExportTable& table) -> Status {
+      add_export(table, added);
+      return Ok{};
+    };
+    co_return co_await change_exports(std::move(edit), "exports");
   }
   if (verb == "remove" && request.method == "POST") {
     std::variant<Json, Response> body = read_body(request, {"path", "client"});
@@ -112,10 +140,12 @@ Task<Response> Api::State::exports(const Request& request, const Parts& parts) {
     }
     const std::optional<std::string> path = text_member(std::get<Json>(body), "path");
     const std::optional<std::string> client = text_member(std::get<Json>(body), "client");
-    if (!path || !remove_export(table, *path, client)) {
-      co_return outcome(Error{Errc::kNotFound, ""}, "export " + path.value_or(""));
-    }
-    co_return co_await change_exports(std::move(table));
+    auto edit = [path, client](filer::ExportTable& table) -> Status {
+      const bool removed = path && remove_export(table, *path, client);
+      return removed ? Status(Ok{}) : Status(Error{Errc::kNotFound, ""});
+    };
+    std::string object = "export " + path.value_or("");
+    co_return co_await change_exports(std::move(edit), std::move(object));
   }
   co_return wrong_method();
 }

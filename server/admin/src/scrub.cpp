@@ -8,6 +8,14 @@ std::int64_t wall_ns(const WallClock& clock) { return clock.since_epoch().count(
 
 }  // namespace
 
+std::optional<Response> refuse_reserved(std::string_view snapshot) {
+  if (snapshot != kScrubSnapshot) {
+    return std::nullopt;
+  }
+  return refusal(400, "invalid", "that name is kept for the snapshots of scrubs, which delete it",
+                 "choose another name");
+}
+
 // Blocks of a snapshot stay where they are, so those of the live tree are read through one.
 Task<Status> Api::State::scrub_volume(std::string name) {
   co_await context.filer.delete_snapshot(name, kScrubSnapshot);  // of a scrub that was cut off
@@ -26,9 +34,15 @@ Task<Status> Api::State::scrub_volume(std::string name) {
     if (volume == nullptr || last_scrub.progress.stop) {
       break;
     }
+    const std::uint64_t errors_before = last_scrub.progress.errors;
+    std::string first_before = last_scrub.progress.first_error;
     const Status read =
         co_await context.filer.aggregate().scrub(volume->id(), snapshot.id, last_scrub.progress);
-    if (!read.ok() && read.error().code != Errc::kNotFound) {
+    if (!read.ok() && read.error().code == Errc::kNotFound) {
+      // Deleted meanwhile: its blocks may have been given to others while they were read.
+      last_scrub.progress.errors = errors_before;
+      last_scrub.progress.first_error = std::move(first_before);
+    } else if (!read.ok()) {
       result = read;
     }
   }
@@ -63,6 +77,9 @@ Task<void> Api::State::run_scrub() {
 
 Task<Response> Api::State::scrub(const Request& request) {
   if (request.method == "POST") {
+    if (stopping) {
+      co_return refusal(503, "closed", "the filer is stopping");
+    }
     if (last_scrub.running) {
       co_return refusal(409, "refused", "a scrub is running", "wait for it, or stop it");
     }

@@ -66,6 +66,9 @@ Task<Response> Api::State::snapshots(const Request& request, const std::string& 
   if (!name) {
     co_return refusal(400, "invalid", "\"name\" must be a text");
   }
+  if (std::optional<Response> reserved = refuse_reserved(*name)) {
+    co_return std::move(*reserved);
+  }
   const Status status = co_await context.filer.create_snapshot(volume_name, *name);
   co_return outcome(status, "snapshot " + *name);
 }
@@ -86,6 +89,9 @@ Task<Response> Api::State::one_snapshot(const Request& request, const std::strin
     const std::optional<std::string> new_name = text_member(std::get<Json>(body), "name");
     if (!new_name) {
       co_return refusal(400, "invalid", "\"name\" must be a text");
+    }
+    if (std::optional<Response> reserved = refuse_reserved(*new_name)) {
+      co_return std::move(*reserved);
     }
     const Status renamed = co_await context.filer.rename_snapshot(volume, name, *new_name);
     co_return outcome(renamed, object);

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -18,8 +19,10 @@ namespace duet::admin {
 using Json = nlohmann::json;
 using Parts = std::vector<std::string>;  // of a path: {"v1", "volumes", "vol0"}
 
-// Of each volume while a scrub runs.
+// Of each volume while a scrub runs; an operator's cannot have this name.
 inline constexpr const char* kScrubSnapshot = "duet-scrub";
+// The refusal of such a name; nullopt: it is another.
+[[nodiscard]] std::optional<Response> refuse_reserved(std::string_view snapshot);
 
 // --- Replies (reply.cpp).
 
@@ -71,7 +74,9 @@ class Api::State {
   Task<Response> next_piece(std::uint64_t id);
   Task<Response> take_piece(const Request& request, std::uint64_t id);
   Task<Response> exports(const Request& request, const Parts& parts);
-  Task<Response> change_exports(filer::ExportTable table);
+  // `edit` works on the table of the turn in which it takes effect; `object`: for its error.
+  Task<Response> change_exports(std::function<Status(filer::ExportTable&)> edit,
+                                std::string object);
   Task<Response> disks(const Request& request);
   Task<Response> scrub(const Request& request);
   Task<void> run_scrub();
@@ -105,7 +110,8 @@ class Api::State {
     std::string result;  // "clean", "errors found", "stopped", or why it failed
     wafl::Aggregate::ScrubProgress progress;
   } last_scrub;
-  TaskScope scope;  // ends before what its tasks use
+  bool stopping = false;  // no task may begin
+  TaskScope scope;        // ends before what its tasks use
 };
 
 }  // namespace duet::admin

@@ -63,6 +63,9 @@ Task<Response> Api::State::begin_send(const Request& request, const std::string&
   }
   const Json& json = std::get<Json>(body);
   const std::optional<std::string> from = text_member(json, "from");
+  if (std::optional<Response> reserved = refuse_reserved(snapshot)) {
+    co_return std::move(*reserved);  // the receiver's scrubs would delete it
+  }
   if (json.contains("from") && (!from || from->empty())) {
     co_return refusal(400, "invalid", "\"from\" must be the name of a snapshot");
   }

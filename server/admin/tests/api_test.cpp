@@ -66,6 +66,11 @@ class ApiTest : public testing::Test {
     return Json::parse(response.body);
   }
 
+  Task<bool> stopped() {
+    co_await api_.stop();
+    co_return true;
+  }
+
   filer::testing::World world_;
   std::variant<filer::ExportTable, std::string> file_exports_ = std::string("d.yaml:7: bad");
   Api api_;
@@ -199,6 +204,30 @@ TEST_F(ApiTest, AnAddedExportGoesBeforeTheOthersAndCanBeRemoved) {
   EXPECT_EQ(call("POST", "/v1/exports/remove", R"({"path": "/vol9"})").status, 404);
 }
 
+TEST_F(ApiTest, OfTwoChangesOfExportsAtOnceNeitherUndoesTheOther) {
+  ASSERT_EQ(call("POST", "/v1/volumes", R"({"name": "x"})").status, 200);
+  Request remove;
+  remove.method = "POST";
+  remove.path = "/v1/exports/remove";
+  remove.body = R"({"path": "/vol0"})";
+  Request add = remove;
+  add.path = "/v1/exports/add";
+  add.body = R"({"path": "/x", "clients": [{"match": "*"}]})";
+  std::optional<Response> removed;
+  std::optional<Response> added;
+  {
+    TaskScope scope(world_.scheduler);
+    scope.spawn(filer::testing::keep_result(api_.handle(remove), removed));
+    scope.spawn(filer::testing::keep_result(api_.handle(add), added));
+    ASSERT_TRUE(world_.scheduler.run_until([&] { return removed && added; }, 50'000'000));
+  }
+  EXPECT_EQ(removed->status, 200);
+  EXPECT_EQ(added->status, 200);
+  const Json exports = get("/v1/exports")["exports"];
+  ASSERT_EQ(exports.size(), 1U);
+  EXPECT_EQ(exports[0]["path"], "/x");
+}
+
 TEST_F(ApiTest, WhatIsReadIsWhatCanBeWritten) {
   const Json before = get("/v1/exports");
   EXPECT_EQ(call("PUT", "/v1/exports", R"({"exports": []})").status, 200);
@@ -253,7 +282,8 @@ TEST_F(ApiTest, NoBodyOfAStrangerEndsTheProcess) {
 }
 
 TEST_F(ApiTest, TheSystemVolumeIsNotForOperators) {
-  for (const Json& volume : get("/v1/volumes")["volumes"]) {
+  const Json list = get("/v1/volumes");
+  for (const Json& volume : list["volumes"]) {
     EXPECT_NE(volume["id"], 0);
   }
   EXPECT_EQ(call("POST", "/v1/exports/add", R"({"path": "/", "clients": [{"match": "*"}]})").status,
@@ -270,6 +300,54 @@ TEST_F(ApiTest, AScrubOfASoundFilerIsCleanAndLeavesNoSnapshot) {
   EXPECT_EQ(scrub["result"], "clean");
   EXPECT_EQ(scrub["errors"], 0);
   EXPECT_TRUE(get("/v1/volumes/vol0/snapshots")["snapshots"].empty());
+}
+
+TEST_F(ApiTest, NoSnapshotOfAnOperatorHasTheNameOfAScrubs) {
+  ASSERT_EQ(call("POST", "/v1/volumes/vol0/snapshots", R"({"name": "s"})").status, 200);
+  EXPECT_EQ(call("POST", "/v1/volumes/vol0/snapshots", R"({"name": "duet-scrub"})").status, 400);
+  EXPECT_EQ(call("PATCH", "/v1/volumes/vol0/snapshots/s", R"({"name": "duet-scrub"})").status, 400);
+  EXPECT_EQ(get("/v1/volumes/vol0/snapshots")["snapshots"].size(), 1U);
+}
+
+TEST_F(ApiTest, AScrubForgetsErrorsOfASnapshotThatIsDeletedMeanwhile) {
+  const filer::Handle root = world_.root();
+  const filer::Handle file = world_.create(root, "file");
+  for (std::uint64_t i = 0; i < 24; ++i) {
+    const std::string data(1U << 20U, i == 0 ? 'd' : 'x');
+    ASSERT_FALSE(world_.write(file, i << 20U, data).error.has_value());
+  }
+  ASSERT_EQ(call("POST", "/v1/volumes/vol0/snapshots", R"({"name": "s"})").status, 200);
+  ASSERT_FALSE(world_.remove(root, "file").error.has_value());
+  ASSERT_TRUE(world_.run(world_.filer->consistency_point()).ok());
+  for (const auto& disk : world_.disks) {
+    for (std::uint64_t block = 256; block < 32'768; ++block) {
+      if (disk->block(block)[0] == std::byte{'d'} && disk->block(block)[4095] == std::byte{'d'}) {
+        disk->flip_bit(block, 100, 1);
+      }
+    }
+  }
+  ASSERT_EQ(call("POST", "/v1/scrub").status, 200);
+  Json scrub = get("/v1/scrub");
+  for (int i = 0; i < 100'000 && scrub["errors"] == 0 && scrub["running"].get<bool>(); ++i) {
+    EXPECT_TRUE(world_.scheduler.run_for(std::chrono::microseconds(10)));
+    scrub = get("/v1/scrub");
+  }
+  ASSERT_GT(scrub["errors"], 0);
+  ASSERT_TRUE(scrub["running"].get<bool>());
+  ASSERT_EQ(call("DELETE", "/v1/volumes/vol0/snapshots/s").status, 200);
+  while (scrub["running"].get<bool>()) {
+    ASSERT_TRUE(world_.run(world_.filer->consistency_point()).ok());
+    scrub = get("/v1/scrub");
+  }
+  EXPECT_EQ(scrub["errors"], 0);
+  EXPECT_EQ(scrub["first_error"], "");
+  EXPECT_EQ(scrub["result"], "clean");
+}
+
+TEST_F(ApiTest, NoScrubBeginsOnceItStops) {
+  world_.run(stopped());
+  EXPECT_EQ(call("POST", "/v1/scrub").status, 503);
+  EXPECT_FALSE(get("/v1/scrub")["running"].get<bool>());
 }
 
 TEST_F(ApiTest, MetricsAreInPrometheusText) {
