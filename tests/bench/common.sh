@@ -43,7 +43,7 @@ end_process() {  # PID [SIGNAL]: and wait until it is gone
   wait "$1" 2>/dev/null
 }
 
-# write_duet_config FILE DIR MEMORY_DIR PORT DISK_SIZE CACHE [MEMORY_SIZE]: two disk images in DIR,
+# write_duet_config FILE DIR MEMORY_DIR PORT DISK_SIZE CACHE MEMORY_SIZE: two disk images in DIR,
 # the request log in MEMORY_DIR, a quarter of it for each half of the filer's area.
 write_duet_config() {
   cat >"$1" <<CONF
@@ -53,7 +53,7 @@ nodes:
   a:
     memory:
       path: $3/nvlog.pmem
-      size: ${7:-1GiB}
+      size: $7
       accept_volatile: true
     admin:
       socket: $2/admin.sock

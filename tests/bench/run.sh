@@ -75,7 +75,7 @@ start_server() {
     duet)
       need duetd; need duet
       mkdir -p "$WORK/duet"
-      write_duet_config "$WORK/duet.yaml" "$WORK/duet" "$SHM" "$port" 4GiB 512MiB
+      write_duet_config "$WORK/duet.yaml" "$WORK/duet" "$SHM" "$port" 4GiB 512MiB 1GiB
       "$BIN/duet" init --config "$WORK/duet.yaml" >"$WORK/duet-init.log" 2>&1 ||
         { cat "$WORK/duet-init.log" >&2; give_up "duet init failed"; }
       start_duet "$WORK/duet.yaml" "$port" "$WORK/duetd.log"

@@ -89,7 +89,7 @@ SNAPSHOT= MOUNT_PORT=$PORT MORE_OPTIONS=rw
 case $KIND in
   duet)
     [ -x "$BIN/duetd" ] && [ -x "$BIN/duet" ] || broken "no $BIN/duetd: build it, or set DUET_BIN"
-    write_duet_config "$WORK/duet.yaml" "$WORK/state" "$SHM" $PORT 8GiB 256MiB
+    write_duet_config "$WORK/duet.yaml" "$WORK/state" "$SHM" $PORT 8GiB 256MiB 256MiB
     sed -i "s/addresses: .*/addresses: [$ADDRESS]/; s/match: .*/match: 10.99.0.0\/24/" "$WORK/duet.yaml"
     mkdir -p "$WORK/state"
     "$BIN/duet" init --config "$WORK/duet.yaml" >"$WORK/init.log" 2>&1 || {

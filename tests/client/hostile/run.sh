@@ -34,7 +34,7 @@ trap 'exit 1' INT TERM
 PORT=$(free_port)
 if [ $KIND = duet ]; then
   need duetd; need duet; need duet-bench
-  write_duet_config "$WORK/duet.yaml" "$WORK" "$SHM" "$PORT" 256MiB 64MiB
+  write_duet_config "$WORK/duet.yaml" "$WORK" "$SHM" "$PORT" 256MiB 64MiB 256MiB
   "$BIN/duet" init --config "$WORK/duet.yaml" >"$WORK/init.log" 2>&1 || { cat "$WORK/init.log"; exit 1; }
   start_duet "$WORK/duet.yaml" "$PORT" "$WORK/duetd.log"
   PID=$DUET_PID
