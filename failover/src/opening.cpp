@@ -262,7 +262,7 @@ Task<Status> PairNode::replay(Claim& claim, std::uint32_t filer, bool copy_allow
   Opening opening;
   opening.epoch = slot.epoch;
   opening.copy_allowed = copy_allowed;
-  opening.new_identity = claim.forced;
+  opening.forced = claim.forced;
   const Result<Opened> opened = co_await slot.host->open(opening);
   if (!opened.ok()) {
     co_return opened.error();

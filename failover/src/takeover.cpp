@@ -167,7 +167,8 @@ Task<void> PairNode::refuse(Claim& claim, std::string_view why) {
     co_await close(claim, why);
     if (any) {
       // If this fails the filers stay with this node, which opens them again and finds out again.
-      static_cast<void>(co_await arbiter_.swap(read.value(), to));
+      const Status given_back = co_await arbiter_.swap(read.value(), to);
+      step(given_back.ok() ? "gave ownership back" : "kept ownership");
     }
   } else {
     co_await close(claim, why);

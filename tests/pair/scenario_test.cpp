@@ -50,7 +50,7 @@ TEST_P(Pair, EachServesItsOwn) {
   begin();
   world.run_for(5s);
   EXPECT_TRUE(served(0, 0) && served(1, 1));
-  EXPECT_GT(world.oracle.filer(0).replies, 500U);
+  EXPECT_GT(world.oracle.filer(0).replies, 300U);
   EXPECT_EQ(world.steps["wait out the lease"], 0U);
   EXPECT_EQ(world.steps["conflict"], 0U);
 }
@@ -87,10 +87,11 @@ TEST_P(Pair, LastWordsMakeATakeoverAtOnce) {
 
 TEST_P(Pair, ARestartThatWasAnnouncedIsWaitedFor) {
   begin();
+  const std::uint64_t swaps = world.steps["swap ownership"];
   world.kill(0);
   world.say_last_words(0, 3000ms);
   world.run_for(2s);
-  EXPECT_EQ(world.steps["swap ownership"], 2U) << "only the two openings";
+  EXPECT_EQ(world.steps["swap ownership"], swaps);
   world.boot(0);
   ASSERT_TRUE(soon(0, 0, 3s));
   EXPECT_TRUE(served(1, 1));

@@ -35,7 +35,9 @@ struct FilerFacts {
 struct Opening {
   std::uint64_t epoch = 0;
   bool copy_allowed = false;   // no mark forbids to replay the partner's copy
-  bool new_identity = false;   // forced: another fsid, so that no client takes the old image for the new
+  // Rule 13: with whatever there is: a log, else the copy if it is of the root, else the last CP
+  // alone; and with another fsid, so that no client takes the older image for the newer.
+  bool forced = false;
 };
 
 struct Opened {

@@ -132,6 +132,12 @@ Task<Result<failover::Opened>> ModelFiler::open(const failover::Opening& opening
   auto recovered = nvlog::MirroredLog::recover(
       scheduler_, memory_, identity(), covered, opening.copy_allowed ? copy_.get() : nullptr, port_,
       pair_.duties_of(filer_), {}, apply);
+  if (!recovered.ok() && opening.forced) {
+    nvlog::Covered alone = covered;
+    alone.log_empty = true;
+    recovered = nvlog::MirroredLog::recover(scheduler_, memory_, identity(), alone, nullptr, port_,
+                                            pair_.duties_of(filer_), {}, apply);
+  }
   if (!recovered.ok()) {
     co_return recovered.error();
   }
