@@ -104,7 +104,8 @@ Task<bool> PairNode::register_again(bool kept_only) {
   co_return all;
 }
 
-// The record names another, or the filer failed.  No flush: what is in memory is nobody's image now.
+// The record names another, or the filer failed.  No flush: what is in memory is nobody's image
+// now.
 Task<void> PairNode::lose(std::uint32_t filer) {
   step("lose");
   Slot& slot = filers_[filer];

@@ -91,9 +91,9 @@ std::string_view name(Action action) {
 }
 
 std::string_view name(Alarm alarm) {
-  constexpr std::array<std::string_view, 7> kNames{"-",          "member lost",  "mailbox blind",
-                                                   "mailbox stale", "link lost", "cannot prove",
-                                                   "partner was solo"};
+  constexpr std::array<std::string_view, 7> kNames{
+      "-",         "member lost",  "mailbox blind",   "mailbox stale",
+      "link lost", "cannot prove", "partner was solo"};
   return kNames[static_cast<std::size_t>(alarm)];
 }
 
@@ -104,7 +104,8 @@ std::string_view remedy(Alarm alarm) {
       "repair this node's paths to the partner's disks",
       "repair the partner's paths to its mailbox disks, or move its filers here: duet takeover",
       "repair the partner link; both nodes acknowledge requests alone until then",
-      "restore the unreadable mailbox disk, or make sure that the partner is off and force the takeover",
+      "restore the unreadable mailbox disk, or make sure that the partner is off and force the "
+      "takeover",
       "start the partner again: it alone has the last requests; a forced takeover loses them"};
   return kRemedies[static_cast<std::size_t>(alarm)];
 }
@@ -114,7 +115,8 @@ std::string evidence_table() {
   constexpr std::array<std::string_view, 3> kMailboxes{"both", "one", "none"};
   constexpr std::array<std::string_view, 3> kBeats{"changing", "stale", "claims"};
   constexpr std::array<std::string_view, 2> kMirrors{"synced", "solo"};
-  std::string table = "| link | mailbox | beat | mirror | decision | alarm |\n|---|---|---|---|---|---|\n";
+  std::string table =
+      "| link | mailbox | beat | mirror | decision | alarm |\n|---|---|---|---|---|---|\n";
   for (std::uint8_t link = 0; link < 3; ++link) {
     for (std::uint8_t mailbox = 0; mailbox < 3; ++mailbox) {
       for (std::uint8_t beat = 0; beat < 3; ++beat) {

@@ -1,10 +1,11 @@
-// Giveback and planned takeover (rules 11, 12): one handover, from the owner to the partner; and the
-// messages of the pair.
+// Giveback and planned takeover (rules 11, 12): one handover, from the owner to the partner; and
+// the messages of the pair.
 //
 //   owner:   vetoes -> stop answering, drain, CP -> kPrepare -> kPrepared -> one swap -> let go
 //   partner: kPrepare: keys, root readable -> kPrepared ... the record names it -> opening.cpp
 //
-// Until the swap the owner serves on whatever fails; after it the partner serves, or takeover returns.
+// Until the swap the owner serves on whatever fails; after it the partner serves, or takeover
+// returns.
 
 #include "failover/pair_node.h"
 #include "shelf/fence.h"
@@ -28,7 +29,8 @@ std::vector<Veto> PairNode::handover_vetoes(std::uint32_t filer) const {
   if (!link_up()) {
     veto(true, "the partner does not answer over the link", "start the partner, repair the link");
   } else if ((peer_flags_ & kMayTake) == 0) {
-    veto(true, "the partner is not ready to take a filer", "wait until it has started; see its trace");
+    veto(true, "the partner is not ready to take a filer",
+         "wait until it has started; see its trace");
   } else if ((peer_flags_ & kSeesAllDisks) == 0) {
     veto(true, "the partner does not reach all disks", "repair the partner's paths to the disks");
   }
@@ -211,8 +213,9 @@ Result<PairNode::Confirmation> PairNode::prepare_forced_takeover() {
   force_number_ = static_cast<std::uint64_t>(scheduler_.now().since_start.count()) | 1U;
   return Confirmation{
       .number = force_number_,
-      .warning = "Requests that the partner acknowledged alone are lost for good, and clients must "
-                 "mount the filer anew.  Make sure that the partner is powered off and stays so."};
+      .warning =
+          "Requests that the partner acknowledged alone are lost for good, and clients must "
+          "mount the filer anew.  Make sure that the partner is powered off and stays so."};
 }
 
 Status PairNode::force_takeover(std::uint64_t confirmation) {

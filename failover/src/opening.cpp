@@ -1,4 +1,5 @@
-// Opening a filer (rule 3): at home after a restart, after a handover, and the second half of a takeover.
+// Opening a filer (rule 3): at home after a restart, after a handover, and the second half of a
+// takeover.
 //
 //   swap_in -> join_disks -> [last opening not finished: fence -> second_wait -> cut_partner]
 //           -> raise_epochs -> read_again -> replay -> take_addresses -> serve
@@ -121,8 +122,8 @@ Task<Status> PairNode::join_disks(const Claim& claim) {
   co_return Ok{};
 }
 
-// The root's epoch is the one that the record had before this claim: else an opening did not end with its
-// CP, and whoever began it may still have writes under way.
+// The root's epoch is the one that the record had before this claim: else an opening did not end
+// with its CP, and whoever began it may still have writes under way.
 Task<Result<bool>> PairNode::last_opening_finished(const Claim& claim) {
   bool finished = true;
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {

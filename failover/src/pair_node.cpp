@@ -110,8 +110,8 @@ bool PairNode::link_up() const {
 }
 
 bool PairNode::hosts_any() const {
-  return std::ranges::any_of(
-      filers_, [](const Slot& slot) { return slot.state != FilerState::kAway; });
+  return std::ranges::any_of(filers_,
+                             [](const Slot& slot) { return slot.state != FilerState::kAway; });
 }
 
 bool PairNode::gates_under_way(std::uint32_t filer) const {

@@ -122,8 +122,8 @@ Task<Status> PairNode::fence_one(shelf::SharedDisk& disk) {
   co_return fenced;
 }
 
-// Whatever the partner answered under a lease that it renewed after the wait began is over before its
-// log is looked at.
+// Whatever the partner answered under a lease that it renewed after the wait began is over before
+// its log is looked at.
 Task<void> PairNode::second_wait(Claim& claim) {
   claim.fenced = scheduler_.now();
   co_await observer_.look(options_.beat.lease);

@@ -25,8 +25,8 @@ Task<void> PairNode::run() {
   }
 }
 
-// Registers this process everywhere, and removes the older ones of this node.  It writes nothing of a
-// filer before it owns one.
+// Registers this process everywhere, and removes the older ones of this node.  It writes nothing of
+// a filer before it owns one.
 Task<bool> PairNode::enter() {
   step("enter");
   bool all = true;
@@ -100,9 +100,10 @@ BeatEvidence PairNode::beat_evidence() const {
 Evidence PairNode::evidence() const {
   Evidence result;
   const interconnect::LinkStatus link = link_.status();
-  result.link = !link_up() ? LinkEvidence::kLost
-                           : (link.state == interconnect::LinkState::kReset ? LinkEvidence::kReset
-                                                                            : LinkEvidence::kUp);
+  // A new process is expected to open what is its own; after a while it is like any other.
+  const bool young = link.state == interconnect::LinkState::kReset &&
+                     scheduler_.now() - link.since < options_.restart_window;
+  result.link = !link_up() ? LinkEvidence::kLost : young ? LinkEvidence::kReset : LinkEvidence::kUp;
   result.mailbox = static_cast<MailboxEvidence>(observer_.readable());
   result.beat = beat_evidence();
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
@@ -114,7 +115,8 @@ Evidence PairNode::evidence() const {
       result.mirror = MirrorEvidence::kSolo;
     }
     if (words_ && entry.incarnation == words_->dead_incarnation) {
-      const bool its_time = scheduler_.now() < words_seen_ + std::chrono::milliseconds(words_->restart_ms);
+      const bool its_time =
+          scheduler_.now() < words_seen_ + std::chrono::milliseconds(words_->restart_ms);
       result.words = its_time ? WordsEvidence::kRestarting : WordsEvidence::kDead;
     }
   }
@@ -208,20 +210,18 @@ void PairNode::describe() {
     serving = serving || filers_[filer].state == FilerState::kServing;
     handing = handing || filers_[filer].state == FilerState::kHanding;
   }
-  content.state = taking_    ? mailbox::NodeState::kTaking
-                  : handing  ? mailbox::NodeState::kHanding
-                  : serving  ? mailbox::NodeState::kServing
-                  : record_  ? mailbox::NodeState::kStandby
-                             : mailbox::NodeState::kStarting;
+  content.state = taking_   ? mailbox::NodeState::kTaking
+                  : handing ? mailbox::NodeState::kHanding
+                  : serving ? mailbox::NodeState::kServing
+                  : record_ ? mailbox::NodeState::kStandby
+                            : mailbox::NodeState::kStarting;
   if (serving && guard_.lapsed() > options_.beat.lease) {
     content.state = mailbox::NodeState::kPaused;
   }
   beater_.describe(content);
 }
 
-void PairNode::say_state() {
-  static_cast<void>(send(PairVerb::kState, 0, 0, 0, 0));
-}
+void PairNode::say_state() { static_cast<void>(send(PairVerb::kState, 0, 0, 0, 0)); }
 
 void PairNode::alarm(Alarm alarm) {
   if (alarm == Alarm::kNone) {

@@ -9,7 +9,11 @@ constexpr Duration kRetry = std::chrono::milliseconds(20);
 }  // namespace
 
 Marks::Marks(Scheduler& scheduler, const Writer& writer, std::uint32_t filer, MemberDisks members)
-    : scheduler_(scheduler), writer_(writer), filer_(filer), changed_(scheduler), scope_(scheduler) {
+    : scheduler_(scheduler),
+      writer_(writer),
+      filer_(filer),
+      changed_(scheduler),
+      scope_(scheduler) {
   DUET_CHECK(filer < kFilers && !members.empty() && members.size() <= kMembersMax);
   for (shelf::SharedDisk* const disk : members) {
     slots_.push_back({.disk = disk, .buffer = std::make_unique<SectorBuffer>()});
@@ -94,8 +98,8 @@ Task<Status> Marks::clear(std::uint64_t epoch) {
 Task<MarkReading> Marks::read() {
   MarkReading result;
   for (const Slot& slot : slots_) {
-    const Result<MarkSector> found = co_await read_sector<MarkSector>(
-        *slot.disk, kMarkBlock + filer_, writer_.pair, filer_);
+    const Result<MarkSector> found =
+        co_await read_sector<MarkSector>(*slot.disk, kMarkBlock + filer_, writer_.pair, filer_);
     if (!found.ok() && found.error().code != Errc::kNotFound) {
       continue;
     }

@@ -81,8 +81,7 @@ void Observer::take(Slot& slot, const Status& status) {
 }
 
 Readable Observer::readable() const {
-  const auto count =
-      static_cast<std::size_t>(std::ranges::count_if(slots_, &Slot::readable));
+  const auto count = static_cast<std::size_t>(std::ranges::count_if(slots_, &Slot::readable));
   if (count >= reading_quorum(slots_.size())) {
     return Readable::kBoth;
   }
@@ -102,6 +101,9 @@ Duration Observer::lease() const {
   }
   return std::chrono::milliseconds(newest_->lease_ms);
 }
+
+// The tenth is for clocks that do not go at one rate.
+Duration Observer::wait_time() const { return lease() + lease() / 10; }
 
 bool Observer::stale() const {
   const Duration beat = newest_ && newest_->beat_ms > 0 && newest_->beat_ms <= kLeaseMsMax
@@ -153,8 +155,8 @@ Task<Status> write_words(Writer writer, MemberDisks members, Incarnation dead, C
   sector.header.sequence = 1;
   sector.dead_incarnation = static_cast<std::uint64_t>(dead);
   sector.cause = static_cast<std::uint32_t>(cause);
-  sector.restart_ms = static_cast<std::uint32_t>(
-      std::chrono::ceil<std::chrono::milliseconds>(restart).count());
+  sector.restart_ms =
+      static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::milliseconds>(restart).count());
   sector.crashes = crashes;
   const auto buffer = std::make_unique<SectorBuffer>();
   encode(sector, buffer->bytes());

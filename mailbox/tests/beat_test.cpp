@@ -211,7 +211,8 @@ TEST_F(Beats, LastWordsAreReadFromAnyMember) {
   EXPECT_FALSE(run(b->read_words()).has_value());
   disk(0).path_a.cut();
   disk(0).target.kill();
-  ASSERT_TRUE(run(write_words(writer(Node::kA, 2), mine, Incarnation{1}, Cause::kCrashed, 3s, 1)).ok());
+  ASSERT_TRUE(
+      run(write_words(writer(Node::kA, 2), mine, Incarnation{1}, Cause::kCrashed, 3s, 1)).ok());
   disk(0).target.start();
   disk(0).path_a.heal();
   pass(100ms);

@@ -56,8 +56,8 @@ class World : public ::testing::Test {
 
   explicit World(std::uint64_t seed = 1) : scheduler(seed), clock(scheduler) {
     for (int i = 0; i < 3; ++i) {
-      disks.emplace_back(scheduler, i, shelf::testing::SimTargetOptions{.late_one_in = 0,
-                                                                        .slow_one_in = 0});
+      disks.emplace_back(scheduler, i,
+                         shelf::testing::SimTargetOptions{.late_one_in = 0, .slow_one_in = 0});
     }
   }
 

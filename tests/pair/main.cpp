@@ -23,6 +23,7 @@ struct Totals {
   std::map<std::string, std::uint64_t> faults;
   std::map<std::string, std::uint64_t> steps;
   std::map<std::string, std::uint64_t> killed_at;
+  std::map<std::string, std::uint64_t> frozen_at;
   std::uint64_t replies = 0;
   std::uint64_t runs = 0;
 };
@@ -66,6 +67,7 @@ class Run {
     options.late_one_in = random.one_in(3) ? 60 : 500;
     options.arbitration = random.below(kDisks);
     options.request_every = std::chrono::microseconds(500 + random.below(6000));
+    options.epochs = !random.one_in(3);
     options.verbose = verbose;
     return options;
   }
@@ -78,6 +80,9 @@ class Run {
     if (may_kill_at_steps_ && one_in(60)) {
       ++totals_.killed_at[std::string(step)];
       world_.kill_soon(node);
+    } else if (may_kill_at_steps_ && one_in(60)) {
+      ++totals_.frozen_at[std::string(step)];
+      freeze(node);
     }
   }
 
@@ -222,6 +227,16 @@ class Run {
       return;
     }
     const std::uint32_t filer = node();
+    if (one_in(2)) {  // wait until it is possible
+      world_.run_until(
+          [&] {
+            return world_.process(n) == nullptr || world_.pair(n).handover_vetoes(filer).empty();
+          },
+          5s);
+      if (world_.process(n) == nullptr) {
+        return;
+      }
+    }
     if (one_in(3)) {
       count("planned takeover asked");
       static_cast<void>(world_.pair(n).ask_for(filer));
@@ -312,7 +327,8 @@ bool all_reached(const Totals& totals) {
   for (const char* const step :
        {"open at home", "open what was handed over", "fence", "second wait",
         "cut the partner off the log", "refuse", "conflict", "conflict over", "lose", "settle",
-        "commit", "handed over", "serve on", "solo mark", "clear solo mark", "wait out the lease"}) {
+        "commit", "handed over", "serve on", "solo mark", "clear solo mark",
+        "wait out the lease"}) {
     if (!totals.steps.contains(step)) {
       std::printf("never reached: %s\n", step);
       all = false;
@@ -336,7 +352,8 @@ int main(int argc, char** argv) {
     if (name == "--verbose") {
       verbose = true;
     } else if (i + 1 == argc) {
-      std::fprintf(stderr, "duet_pair_sim [--seed N | --seeds N | --seconds S] [--faults N] [--verbose]\n");
+      std::fprintf(stderr,
+                   "duet_pair_sim [--seed N | --seeds N | --seconds S] [--faults N] [--verbose]\n");
       return 2;
     } else if (name == "--seed") {
       one = true;
@@ -374,6 +391,7 @@ int main(int argc, char** argv) {
   duet::pair::print("faults", totals.faults);
   duet::pair::print("steps", totals.steps);
   duet::pair::print("killed at step", totals.killed_at);
+  duet::pair::print("frozen at step", totals.frozen_at);
   std::printf("%llu runs, %llu replies\n", static_cast<unsigned long long>(totals.runs),
               static_cast<unsigned long long>(totals.replies));
   const bool enough = one || totals.runs < 30 || duet::pair::all_reached(totals);

@@ -11,12 +11,13 @@ using namespace std::chrono_literals;
 
 class Pair : public ::testing::TestWithParam<std::uint64_t> {
  protected:
-  Pair() : world(options()) {}
-  static WorldOptions options() {
+  explicit Pair(bool epochs = true) : world(options(epochs)) {}
+  static WorldOptions options(bool epochs) {
     return {.seed = GetParam(),
             .one_sided = GetParam() % 2 == 0,
             .drift_ppm = static_cast<std::int64_t>(GetParam() % 5) * 5000 - 10000,
-            .arbitration = GetParam() % kDisks};
+            .arbitration = GetParam() % kDisks,
+            .epochs = epochs};
   }
   ~Pair() override {
     EXPECT_EQ(world.oracle.complaint(), "");
@@ -38,7 +39,9 @@ class Pair : public ::testing::TestWithParam<std::uint64_t> {
     ASSERT_TRUE(world.run_until([this] { return world.synced(0) && world.synced(1); }, 10s));
     world.run_for(500ms);
   }
-  [[nodiscard]] bool served(std::uint32_t filer, int node) { return world.answering(filer) == node; }
+  [[nodiscard]] bool served(std::uint32_t filer, int node) {
+    return world.answering(filer) == node;
+  }
   [[nodiscard]] bool soon(std::uint32_t filer, int node, Duration limit = 10s) {
     return world.run_until([&] { return served(filer, node); }, limit);
   }
@@ -66,8 +69,7 @@ TEST_P(Pair, AKilledNodeIsTakenOverAndItsFilerGivenBack) {
   world.boot(0);
   ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 10s));
   EXPECT_TRUE(served(0, 1)) << "giveback is the operator's";
-  ASSERT_TRUE(world.run_until(
-      [&] { return world.pair(1).handover_vetoes(0).empty(); }, 5s));
+  ASSERT_TRUE(world.run_until([&] { return world.pair(1).handover_vetoes(0).empty(); }, 5s));
   ASSERT_TRUE(world.pair(1).start_handover(0).ok());
   ASSERT_TRUE(soon(0, 0, 2s));
   EXPECT_EQ(world.steps["handed over"], 1U);
@@ -248,11 +250,98 @@ TEST_P(Pair, AHandoverIsRefusedInWordsWhileThePartnerIsAway) {
   EXPECT_EQ(world.pair(0).start_handover(1).error().code, Errc::kRefused);
 }
 
+// Rule 5, the second wait: the node woke after the wait and renewed before it was fenced.
+TEST_P(Pair, ABeatBetweenWaitAndFenceIsWaitedOut) {
+  begin();
+  world.process(0)->scheduler.freeze();
+  bool woken = false;
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (!woken && node == 1 && step == "swap ownership") {
+      woken = true;
+      world.process(0)->scheduler.thaw();
+    }
+    // The beat needs some time to arrive.
+    if (node == 1 && step == "fence") {
+      world.process(1)->scheduler.freeze();
+      world.at(20ms, [this] { world.process(1)->scheduler.thaw(); });
+    }
+  };
+  ASSERT_TRUE(soon(0, 1, 5s));
+  world.run_for(2s);
+  EXPECT_TRUE(woken);
+  EXPECT_EQ(world.steps["second wait"], 1U);
+}
+
+// Rule 5: a renewal that ends late is worth what is left from its start.
+TEST_P(Pair, ALeaseDoesNotBeginWhenItsRenewalEnds) {
+  begin();
+  const auto beat = [this] { return world.shelf(0).data().block(mailbox::kBeatBlock); };
+  const auto before = beat();
+  ASSERT_TRUE(world.run_until([&] { return beat() != before; }, 1s));
+  world.process(0)->scheduler.freeze();
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    world.path(0, i).cut_there();
+  }
+  world.wire().cut(interconnect::Node::kA);
+  world.run_for(450ms);
+  world.process(0)->scheduler.thaw();
+  EXPECT_TRUE(soon(0, 1, 5s));
+  world.run_for(1s);
+}
+
+// The shortest time after which a partner may be taken over: its lease, by the slower clock.
+TEST_P(Pair, ALeaseEndsBeforeItsWait) {
+  begin();
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    world.path(0, i).cut_there();
+  }
+  world.wire().cut(interconnect::Node::kA);
+  EXPECT_TRUE(soon(0, 1, 5s));
+  world.run_for(1s);
+}
+
+class PairWithoutEpochs : public Pair {
+ protected:
+  PairWithoutEpochs() : Pair(false) {}
+};
+INSTANTIATE_TEST_SUITE_P(Seeds, PairWithoutEpochs, ::testing::Range<std::uint64_t>(1, 21));
+
+// Rule 3: it slept between the swap and the registration of its key; meanwhile another opened.
+TEST_P(PairWithoutEpochs, AnOpeningThatSleptFindsOutThatItIsOver) {
+  begin();
+  world.kill(0);
+  world.say_last_words(0, 3s);
+  world.run_for(300ms);
+  bool slept = false;
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (!slept && node == 0 && step == "join disks") {
+      slept = true;
+      world.process(0)->scheduler.freeze();
+    }
+  };
+  world.boot(0);
+  ASSERT_TRUE(soon(0, 1, 10s));
+  ASSERT_TRUE(slept);
+  world.process(0)->scheduler.thaw();
+  world.run_for(3s);
+  EXPECT_TRUE(served(0, 1));
+}
+
+TEST_P(PairWithoutEpochs, ANodeThatSleepsTooLongWakesAsNobody) {
+  begin();
+  world.process(0)->scheduler.freeze();
+  ASSERT_TRUE(soon(0, 1, 4s));
+  world.process(0)->scheduler.thaw();
+  world.run_for(5s);
+  EXPECT_TRUE(served(0, 1));
+}
+
 // Interrupted at each of its steps, on either node: someone serves, and nothing is lost.
 TEST_P(Pair, AGivebackMayEndAnywhere) {
   const std::array<std::string_view, 9> steps{
-      "settle", "ask to prepare", "commit", "handed over", "lose",
-      "open what was handed over", "raise epochs", "replay", "serve"};
+      "settle",       "ask to prepare", "commit",
+      "handed over",  "lose",           "open what was handed over",
+      "raise epochs", "replay",         "serve"};
   const std::string_view at = steps[GetParam() % steps.size()];
   begin();
   ASSERT_TRUE(world.run_until([&] { return world.pair(0).handover_vetoes(0).empty(); }, 5s));
@@ -267,7 +356,8 @@ TEST_P(Pair, AGivebackMayEndAnywhere) {
   ASSERT_TRUE(world.pair(0).start_handover(0).ok());
   world.run_for(3s);
   EXPECT_TRUE(killed) << at;
-  EXPECT_TRUE(world.run_until([&] { return world.answering(0) >= 0 && world.answering(1) >= 0; }, 20s))
+  EXPECT_TRUE(
+      world.run_until([&] { return world.answering(0) >= 0 && world.answering(1) >= 0; }, 20s))
       << at;
 }
 

@@ -2,9 +2,9 @@
 //
 // What is known of the partner is never one thing.  A dead link says nothing about the partner; a
 // silent mailbox that one cannot read whole says nothing either; a living link with a silent
-// mailbox is a partner whose disks are gone.  Only a mailbox that is read whole and does not change,
-// with no application behind the link, is a dead partner; and even then a solo mark forbids to
-// stand in for it.
+// mailbox is a partner whose disks are gone.  Only a mailbox that is read whole and does not
+// change, with no application behind the link, is a dead partner; and even then a solo mark forbids
+// to stand in for it.
 //
 // Thread-safety: pure.
 
@@ -60,12 +60,12 @@ enum class Action : std::uint8_t {
 };
 enum class Alarm : std::uint8_t {
   kNone,
-  kMemberLost,     // one mailbox member of the partner cannot be read: no takeover if it dies
-  kMailboxBlind,   // none can be read
-  kMailboxStale,   // the partner lives and cannot write its mailbox
-  kLinkLost,       // the partner lives and the link does not: both solo
-  kCannotProve,    // the partner may be dead; too few members to tell
-  kSoloPartner,    // the partner is dead and holds requests that nobody else has
+  kMemberLost,    // one mailbox member of the partner cannot be read: no takeover if it dies
+  kMailboxBlind,  // none can be read
+  kMailboxStale,  // the partner lives and cannot write its mailbox
+  kLinkLost,      // the partner lives and the link does not: both solo
+  kCannotProve,   // the partner may be dead; too few members to tell
+  kSoloPartner,   // the partner is dead and holds requests that nobody else has
 };
 
 struct Verdict {
@@ -81,8 +81,8 @@ struct Verdict {
 // What an operator does about it.
 [[nodiscard]] std::string_view remedy(Alarm alarm);
 
-// All cells of {link} x {mailbox} x {beat} x {mirror}, without last words and requests, as they stand
-// in README.md.
+// All cells of {link} x {mailbox} x {beat} x {mirror}, without last words and requests, as they
+// stand in README.md.
 [[nodiscard]] std::string evidence_table();
 
 }  // namespace duet::failover

@@ -7,8 +7,8 @@
 // One per filer and node, whether the node hosts it or not.  Only PairNode calls it, one call at a
 // time, except abandon(), which may come at any time and makes what runs fail.
 //
-// All I/O of the filer goes through the disks that it is given in Opening, and through no others: they
-// end when the node loses the filer.  Before each reply it asks PairNode::may_answer().
+// All I/O of the filer goes through the disks that it is given in Opening, and through no others:
+// they end when the node loses the filer.  Before each reply it asks PairNode::may_answer().
 //
 // Thread-safety: the scheduler's thread (the filer's strand may be another; the host crosses over).
 
@@ -34,7 +34,7 @@ struct FilerFacts {
 
 struct Opening {
   std::uint64_t epoch = 0;
-  bool copy_allowed = false;   // no mark forbids to replay the partner's copy
+  bool copy_allowed = false;  // no mark forbids to replay the partner's copy
   // Rule 13: with whatever there is: a log, else the copy if it is of the root, else the last CP
   // alone; and with another fsid, so that no client takes the older image for the newer.
   bool forced = false;

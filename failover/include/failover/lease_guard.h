@@ -8,8 +8,8 @@
 //       than a lease ago, by a clock that goes on while the machine sleeps.
 //   (2) Never between hold() and release(), whatever is renewed (rule 10).
 //
-// Who replies asks last of all: after the request arrived and after all that the reply depends on is
-// durable.  A pause between the answer of this class and the reply is harmless, as the taker
+// Who replies asks last of all: after the request arrived and after all that the reply depends on
+// is durable.  A pause between the answer of this class and the reply is harmless, as the taker
 // waits the lease out from the last beat that it saw, and the client gets a reply that was true.
 //
 // Ownership: borrows clock and scheduler.  Thread-safety: the scheduler's thread.  Other reactors
@@ -53,7 +53,7 @@ class LeaseGuard {
   const Duration lease_;
   WaitList resumed_;
   bool held_ = false;
-  std::int64_t renewed_until_ = INT64_MIN;          // nanoseconds of clock_
+  std::int64_t renewed_until_ = INT64_MIN;      // nanoseconds of clock_
   std::atomic<std::int64_t> until_{INT64_MIN};  // the same, unless held
 };
 

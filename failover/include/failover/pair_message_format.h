@@ -32,7 +32,7 @@ enum PairFlags : std::uint32_t {
 struct PairMessage {
   std::uint32_t magic = kPairMagic;
   std::uint32_t version = kPairVersion;
-  std::uint32_t verb = 0;   // PairVerb
+  std::uint32_t verb = 0;  // PairVerb
   std::uint32_t filer = 0;
   std::array<std::uint64_t, 2> pair{};
   std::uint64_t incarnation = 0;  // of the sender, as in the owner record

@@ -1,4 +1,5 @@
-// PairNode: one node of a pair: it beats, watches its partner, and owns filers one opening at a time.
+// PairNode: one node of a pair: it beats, watches its partner, and owns filers one opening at a
+// time.
 //
 // For each filer:
 //
@@ -10,22 +11,27 @@
 //                                           +------- not swapped -----+
 //
 // Invariants (numbers of DESIGN's list in brackets):
-//   (1) I10: a filer leaves kAway only after a swap of this process put {this node, its incarnation,
+//   (1) I10: a filer leaves kAway only after a swap of this process put {this node, its
+//   incarnation,
 //       a new epoch} into the owner record, or after its owner handed it over to exactly this
 //       process; and it replays only after the record was read again behind the fence.
 //   (2) I11: may_answer() is false unless the filer is kServing, the lease holds and no conflict is
 //       unresolved.
-//   (3) I5: no copy is replayed unless the reading quorum of the marks was read behind the fence and
+//   (3) I5: no copy is replayed unless the reading quorum of the marks was read behind the fence
+//   and
 //       none was seen.
 //   (4) A filer is claimed only when nothing of an earlier opening of this process is under way.
-//   (5) After a conflict nothing starts before all own I/O has ended and the record was read (rule 10).
+//   (5) After a conflict nothing starts before all own I/O has ended and the record was read (rule
+//   10).
 //
 // Transition -> function:
 //   look, decide                      watch.cpp     look(), evidence(), act()
-//   restart at home, handed over      opening.cpp   open_mine(), swap_in(), join_disks(), finish_opening()
-//   takeover (rule 8)                 takeover.cpp  take_over(): wait_out_lease() -> claim() -> fence() ->
-//                                                   second_wait() -> cut_partner() -> read_again() ->
-//                                                   replay() -> take_addresses() -> serve(); refuse()
+//   restart at home, handed over      opening.cpp   open_mine(), swap_in(), join_disks(),
+//   finish_opening() takeover (rule 8)                 takeover.cpp  take_over(): wait_out_lease()
+//   -> claim() -> fence() ->
+//                                                   second_wait() -> cut_partner() -> read_again()
+//                                                   -> replay() -> take_addresses() -> serve();
+//                                                   refuse()
 //   conflict (rule 10), loss          conflict.cpp  resolve_conflict(), lose()
 //   giveback, planned (rules 11, 12)  handover.cpp  hand_over(), prepare_for()
 //
@@ -65,10 +71,11 @@ struct PairDisk {
 struct PairOptions {
   mailbox::Writer self;
   mailbox::BeatOptions beat;
-  Duration look = std::chrono::milliseconds(50);            // between two looks at the partner
-  Duration link_silence = std::chrono::milliseconds(300);   // an application beat this old is none
-  Duration handover_patience = std::chrono::seconds(2);     // for the partner's answer
-  Duration retry = std::chrono::seconds(1);                 // between tries of what failed
+  Duration look = std::chrono::milliseconds(50);           // between two looks at the partner
+  Duration link_silence = std::chrono::milliseconds(300);  // an application beat this old is none
+  Duration restart_window = std::chrono::seconds(5);     // a new partner process may start so long
+  Duration handover_patience = std::chrono::seconds(2);  // for the partner's answer
+  Duration retry = std::chrono::seconds(1);              // between tries of what failed
   bool automatic_takeover = true;
   // Something beside the disks' reservations fences (the partner's process on this host is killed).
   bool second_fence = false;
@@ -77,8 +84,8 @@ struct PairOptions {
 
 class PairNode final : private interconnect::ChannelUser {
  public:
-  // REQUIRES: every disk is of filer 0 or 1; each node has 1 to 3 members; `arbitration` is the disk
-  // of `disks` that holds the owner record.
+  // REQUIRES: every disk is of filer 0 or 1; each node has 1 to 3 members; `arbitration` is the
+  // disk of `disks` that holds the owner record.
   PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptions& options,
            std::vector<PairDisk> disks, shelf::SharedDisk& arbitration,
            interconnect::PartnerLink& link);
@@ -148,9 +155,9 @@ class PairNode final : private interconnect::ChannelUser {
   // One attempt to own filers, from the claim to the first answer.
   struct Claim {
     FilerSet filers{};
-    mailbox::Owners before{};  // the record that the swap replaced
+    mailbox::Owners before{};    // the record that the swap replaced
     mailbox::BeatSnapshot beat;  // when the wait for the lease began
-    bool hard = false;    // the partner is fenced, and its log may be needed
+    bool hard = false;           // the partner is fenced, and its log may be needed
     bool always_wait = false;
     bool forced = false;
     bool takeover = false;

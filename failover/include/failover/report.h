@@ -23,7 +23,7 @@ enum class Severity : std::uint8_t { kInformation, kWarning, kError, kCritical }
 struct Event {
   Severity severity = Severity::kInformation;
   std::string_view what;
-  std::string_view remedy;               // the corrective action; empty: none is needed
+  std::string_view remedy;  // the corrective action; empty: none is needed
   std::optional<std::uint32_t> filer;
 };
 
@@ -41,7 +41,7 @@ struct Phases {
   Duration fence{};   // to: nothing of the partner is under way, nor can be; the waits included
   Duration replay{};  // to: the image is open, its CP durable
   Duration address{};
-  Duration serve{};   // to: the first request may be answered
+  Duration serve{};  // to: the first request may be answered
 };
 
 enum class FilerState : std::uint8_t {

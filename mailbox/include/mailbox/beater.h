@@ -71,7 +71,7 @@ class Beater {
     std::unique_ptr<SectorBuffer> buffer;
     std::uint64_t sequence = 0;
     bool under_way = false;
-    bool arrived = false;                // the last one
+    bool arrived = false;                 // the last one
     std::optional<Instant> last_started;  // of the last that arrived
   };
   Task<void> beat_on(Slot& slot);

@@ -1,7 +1,7 @@
 // Observer: what a node sees of its partner's mailbox.
 //
-// Life is "the record changed" (rule 4), timed by the observer's own clock; the lease that counts is
-// the one in the partner's record.  Unreadable, torn and foreign sectors say nothing (rule 1).
+// Life is "the record changed" (rule 4), timed by the observer's own clock; the lease that counts
+// is the one in the partner's record.  Unreadable, torn and foreign sectors say nothing (rule 1).
 //
 // Ownership: borrows scheduler and disks; dies before them.  Thread-safety: the scheduler's thread.
 
@@ -48,12 +48,12 @@ class Observer {
   [[nodiscard]] Readable readable() const;
   // Of the looks up to now: when a change was last seen, on any member; the first look is one.
   [[nodiscard]] Instant changed() const { return changed_; }
-  // For how long the reading quorum is known to have been unchanged: from changed() to the beginning
-  // of the last look.  Zero unless readable() is kBoth.
+  // For how long the reading quorum is known to have been unchanged: from changed() to the
+  // beginning of the last look.  Zero unless readable() is kBoth.
   [[nodiscard]] Duration unchanged_for() const;
   // Rule 5: unchanged for the lease in the partner's record and a tenth more.
   [[nodiscard]] bool lease_is_over() const { return unchanged_for() >= wait_time(); }
-  [[nodiscard]] Duration wait_time() const { return lease() + lease() / 10; }
+  [[nodiscard]] Duration wait_time() const;
   [[nodiscard]] Duration lease() const;
   // No change for two of its beats and a half: not yet death.
   [[nodiscard]] bool stale() const;
@@ -73,8 +73,8 @@ class Observer {
     shelf::SharedDisk* disk;
     std::unique_ptr<SectorBuffer> buffer;
     bool reading = false;
-    bool readable = false;                     // in the last look
-    std::optional<BeatSnapshot::Beat> last;    // the last that was readable
+    bool readable = false;                   // in the last look
+    std::optional<BeatSnapshot::Beat> last;  // the last that was readable
   };
   Task<void> read(Slot& slot);
   void take(Slot& slot, const Status& status);

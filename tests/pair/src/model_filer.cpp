@@ -129,9 +129,9 @@ Task<Result<failover::Opened>> ModelFiler::open(const failover::Opening& opening
     ++result.records;
     return Ok{};
   };
-  auto recovered = nvlog::MirroredLog::recover(
-      scheduler_, memory_, identity(), covered, opening.copy_allowed ? copy_.get() : nullptr, port_,
-      pair_.duties_of(filer_), {}, apply);
+  auto recovered = nvlog::MirroredLog::recover(scheduler_, memory_, identity(), covered,
+                                               opening.copy_allowed ? copy_.get() : nullptr, port_,
+                                               pair_.duties_of(filer_), {}, apply);
   if (!recovered.ok() && opening.forced) {
     nvlog::Covered alone = covered;
     alone.log_empty = true;

@@ -1,7 +1,8 @@
 // The seams of one simulated node: its own drifting clock, and a process that can be frozen.
 //
-// All nodes share one SimScheduler.  A NodeScheduler runs its node's work in turns of it, and no work
-// while the node is frozen; NodeDisk and NodeLink bring what completes elsewhere into such turns.
+// All nodes share one SimScheduler.  A NodeScheduler runs its node's work in turns of it, and no
+// work while the node is frozen; NodeDisk and NodeLink bring what completes elsewhere into such
+// turns.
 
 #pragma once
 
@@ -264,7 +265,9 @@ class NodeLink final : public interconnect::PartnerLink {
     interconnect::ChannelUser* user = nullptr;
     std::list<Event> events;
   };
-  class Window final : public interconnect::RemoteWindow, interconnect::RemoteWindowUser, Continuation {
+  class Window final : public interconnect::RemoteWindow,
+                       interconnect::RemoteWindowUser,
+                       Continuation {
    public:
     Window(NodeLink& link, interconnect::WindowId window, std::uint64_t epoch,
            interconnect::RemoteWindowUser& user)

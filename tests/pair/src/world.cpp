@@ -32,6 +32,12 @@ std::array<std::byte, kBlockBytes> block_of(const Record& record) {
   return block;
 }
 
+shelf::DiskFeatures features_of(const WorldOptions& options) {
+  shelf::DiskFeatures features = shelf::Target::features();
+  features.epochs = options.epochs;
+  return features;
+}
+
 }  // namespace
 
 Process::~Process() {
@@ -42,11 +48,14 @@ Process::~Process() {
   disks.clear();
 }
 
-World::Disk::Disk(sim::SimScheduler& scheduler, std::size_t number, std::uint64_t late_one_in)
+World::Disk::Disk(sim::SimScheduler& scheduler, std::size_t number, const WorldOptions& options)
     : data("d" + std::to_string(number), 320),
       label("l" + std::to_string(number), shelf::kLabelBlocks),
       paths{shelf::testing::SimPath(scheduler), shelf::testing::SimPath(scheduler)},
-      target(scheduler, data, label, {.late_one_in = late_one_in, .slow_one_in = late_one_in}) {}
+      target(scheduler, data, label,
+             {.features = features_of(options),
+              .late_one_in = options.late_one_in,
+              .slow_one_in = options.late_one_in}) {}
 
 World::World(const WorldOptions& options)
     : scheduler(options.seed),
@@ -54,7 +63,7 @@ World::World(const WorldOptions& options)
       wire_(scheduler, {.one_sided = options.one_sided}),
       scope_(scheduler) {
   for (std::size_t i = 0; i < kDisks; ++i) {
-    disks_.push_back(std::make_unique<Disk>(scheduler, i, options.late_one_in));
+    disks_.push_back(std::make_unique<Disk>(scheduler, i, options));
     disks_.back()->data.observe(
         [this, i](const sim::SimDisk::Event& event) { check_write(i, event); });
   }
@@ -119,17 +128,16 @@ void World::boot(std::uint32_t node) {
                      .member = true});
   }
   process->link = std::make_unique<NodeLink>(
-      process->scheduler,
-      wire_.open({kPair, interconnect::Node{static_cast<std::uint8_t>(node)},
-                  interconnect::Incarnation{incarnations_[node] * 2 + node}},
-                 *mirror_[node]));
+      process->scheduler, wire_.open({kPair, interconnect::Node{static_cast<std::uint8_t>(node)},
+                                      interconnect::Incarnation{incarnations_[node] * 2 + node}},
+                                     *mirror_[node]));
   process->port = std::make_unique<nvlog::MirrorPort>(*process->link, *mirror_[node], kPair);
   failover::PairOptions options;
   options.self = self;
   options.automatic_takeover = options_.automatic_takeover;
-  process->pair = std::make_unique<failover::PairNode>(
-      process->scheduler, process->clock, options, disks, *process->disks[options_.arbitration],
-      *process->link);
+  process->pair =
+      std::make_unique<failover::PairNode>(process->scheduler, process->clock, options, disks,
+                                           *process->disks[options_.arbitration], *process->link);
   for (std::uint32_t filer = 0; filer < 2; ++filer) {
     process->hosts[filer] =
         std::make_unique<ModelFiler>(process->scheduler, scheduler.random(), *process->pair, self,
@@ -141,8 +149,7 @@ void World::boot(std::uint32_t node) {
   process->pair->on_step = [this, node](std::string_view step) {
     ++steps[std::string(step)];
     if (options_.verbose) {
-      std::printf("%9.3f %c %.*s\n",
-                  static_cast<double>(scheduler.now().since_start.count()) / 1e9,
+      std::printf("%9.3f %c %.*s\n", static_cast<double>(scheduler.now().since_start.count()) / 1e9,
                   node == 0 ? 'a' : 'b', static_cast<int>(step.size()), step.data());
     }
     if (on_step) {

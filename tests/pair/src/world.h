@@ -1,4 +1,5 @@
-// World: a pair with its shelves, link and memories, all in one thread, and what can happen to them.
+// World: a pair with its shelves, link and memories, all in one thread, and what can happen to
+// them.
 
 #pragma once
 
@@ -23,13 +24,14 @@ inline constexpr std::size_t kDisks = 4;  // 0, 1: filer a's, both members of no
 
 struct WorldOptions {
   std::uint64_t seed = 1;
-  bool one_sided = false;          // the link is shared memory
-  std::int64_t drift_ppm = 0;      // a's clock is faster, b's slower by this
+  bool one_sided = false;      // the link is shared memory
+  std::int64_t drift_ppm = 0;  // a's clock is faster, b's slower by this
   std::uint64_t late_one_in = 500;
-  std::size_t arbitration = 0;     // the disk with the owner record
+  std::size_t arbitration = 0;  // the disk with the owner record
   Duration request_every = std::chrono::milliseconds(3);
   bool verbose = false;
   bool automatic_takeover = true;
+  bool epochs = true;  // the targets check epochs too, not keys alone
 };
 
 // What a process is; destroying it is kill -9.
@@ -90,7 +92,7 @@ class World {
 
  private:
   struct Disk {
-    Disk(sim::SimScheduler& scheduler, std::size_t number, std::uint64_t late_one_in);
+    Disk(sim::SimScheduler& scheduler, std::size_t number, const WorldOptions& options);
     sim::SimDisk data;
     sim::SimDisk label;
     std::array<shelf::testing::SimPath, 2> paths;
