@@ -67,7 +67,7 @@ Verdict decide(const Evidence& evidence) {
   if (evidence.mailbox != MailboxEvidence::kNone && evidence.beat == BeatEvidence::kClaims) {
     return {kReadOwner, Alarm::kNone};
   }
-  if (evidence.beat != BeatEvidence::kChanging && evidence.words == WordsEvidence::kDead) {
+  if (evidence.beat == BeatEvidence::kStale && evidence.words == WordsEvidence::kDead) {
     return partner_dead(evidence);
   }
   if (evidence.words == WordsEvidence::kRestarting) {
