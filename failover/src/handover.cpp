@@ -114,7 +114,8 @@ Task<Status> PairNode::settle(std::uint32_t filer) {
   Slot& slot = filers_[filer];
   slot.answering = false;
   slot.host->stop_answering();
-  const Status settled = co_await slot.host->settle();
+  const Instant deadline = scheduler_.now() + options_.handover_patience;
+  const Status settled = co_await slot.host->settle(deadline);
   if (slot.state != FilerState::kHanding) {
     co_return Error{Errc::kFenced, "the filer was lost while it was handed over"};
   }

@@ -68,8 +68,9 @@ class FilerHost {
   // From now on no reply leaves; new requests wait.
   virtual void stop_answering() = 0;
   // What runs has ended, all of it is in both logs; then a CP with "log empty".  Afterwards
-  // nothing of the filer is under way on disk, log or link until resume().
-  virtual Task<Status> settle() = 0;
+  // nothing of the filer is under way on disk, log or link until resume().  CPs that the log wants
+  // (MirrorDuties) are still made on the way.  kTryAgain: it was not done by `deadline`.
+  virtual Task<Status> settle(Instant deadline) = 0;
   // Back to serving.  REQUIRES: settled, or settle() failed.
   virtual Task<Status> resume() = 0;
 

@@ -262,7 +262,7 @@ Task<void> ModelFiler::execute(bool write, std::uint32_t key, std::uint64_t valu
 
 void ModelFiler::stop_answering() { taking_ = false; }
 
-Task<Status> ModelFiler::settle() {
+Task<Status> ModelFiler::settle(Instant deadline) {
   const std::uint64_t life = life_;
   for (;;) {
     if (life != life_ || log_ == nullptr) {
@@ -270,6 +270,15 @@ Task<Status> ModelFiler::settle() {
     }
     if (busy_ == 0 && log_->durable() == log_->last()) {
       break;
+    }
+    if (scheduler_.now() >= deadline) {
+      co_return Error{Errc::kTryAgain, "the filer did not come to rest in time"};
+    }
+    if (std::exchange(cp_wanted_, false)) {
+      const Status done = co_await checkpoint(false);
+      if (!done.ok()) {
+        co_return done;
+      }
     }
     co_await sleep(scheduler_, kPoll);
   }

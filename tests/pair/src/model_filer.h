@@ -46,7 +46,7 @@ class ModelFiler final : public failover::FilerHost {
   Task<Status> take_addresses() override { co_return Ok{}; }
   void serve() override;
   void stop_answering() override;
-  Task<Status> settle() override;
+  Task<Status> settle(Instant deadline) override;
   Task<Status> resume() override;
   Task<void> abandon() override;
 
