@@ -112,6 +112,7 @@ Task<void> PairNode::lose(std::uint32_t filer) {
   slot.answering = false;
   end_gates(filer);
   if (slot.state == FilerState::kOpening || slot.state == FilerState::kEnding) {
+    slot.lost = true;
     co_return;  // who opens or ends it finds its disks ended
   }
   slot.state = FilerState::kEnding;

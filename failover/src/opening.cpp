@@ -18,25 +18,21 @@ Task<void> PairNode::open_mine(FilerSet filers) {
   if (!swapped.ok()) {
     co_return;
   }
-  Status opened = co_await join_disks(claim);
-  if (opened.ok()) {
+  Status joined = co_await join_disks(claim);
+  if (joined.ok()) {
     const Result<bool> finished = co_await last_opening_finished(claim);
     if (finished.ok()) {
       claim.hard = claim.always_wait = !finished.value();
-      opened = co_await finish_opening(claim);
     } else {
-      opened = finished.error();
+      joined = finished.error();
     }
   }
-  if (opened.ok()) {
-    co_return;
-  }
-  const bool no_log = opened.error().code == Errc::kForeign;
-  if (no_log && !observer_.stale() && observer_.readable() != mailbox::Readable::kNone) {
-    co_await refuse(claim, opened.error().context);
+  if (joined.ok()) {
+    co_await finish_opening(claim);
   } else {
-    co_await close(claim, opened.error().context);
+    fail_all(claim, joined.error());
   }
+  co_await give_up(claim);
 }
 
 Task<Status> PairNode::open_handed_over(std::uint32_t filer) {
@@ -48,14 +44,31 @@ Task<Status> PairNode::open_handed_over(std::uint32_t filer) {
   co_await gates_quiet(filer);
   filers_[filer].state = FilerState::kOpening;
   filers_[filer].epoch = record_->owners[filer].epoch;
-  Status opened = co_await join_disks(claim);
-  if (opened.ok()) {
-    opened = co_await finish_opening(claim);
+  filers_[filer].failed = filers_[filer].lost = false;
+  const Status joined = co_await join_disks(claim);
+  if (joined.ok()) {
+    co_await finish_opening(claim);
+  } else {
+    fail_all(claim, joined.error());
   }
-  if (!opened.ok()) {
-    co_await close(claim, opened.error().context);
+  if (claim.failed[filer]) {
+    co_await close(filer, claim.failed[filer]->context);
+    co_return *claim.failed[filer];
   }
-  co_return opened;
+  co_return Ok{};
+}
+
+void PairNode::fail(Claim& claim, std::uint32_t filer, const Error& error) {
+  claim.filers[filer] = false;
+  claim.failed[filer] = error;
+}
+
+void PairNode::fail_all(Claim& claim, const Error& error) {
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (claim.filers[filer]) {
+      fail(claim, filer, error);
+    }
+  }
 }
 
 // Owner, incarnation and epoch + 1 of the claimed filers, in one swap.
@@ -99,7 +112,7 @@ Task<Status> PairNode::swap_in(Claim& claim) {
     if (claim.filers[filer]) {
       filers_[filer].state = FilerState::kOpening;
       filers_[filer].epoch = to[filer].epoch;
-      filers_[filer].failed = false;
+      filers_[filer].failed = filers_[filer].lost = false;
       filers_[filer].waits_for = "it is being opened";
     }
   }
@@ -153,7 +166,45 @@ Task<Status> PairNode::raise_epochs(const Claim& claim) {
   co_return Ok{};
 }
 
-Task<Status> PairNode::finish_opening(Claim& claim) {
+// What fails of one filer does not keep the other from being served.
+Task<void> PairNode::finish_opening(Claim& claim) {
+  Status ready = co_await shut_out(claim);
+  if (ready.ok()) {
+    ready = co_await read_again(claim);
+  }
+  if (!ready.ok()) {
+    fail_all(claim, ready.error());
+    co_return;
+  }
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (!claim.filers[filer]) {
+      continue;
+    }
+    bool copy_allowed = false;
+    const Instant replaying = scheduler_.now();
+    Status opened = co_await may_replay(claim, filer, copy_allowed);
+    if (opened.ok()) {
+      opened = co_await replay(claim, filer, copy_allowed);
+    }
+    const Instant announcing = scheduler_.now();
+    claim.phases.replay += announcing - replaying;
+    if (opened.ok()) {
+      step("take addresses");
+      opened = co_await filers_[filer].host->take_addresses();
+    }
+    claim.phases.address += scheduler_.now() - announcing;
+    if (opened.ok()) {
+      opened = serve(filer);
+    }
+    if (!opened.ok()) {
+      fail(claim, filer, opened.error());
+    }
+  }
+  claim.phases.serve = scheduler_.now() - claim.begun;
+}
+
+// From here on nobody else writes to the claimed filers' disks, nor answers from what is on them.
+Task<Status> PairNode::shut_out(Claim& claim) {
   if (claim.hard) {
     const Status fenced = co_await fence(claim);
     if (!fenced.ok()) {
@@ -163,57 +214,25 @@ Task<Status> PairNode::finish_opening(Claim& claim) {
     cut_partner(claim);
   }
   claim.phases.fence = scheduler_.now() - claim.begun;
-  const Status raised = co_await raise_epochs(claim);
-  if (!raised.ok()) {
-    co_return raised;
+  co_return co_await raise_epochs(claim);
+}
+
+Status PairNode::serve(std::uint32_t filer) {
+  Slot& slot = filers_[filer];
+  // Lost while it was opened: its gates have ended already.
+  if (slot.state != FilerState::kOpening || slot.lost) {
+    return Error{Errc::kFenced, "the filer was lost while it was opened"};
   }
-  std::array<bool, kFilers> copy_allowed{};
-  const Status again = co_await read_again(claim, copy_allowed);
-  if (!again.ok()) {
-    co_return again;
-  }
-  const Instant replaying = scheduler_.now();
-  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    if (claim.filers[filer]) {
-      const Status replayed = co_await replay(claim, filer, copy_allowed[filer]);
-      if (!replayed.ok()) {
-        co_return replayed;
-      }
-    }
-  }
-  const Instant opened = scheduler_.now();
-  claim.phases.replay = opened - replaying;
-  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    if (claim.filers[filer]) {
-      step("take addresses");
-      const Status taken = co_await filers_[filer].host->take_addresses();
-      if (!taken.ok()) {
-        co_return taken;
-      }
-    }
-  }
-  const Instant announced = scheduler_.now();
-  claim.phases.address = announced - opened;
-  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    Slot& slot = filers_[filer];
-    if (claim.filers[filer]) {
-      // Lost while it was opened: the gate is ended, and the next look would find it.
-      if (slot.state != FilerState::kOpening) {
-        co_return Error{Errc::kFenced, "the filer was lost while it was opened"};
-      }
-      step("serve");
-      slot.state = FilerState::kServing;
-      slot.answering = true;
-      slot.waits_for = "";
-      slot.host->serve();
-    }
-  }
-  claim.phases.serve = scheduler_.now() - announced;
-  co_return Ok{};
+  step("serve");
+  slot.state = FilerState::kServing;
+  slot.answering = true;
+  slot.waits_for = "";
+  slot.host->serve();
+  return Ok{};
 }
 
 // Rule 8: behind the fence all is read again: owner record, mailbox, marks on every member, root.
-Task<Status> PairNode::read_again(Claim& claim, std::array<bool, kFilers>& copy_allowed) {
+Task<Status> PairNode::read_again(Claim& claim) {
   step("read again");
   Result<mailbox::OwnersRead> read = co_await arbiter_.read();
   if (!read.ok()) {
@@ -221,42 +240,42 @@ Task<Status> PairNode::read_again(Claim& claim, std::array<bool, kFilers>& copy_
   }
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     if (claim.filers[filer] && !is_mine(read.value().owners, filer)) {
-      co_return Error{Errc::kFenced, "another node claimed the filer"};
+      fail(claim, filer, Error{Errc::kFenced, "another node claimed the filer"});
     }
   }
   record_ = std::move(read.value());
-  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    if (!claim.filers[filer]) {
-      continue;
-    }
-    const mailbox::MarkReading marks = co_await marks_[filer]->read();
-    copy_allowed[filer] = claim.forced || (marks.quorum && !marks.mark);
-    const Result<FilerFacts> found = co_await filers_[filer].host->facts();
-    if (!found.ok()) {
-      co_return found.error();
-    }
-    const FilerFacts& facts = found.value();
-    if (claim.takeover && facts.membership_generation > options_.membership_generation) {
-      co_return Error{Errc::kRefused, "the partner has newer mailbox members"};
-    }
-    if (facts.own_log || facts.log_empty || (facts.copy && copy_allowed[filer]) || claim.forced) {
-      continue;
-    }
-    if (marks.mark) {
-      co_return Error{Errc::kForeign, "a solo mark: only the previous owner has the last requests"};
-    }
-    if (!marks.quorum) {
-      co_return Error{Errc::kIo, "too few members to know whether there is a solo mark"};
-    }
-    co_return Error{Errc::kForeign, "neither log of this filer here may be replayed"};
-  }
   co_return Ok{};
+}
+
+// Whether there is a log here that may be replayed: this node's own, or the copy, if no mark
+// forbids it.
+Task<Status> PairNode::may_replay(Claim& claim, std::uint32_t filer, bool& copy_allowed) {
+  const mailbox::MarkReading marks = co_await marks_[filer]->read();
+  copy_allowed = claim.forced || (marks.quorum && !marks.mark);
+  const Result<FilerFacts> found = co_await filers_[filer].host->facts();
+  if (!found.ok()) {
+    co_return found.error();
+  }
+  const FilerFacts& facts = found.value();
+  if (claim.takeover && facts.membership_generation > options_.membership_generation) {
+    co_return Error{Errc::kRefused, "the partner has newer mailbox members"};
+  }
+  if (facts.own_log || facts.log_empty || (facts.copy && copy_allowed) || claim.forced) {
+    co_return Ok{};
+  }
+  if (marks.mark) {
+    co_return Error{Errc::kForeign, "a solo mark: only the previous owner has the last requests"};
+  }
+  if (!marks.quorum) {
+    co_return Error{Errc::kIo, "too few members to know whether there is a solo mark"};
+  }
+  co_return Error{Errc::kForeign, "neither log of this filer here may be replayed"};
 }
 
 Task<Status> PairNode::replay(Claim& claim, std::uint32_t filer, bool copy_allowed) {
   step("replay");
   Slot& slot = filers_[filer];
-  if (slot.state != FilerState::kOpening) {
+  if (slot.state != FilerState::kOpening || slot.lost) {
     co_return Error{Errc::kFenced, "the filer was lost while it was opened"};
   }
   open_gates(filer, slot.epoch);
@@ -271,25 +290,43 @@ Task<Status> PairNode::replay(Claim& claim, std::uint32_t filer, bool copy_allow
   co_return Ok{};
 }
 
-// The claim failed; what it began ends, and is begun anew after a while.
-Task<void> PairNode::close(const Claim& claim, std::string_view why) {
-  step("close");
+// What could not be opened ends here.  A filer without a log is the partner's to open, if that
+// lives; what a takeover could not open goes back in any case.
+Task<void> PairNode::give_up(const Claim& claim) {
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    if (!claim.filers[filer] || filers_[filer].state == FilerState::kAway) {
+    if (!claim.failed[filer]) {
       continue;
     }
-    Slot& slot = filers_[filer];
-    slot.answering = false;
-    slot.state = FilerState::kEnding;
-    end_gates(filer);
-    co_await slot.host->abandon();
-    co_await gates_quiet(filer);
-    slot.state = FilerState::kAway;
-    slot.epoch = 0;
-    slot.retry_at = scheduler_.now() + options_.retry;
-    slot.waits_for = why;
-    tell(Severity::kError, why, "it is tried again; see duet status", filer);
+    const Error error = *claim.failed[filer];
+    const bool no_log = error.code == Errc::kForeign || error.code == Errc::kRefused;
+    const bool partner_lives =
+        !observer_.stale() && observer_.readable() != mailbox::Readable::kNone;
+    if (claim.takeover || (no_log && partner_lives)) {
+      co_await refuse(filer, error.context);
+    } else {
+      co_await close(filer, error.context);
+    }
   }
+}
+
+// What was begun ends, and is begun anew after a while.
+Task<void> PairNode::close(std::uint32_t filer, std::string_view why) {
+  Slot& slot = filers_[filer];
+  if (slot.state == FilerState::kAway) {
+    co_return;
+  }
+  step("close");
+  slot.answering = false;
+  slot.state = FilerState::kEnding;
+  end_gates(filer);
+  co_await slot.host->abandon();
+  co_await gates_quiet(filer);
+  slot.state = FilerState::kAway;
+  slot.epoch = 0;
+  slot.lost = false;
+  slot.retry_at = scheduler_.now() + options_.retry;
+  slot.waits_for = why;
+  tell(Severity::kError, why, "it is tried again; see duet status", filer);
 }
 
 }  // namespace duet::failover

@@ -46,14 +46,15 @@ Task<void> PairNode::take_over(bool forced) {
   claim.phases.filers = claim.filers;
   claim.begun = scheduler_.now();
   claim.phases.detect = claim.begun - last_sign;
-  const Status opened = co_await finish_opening(claim);
+  co_await finish_opening(claim);
+  co_await give_up(claim);
   taking_ = false;
   may_take_at_ = scheduler_.now() + 2 * options_.retry;
-  if (!opened.ok()) {
-    co_await refuse(claim, opened.error().context);
+  if (claim.filers == FilerSet{}) {
     co_return;
   }
   force_ = force_ && !forced;
+  claim.phases.filers = claim.filers;
   last_takeover_ = claim.phases;
   tell(Severity::kWarning, "the partner's filers are served here",
        "repair the partner, start it, then duet giveback");
@@ -147,33 +148,26 @@ void PairNode::cut_partner(const Claim& claim) {
 
 // Ownership goes back to the previous owner, who alone may have what is missing here.  Not to the
 // filer's home: that may be this node.
-Task<void> PairNode::refuse(Claim& claim, std::string_view why) {
+Task<void> PairNode::refuse(std::uint32_t filer, std::string_view why) {
   step("refuse");
-  FilerSet still{};
-  bool any = false;
+  const std::uint64_t epoch = filers_[filer].epoch;
+  co_await close(filer, why);
   Result<mailbox::OwnersRead> read = co_await arbiter_.read();
   if (read.ok()) {
     mailbox::Owners to = read.value().owners;
-    for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-      still[filer] = claim.filers[filer] && is_mine(read.value().owners, filer);
-      if (still[filer]) {
-        any = true;
-        to[filer].owner = peer_number();
-        to[filer].previous = my_number();
-        to[filer].incarnation = 0;
-        ++to[filer].epoch;
-      }
-    }
-    co_await close(claim, why);
-    if (any) {
-      // If this fails the filers stay with this node, which opens them again and finds out again.
+    mailbox::OwnerEntry& entry = to[filer];
+    if (entry.owner == my_number() && entry.epoch == epoch) {
+      entry.owner = peer_number();
+      entry.previous = my_number();
+      entry.incarnation = 0;
+      ++entry.epoch;
+      // If this fails the filer stays with this node, which opens it again and finds out again.
       const Status given_back = co_await arbiter_.swap(read.value(), to);
       step(given_back.ok() ? "gave ownership back" : "kept ownership");
     }
-  } else {
-    co_await close(claim, why);
   }
-  tell(Severity::kCritical, why, "start the previous owner again, or see duet takeover --force");
+  tell(Severity::kCritical, why, "start the previous owner again, or see duet takeover --force",
+       filer);
 }
 
 }  // namespace duet::failover

@@ -148,13 +148,15 @@ class PairNode final : private interconnect::ChannelUser {
     bool answering = false;
     std::uint64_t expected = 0;  // the epoch in which the owner hands it to us; 0: none
     std::uint64_t admitted = 0;  // the epoch last given to admit_partner()
-    bool failed = false;
+    bool failed = false;         // the host says so
+    bool lost = false;           // while kOpening: the record names another
     Instant retry_at{};
     std::string_view waits_for;
   };
   // One attempt to own filers, from the claim to the first answer.
   struct Claim {
-    FilerSet filers{};
+    FilerSet filers{};  // those that have not failed
+    std::array<std::optional<Error>, kFilers> failed;
     mailbox::Owners before{};    // the record that the swap replaced
     mailbox::BeatSnapshot beat;  // when the wait for the lease began
     bool hard = false;           // the partner is fenced, and its log may be needed
@@ -186,10 +188,16 @@ class PairNode final : private interconnect::ChannelUser {
   Task<Status> join_disks(const Claim& claim);
   Task<Result<bool>> last_opening_finished(const Claim& claim);
   Task<Status> raise_epochs(const Claim& claim);
-  Task<Status> finish_opening(Claim& claim);
-  Task<Status> read_again(Claim& claim, std::array<bool, kFilers>& copy_allowed);
+  Task<void> finish_opening(Claim& claim);
+  Task<Status> shut_out(Claim& claim);
+  Task<Status> read_again(Claim& claim);
+  Task<Status> may_replay(Claim& claim, std::uint32_t filer, bool& copy_allowed);
   Task<Status> replay(Claim& claim, std::uint32_t filer, bool copy_allowed);
-  Task<void> close(const Claim& claim, std::string_view why);
+  Status serve(std::uint32_t filer);
+  static void fail(Claim& claim, std::uint32_t filer, const Error& error);
+  static void fail_all(Claim& claim, const Error& error);
+  Task<void> give_up(const Claim& claim);
+  Task<void> close(std::uint32_t filer, std::string_view why);
   // takeover.cpp
   Task<void> take_over(bool forced);
   Task<bool> wait_out_lease(Claim& claim);
@@ -197,7 +205,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<Status> fence_one(shelf::SharedDisk& disk);
   Task<void> second_wait(Claim& claim);
   void cut_partner(const Claim& claim);
-  Task<void> refuse(Claim& claim, std::string_view why);
+  Task<void> refuse(std::uint32_t filer, std::string_view why);
   // conflict.cpp
   void conflict();
   Task<void> resolve_conflict();

@@ -172,7 +172,7 @@ void ModelFiler::serve() {
 Task<Status> ModelFiler::checkpoint(bool log_empty) {
   while (checkpointing_ || !log_->can_switch()) {
     co_await sleep(scheduler_, kPoll);
-    if (log_ == nullptr) {
+    if (log_ == nullptr || failed_) {
       co_return Error{Errc::kClosed, "abandoned"};
     }
   }
@@ -191,6 +191,10 @@ Task<Status> ModelFiler::checkpoint(bool log_empty) {
   if (written.ok()) {
     written = log_->release(covered);
   }
+  if (!written.ok()) {
+    failed_ = true;
+    pair_.filer_failed(filer_);
+  }
   co_return written;
 }
 
@@ -201,9 +205,8 @@ Task<void> ModelFiler::checkpoints() {
     const bool full = log_->filling_bytes() * 2 > log_->half_bytes();
     if (full || cp_wanted_ || random_.one_in(200)) {
       const Status done = co_await checkpoint(false);
-      if (!done.ok() && life == life_ && taking_) {
-        taking_ = false;
-        pair_.filer_failed(filer_);
+      if (!done.ok()) {
+        break;
       }
     }
     co_await sleep(scheduler_, 1ms);
@@ -296,6 +299,7 @@ Task<Status> ModelFiler::resume() {
 Task<void> ModelFiler::abandon() {
   ++life_;
   taking_ = false;
+  failed_ = false;
   log_.reset();
   copy_.reset();
   while (busy_ > 0) {

@@ -94,6 +94,7 @@ class ModelFiler final : public failover::FilerHost {
   Registers registers_{};
   bool taking_ = false;
   bool cp_wanted_ = false;
+  bool failed_ = false;  // a CP failed: its log half is not free again
   bool checkpointing_ = false;
   std::size_t busy_ = 0;  // tasks with I/O or log under way
   std::vector<Request> requests_;
