@@ -242,9 +242,16 @@ Task<void> World::client() {
     const auto key = static_cast<std::uint32_t>(random.below(kKeys));
     Process* const process = processes_[node].get();
     if (process != nullptr && process->hosts[filer]->takes_requests()) {
-      process->hosts[filer]->request(random.one_in(2), key, ++values_, oracle.before(filer, key));
+      process->hosts[filer]->request(!reads_only && random.one_in(2), key, ++values_,
+                                     oracle.before(filer, key));
     }
   }
+}
+
+mailbox::Owners World::owners() {
+  return load<mailbox::ArbitrationSector>(
+             disks_[options_.arbitration]->data.block(mailbox::kArbitrationBlock), 0)
+      .filers;
 }
 
 int World::answering(std::uint32_t filer) {

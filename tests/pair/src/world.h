@@ -88,6 +88,9 @@ class World {
   // Called at each step of a node; may ask for it to be killed.
   std::function<void(std::uint32_t node, std::string_view step)> on_step;
   void kill_soon(std::uint32_t node) { kill_soon_[node] = true; }
+  bool reads_only = false;  // of the clients, from now on
+  // The owner record as it stands on its disk.
+  [[nodiscard]] mailbox::Owners owners();
   bool auto_restart = false;  // of nodes killed by kill_soon()
 
  private:
