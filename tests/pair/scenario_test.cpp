@@ -255,6 +255,8 @@ TEST_P(Pair, AHandoverIsRefusedInWordsWhileThePartnerIsAway) {
 // Rule 5, the second wait: the node woke after the wait and renewed before it was fenced.
 TEST_P(Pair, ABeatBetweenWaitAndFenceIsWaitedOut) {
   begin();
+  // In shared memory it writes on whatever is revoked.
+  world.wire().stale_writer(interconnect::Node::kA, true);
   world.process(0)->scheduler.freeze();
   bool woken = false;
   world.on_step = [&](std::uint32_t node, std::string_view step) {
