@@ -40,6 +40,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -103,7 +104,7 @@ class PairNode final : private interconnect::ChannelUser {
 
   // The last question before a reply (rule 5).
   [[nodiscard]] bool may_answer(std::uint32_t filer) const {
-    return filers_[filer].answering && guard_.may_answer();
+    return filers_[filer].answering.load(std::memory_order_acquire) && guard_.may_answer();
   }
   // Whoever was told "no" waits here and asks again; the filer may be gone by then.
   [[nodiscard]] WaitList& answers_resumed() { return guard_.resumed(); }
@@ -144,12 +145,12 @@ class PairNode final : private interconnect::ChannelUser {
   struct Slot {  // a filer
     FilerHost* host = nullptr;
     FilerState state = FilerState::kAway;
-    std::uint64_t epoch = 0;  // of the opening, while not kAway
-    bool answering = false;
-    std::uint64_t expected = 0;  // the epoch in which the owner hands it to us; 0: none
-    std::uint64_t admitted = 0;  // the epoch last given to admit_partner()
-    bool failed = false;         // the host says so
-    bool lost = false;           // while kOpening: the record names another
+    std::uint64_t epoch = 0;             // of the opening, while not kAway
+    std::atomic<bool> answering{false};  // read by every thread that replies
+    std::uint64_t expected = 0;          // the epoch in which the owner hands it to us; 0: none
+    std::uint64_t admitted = 0;          // the epoch last given to admit_partner()
+    bool failed = false;                 // the host says so
+    bool lost = false;                   // while kOpening: the record names another
     Instant retry_at{};
     std::string_view waits_for;
   };
