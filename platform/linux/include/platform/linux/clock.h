@@ -1,4 +1,4 @@
-// The time of day of this machine.
+// The clocks of this machine.
 
 #pragma once
 
@@ -9,6 +9,12 @@ namespace duet::os {
 class SystemClock final : public WallClock {
  public:
   [[nodiscard]] std::chrono::nanoseconds since_epoch() const override;
+};
+
+// CLOCK_BOOTTIME.
+class SystemBootClock final : public BootClock {
+ public:
+  [[nodiscard]] Instant now() const override;
 };
 
 }  // namespace duet::os

@@ -1,0 +1,98 @@
+// GatedDisk: a filer's way to one disk, which the pair can hold and end (rule 10).
+//
+//   closed --open(epoch)--> open --hold()--> held --resume()--> open
+//                            +-- end() from any --> ended --open(epoch)--> open
+//
+// Writes that the target refuses (kFenced) are not given back to the filer: they wait, with all
+// later ones, until the pair knows whether the filer is still its own.  If so they are written
+// again, which is as if they had been slow; if not they end with kFenced and the filer is over.
+//
+// Invariants:
+//   (1) Held or ended, nothing starts.  quiet() then completes when the target has nothing of it.
+//   (2) Every write carries the epoch of the opening that it belongs to (rule 9).
+// Reads while closed carry no epoch: who is about to open looks at marks and roots.
+//
+// Ownership: borrows the disk.  Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <list>
+
+#include "platform/task.h"
+#include "platform/wait.h"
+#include "shelf/shared_disk.h"
+
+namespace duet::failover {
+
+class GatedDisk final : public shelf::SharedDisk {
+ public:
+  GatedDisk(Scheduler& scheduler, shelf::SharedDisk& disk)
+      : scheduler_(scheduler), disk_(disk), ended_(scheduler) {}
+  GatedDisk(const GatedDisk&) = delete;
+  GatedDisk& operator=(const GatedDisk&) = delete;
+
+  // REQUIRES: closed or ended, nothing under way.
+  void open(std::uint64_t epoch);
+  void hold();
+  void resume();
+  void end();
+  // REQUIRES: not open.
+  Task<void> quiet();
+  [[nodiscard]] std::size_t under_way() const { return io_.size() + commands_.size(); }
+  [[nodiscard]] bool is_open() const { return state_ == State::kOpen; }
+
+  // A write was refused; called after hold().
+  std::function<void()> on_fenced;
+
+  [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
+  [[nodiscard]] std::string_view name() const override { return disk_.name(); }
+  void start(BlockOperation& operation) override;
+  [[nodiscard]] shelf::DiskKey key() const override { return disk_.key(); }
+  [[nodiscard]] shelf::DiskFeatures features() const override { return disk_.features(); }
+  [[nodiscard]] shelf::DiskHealth health() const override { return disk_.health(); }
+  // The epoch is the opening's.
+  void use_epoch(std::uint64_t /*epoch*/) override {}
+  // Only kWriteDurable goes through the gate; the others are the pair's own business.
+  void start_command(shelf::DiskCommand& command) override;
+
+ private:
+  enum class State : std::uint8_t { kClosed, kOpen, kHeld, kEnded };
+  struct Io final : BlockOperation {
+    Io(GatedDisk& owner, BlockOperation& what) : gate(owner), original(what) {
+      kind = what.kind;
+      block = what.block;
+      parts = what.parts;
+    }
+    void run() override { gate.finish(*this); }
+    GatedDisk& gate;
+    BlockOperation& original;
+    std::list<Io>::iterator self;
+  };
+  struct Command final : shelf::DiskCommand {
+    Command(GatedDisk& owner, shelf::DiskCommand& what)
+        : DiskCommand(what.request), gate(owner), original(what) {}
+    void run() override { gate.finish(*this); }
+    GatedDisk& gate;
+    shelf::DiskCommand& original;
+    std::list<Command>::iterator self;
+  };
+  void pass(BlockOperation& operation);
+  void pass(shelf::DiskCommand& command);
+  void finish(Io& io);
+  void finish(Command& command);
+  bool keep(const Status& result);
+
+  Scheduler& scheduler_;
+  shelf::SharedDisk& disk_;
+  State state_ = State::kClosed;
+  std::uint64_t epoch_ = 0;
+  std::list<Io> io_;
+  std::list<Command> commands_;
+  std::deque<BlockOperation*> waiting_io_;
+  std::deque<shelf::DiskCommand*> waiting_commands_;
+  WaitList ended_;
+};
+
+}  // namespace duet::failover

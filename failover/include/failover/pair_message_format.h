@@ -1,0 +1,48 @@
+// The messages of the failover channel of the partner link; failover/FORMAT.md.
+//
+// The link carries them whole and in order or not at all (interconnect/partner_link.h).
+// Little-endian, no padding, reserved fields zero.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace duet::failover {
+
+inline constexpr std::uint32_t kPairMagic = 0x4D50'4C44;  // "DLPM"
+inline constexpr std::uint32_t kPairVersion = 1;
+
+enum class PairVerb : std::uint32_t {
+  kState = 1,        // flags: what the sender could do
+  kAskHandover = 2,  // hand the filer over to me (planned takeover, giveback asked at home)
+  kAskTakeover = 3,  // my disks have paused me: take over what is mine
+  kPrepare = 4,      // the owner settled the filer, its epoch is `epoch`; be ready to open the next
+  kPrepared = 5,     // answer: 0 ready; else refused
+  kCommitted = 6,    // the owner record names you: look
+};
+
+enum PairFlags : std::uint32_t {
+  kSeesAllDisks = 1,
+  kMayTake = 2,  // this process would accept a filer
+};
+
+struct PairMessage {
+  std::uint32_t magic = kPairMagic;
+  std::uint32_t version = kPairVersion;
+  std::uint32_t verb = 0;  // PairVerb
+  std::uint32_t filer = 0;
+  std::array<std::uint64_t, 2> pair{};
+  std::uint64_t incarnation = 0;  // of the sender, as in the owner record
+  std::uint64_t epoch = 0;
+  std::uint64_t number = 0;  // of the question; its answer repeats it
+  std::uint32_t answer = 0;
+  std::uint32_t flags = 0;  // PairFlags
+};
+static_assert(sizeof(PairMessage) == 64);
+static_assert(offsetof(PairMessage, incarnation) == 32);
+static_assert(std::has_unique_object_representations_v<PairMessage>, "no implicit padding");
+
+}  // namespace duet::failover

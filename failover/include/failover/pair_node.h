@@ -1,0 +1,283 @@
+// PairNode: one node of a pair: it beats, watches its partner, and owns filers one opening at a
+// time.
+//
+// For each filer:
+//
+//            +--------------------- lost: the record names another ---------------------+
+//            v                                                                          |
+//   kAway --claim--> kOpening --opened--> kServing --hand over--> kHanding --swapped--> kAway
+//     ^                 |                   ^  |                      |
+//     +--refused, failed+                   |  +--lost--> kEnding -->-+--> kAway
+//                                           +------- not swapped -----+
+//
+// Invariants (numbers of DESIGN's list in brackets):
+//   (1) I10: a filer leaves kAway only after a swap of this process put {this node, its
+//   incarnation,
+//       a new epoch} into the owner record, or after its owner handed it over to exactly this
+//       process; and it replays only after the record was read again behind the fence.
+//   (2) I11: may_answer() is false unless the filer is kServing, the lease holds and no conflict is
+//       unresolved.
+//   (3) I5: no copy is replayed unless the reading quorum of the marks was read behind the fence
+//   and
+//       none was seen.
+//   (4) A filer is claimed only when nothing of an earlier opening of this process is under way.
+//   (5) After a conflict nothing starts before all own I/O has ended and the record was read (rule
+//   10).
+//
+// Transition -> function:
+//   look, decide                      watch.cpp     look(), evidence(), act()
+//   restart at home, handed over      opening.cpp   open_mine(), swap_in(), join_disks(),
+//   finish_opening() takeover (rule 8)                 takeover.cpp  take_over(): wait_out_lease()
+//   -> claim() -> fence() ->
+//                                                   second_wait() -> cut_partner() -> read_again()
+//                                                   -> replay() -> take_addresses() -> serve();
+//                                                   refuse()
+//   conflict (rule 10), loss          conflict.cpp  resolve_conflict(), lose()
+//   giveback, planned (rules 11, 12)  handover.cpp  hand_over(), prepare_for()
+//
+// Ownership: borrows everything it is given; dies before it.  Destroying it is what kill -9 is.
+// Thread-safety: the scheduler's thread; may_answer() any.
+
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "failover/filer_host.h"
+#include "failover/gated_disk.h"
+#include "failover/lease_guard.h"
+#include "failover/pair_message_format.h"
+#include "failover/report.h"
+#include "interconnect/partner_link.h"
+#include "mailbox/arbiter.h"
+#include "mailbox/beater.h"
+#include "mailbox/marks.h"
+#include "mailbox/observer.h"
+#include "nvlog/mirrored_log.h"
+#include "platform/clock.h"
+#include "platform/task_scope.h"
+
+namespace duet::failover {
+
+// One shared disk.  Members are among the disks of the node's own filer (rule 2).
+struct PairDisk {
+  shelf::SharedDisk* disk = nullptr;
+  std::uint32_t filer = 0;  // whose aggregate it is in; its home is the node of the same number
+  bool member = false;      // of that node's mailbox
+};
+
+struct PairOptions {
+  mailbox::Writer self;
+  mailbox::BeatOptions beat;
+  Duration look = std::chrono::milliseconds(50);           // between two looks at the partner
+  Duration link_silence = std::chrono::milliseconds(300);  // an application beat this old is none
+  Duration restart_window = std::chrono::seconds(5);     // a new partner process may start so long
+  Duration handover_patience = std::chrono::seconds(2);  // for the partner's answer
+  Duration retry = std::chrono::seconds(1);              // between tries of what failed
+  bool automatic_takeover = true;
+  // Something beside the disks' reservations fences (the partner's process on this host is killed).
+  bool second_fence = false;
+  std::uint64_t membership_generation = 0;  // that this node believes in
+};
+
+class PairNode final : private interconnect::ChannelUser {
+ public:
+  // REQUIRES: every disk is of filer 0 or 1; each node has 1 to 3 members; `arbitration` is the
+  // disk of `disks` that holds the owner record.
+  PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptions& options,
+           std::vector<PairDisk> disks, shelf::SharedDisk& arbitration,
+           interconnect::PartnerLink& link);
+  ~PairNode();
+  PairNode(const PairNode&) = delete;
+  PairNode& operator=(const PairNode&) = delete;
+
+  // What a host is made with: the only disks that it may use, and where its log reports solo.
+  [[nodiscard]] std::vector<shelf::SharedDisk*> disks_of(std::uint32_t filer);
+  [[nodiscard]] nvlog::MirrorDuties& duties_of(std::uint32_t filer);
+  void set_host(std::uint32_t filer, FilerHost& host) { filers_[filer].host = &host; }
+
+  // REQUIRES: both hosts are set.
+  void start();
+
+  // The last question before a reply (rule 5).
+  [[nodiscard]] bool may_answer(std::uint32_t filer) const {
+    return filers_[filer].answering.load(std::memory_order_acquire) && guard_.may_answer();
+  }
+  // Whoever was told "no" waits here and asks again; the filer may be gone by then.
+  [[nodiscard]] WaitList& answers_resumed() { return guard_.resumed(); }
+
+  // A filer could not go on (a CP failed): it is opened anew.
+  void filer_failed(std::uint32_t filer);
+
+  // --- the operator
+  // Why the filer cannot be handed to the partner now (rules 11, 12); empty: it can.
+  [[nodiscard]] std::vector<Veto> handover_vetoes(std::uint32_t filer) const;
+  // Why a takeover of the partner would not work now.
+  [[nodiscard]] std::vector<Veto> takeover_vetoes() const;
+  // Begins to hand the filer, hosted here, to the partner: giveback or planned takeover.  status()
+  // and events tell what came of it.  kRefused: a veto.
+  Status start_handover(std::uint32_t filer);
+  // Asks the partner to hand over; kClosed: it cannot be asked.
+  Status ask_for(std::uint32_t filer);
+  // Rule 13.  The first call says in `warning` what would be lost and gives a number; the second,
+  // with that number, makes the next takeover accept it.  kRefused: the partner may live.
+  struct Confirmation {
+    std::uint64_t number = 0;
+    std::string_view warning;
+  };
+  Result<Confirmation> prepare_forced_takeover();
+  Status force_takeover(std::uint64_t confirmation);
+
+  [[nodiscard]] PairStatus status() const;
+
+  std::function<void(const Event&)> on_event;
+  std::function<void(std::string_view)> on_step;  // each step as it begins, for the trace
+  std::function<bool()> progress;                 // of the serving strands; as Beater's
+  std::function<void()> on_halt;                  // a newer process of this node is there: exit
+  // Solo or back: as nvlog asks.  Called to start a CP.
+  std::function<void(std::uint32_t filer)> on_want_cp;
+
+ private:
+  class Duties;
+  struct Slot {  // a filer
+    FilerHost* host = nullptr;
+    FilerState state = FilerState::kAway;
+    std::uint64_t epoch = 0;             // of the opening, while not kAway
+    std::atomic<bool> answering{false};  // read by every thread that replies
+    std::uint64_t expected = 0;          // the epoch in which the owner hands it to us; 0: none
+    std::uint64_t admitted = 0;          // the epoch last given to admit_partner()
+    bool failed = false;                 // the host says so
+    bool lost = false;                   // while kOpening: the record names another
+    Instant retry_at{};
+    std::string_view waits_for;
+  };
+  // One attempt to own filers, from the claim to the first answer.
+  struct Claim {
+    FilerSet filers{};  // those that have not failed
+    std::array<std::optional<Error>, kFilers> failed;
+    mailbox::Owners before{};    // the record that the swap replaced
+    mailbox::BeatSnapshot beat;  // when the wait for the lease began
+    bool hard = false;           // the partner is fenced, and its log may be needed
+    bool always_wait = false;
+    bool forced = false;
+    bool takeover = false;
+    Instant begun{};
+    Instant fenced{};
+    Phases phases;
+  };
+
+  // watch.cpp
+  Task<void> run();
+  Task<void> beat_link();
+  Task<bool> enter();
+  Task<void> look();
+  Task<void> look_closer();
+  [[nodiscard]] Evidence evidence() const;
+  [[nodiscard]] BeatEvidence beat_evidence() const;
+  Task<void> act();
+  Task<void> follow_record();
+  void describe();
+  void say_state();
+  void alarm(Alarm alarm);
+  // opening.cpp
+  Task<void> open_mine(FilerSet filers);
+  Task<Status> open_handed_over(std::uint32_t filer);
+  Task<Status> swap_in(Claim& claim);
+  Task<Status> join_disks(const Claim& claim);
+  Task<Result<bool>> last_opening_finished(const Claim& claim);
+  Task<Status> raise_epochs(const Claim& claim);
+  Task<void> finish_opening(Claim& claim);
+  Task<Status> shut_out(Claim& claim);
+  Task<Status> read_again(Claim& claim);
+  Task<Status> may_replay(Claim& claim, std::uint32_t filer, bool& copy_allowed);
+  Task<Status> replay(Claim& claim, std::uint32_t filer, bool copy_allowed);
+  Status serve(std::uint32_t filer);
+  static void fail(Claim& claim, std::uint32_t filer, const Error& error);
+  static void fail_all(Claim& claim, const Error& error);
+  Task<void> give_up(const Claim& claim);
+  Task<void> close(std::uint32_t filer, std::string_view why);
+  // takeover.cpp
+  Task<void> take_over(bool forced);
+  Task<bool> wait_out_lease(Claim& claim);
+  Task<Status> fence(const Claim& claim);
+  Task<Status> fence_one(shelf::SharedDisk& disk);
+  Task<void> second_wait(Claim& claim);
+  void cut_partner(const Claim& claim);
+  Task<void> refuse(std::uint32_t filer, std::string_view why);
+  // conflict.cpp
+  void conflict();
+  Task<void> resolve_conflict();
+  Task<mailbox::OwnersRead> read_record_surely();
+  Task<bool> register_again(bool kept_only);
+  Task<void> lose(std::uint32_t filer);
+  void halt();
+  // handover.cpp
+  Task<Status> hand_over(std::uint32_t filer);
+  Task<Status> settle(std::uint32_t filer);
+  Task<Status> ask_to_prepare(std::uint32_t filer);
+  Task<Status> commit(std::uint32_t filer);
+  Task<void> serve_on(std::uint32_t filer);
+  Task<void> prepare_for();
+  void on_message(ConstBytes message) override;
+  void on_link(const interconnect::LinkStatus& status) override;
+  Status send(PairVerb verb, std::uint32_t filer, std::uint64_t epoch, std::uint64_t number,
+              std::uint32_t answer);
+
+  void step(std::string_view what) const;
+  void tell(Severity severity, std::string_view what, std::string_view remedy,
+            std::optional<std::uint32_t> filer = std::nullopt) const;
+  [[nodiscard]] mailbox::Node me() const { return options_.self.node; }
+  [[nodiscard]] std::uint32_t my_number() const { return mailbox::index_of(me()); }
+  [[nodiscard]] std::uint32_t peer_number() const { return 1 - my_number(); }
+  [[nodiscard]] bool is_mine(const mailbox::Owners& owners, std::uint32_t filer) const;
+  [[nodiscard]] bool link_up() const;
+  [[nodiscard]] bool hosts_any() const;
+  [[nodiscard]] bool gates_under_way(std::uint32_t filer) const;
+  void open_gates(std::uint32_t filer, std::uint64_t epoch);
+  void end_gates(std::uint32_t filer);
+  Task<void> gates_quiet(std::uint32_t filer);
+
+  Scheduler& scheduler_;
+  const BootClock& clock_;
+  const PairOptions options_;
+  const std::vector<PairDisk> disks_;
+  interconnect::PartnerLink& link_;
+  LeaseGuard guard_;
+  std::vector<std::unique_ptr<GatedDisk>> gates_;  // as disks_
+  mailbox::Arbiter arbiter_;
+  mailbox::Beater beater_;
+  mailbox::Observer observer_;
+  std::vector<std::unique_ptr<mailbox::Marks>> marks_;  // by filer
+  std::vector<std::unique_ptr<Duties>> duties_;
+  std::array<Slot, kFilers> filers_;
+
+  std::optional<mailbox::OwnersRead> record_;  // the last that could be read
+  bool record_readable_ = false;
+  std::array<mailbox::MarkReading, kFilers> seen_marks_;
+  std::optional<mailbox::WordsSector> words_;
+  Instant words_seen_{};
+  Instant asked_at_{};
+  bool asked_ = false;
+  std::uint32_t peer_flags_ = 0;
+  std::uint64_t peer_incarnation_ = 0;  // as it says over the link
+  Verdict verdict_;
+  bool conflict_ = false;  // resolve_conflict() runs
+  bool halted_ = false;
+  bool taking_ = false;
+  Instant may_take_at_{};
+  std::uint64_t force_number_ = 0;
+  bool force_ = false;
+  FilerSet handover_asked_{};
+  std::optional<PairMessage> prepare_;
+  std::optional<PairMessage> prepared_;
+  std::uint64_t questions_ = 0;
+  std::optional<Phases> last_takeover_;
+  WaitList wake_;
+  WaitList conflict_over_;
+  TaskScope scope_;
+};
+
+}  // namespace duet::failover

@@ -1,0 +1,73 @@
+// What the pair tells the operator: events, vetoes, the phases of a takeover, its status.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "failover/evidence.h"
+#include "mailbox/mailbox_format.h"
+#include "platform/scheduler.h"
+
+namespace duet::failover {
+
+inline constexpr std::uint32_t kFilers = mailbox::kFilers;
+using FilerSet = std::array<bool, kFilers>;
+
+enum class Severity : std::uint8_t { kInformation, kWarning, kError, kCritical };
+
+// Texts are literals.
+struct Event {
+  Severity severity = Severity::kInformation;
+  std::string_view what;
+  std::string_view remedy;  // the corrective action; empty: none is needed
+  std::optional<std::uint32_t> filer;
+};
+
+// Why something is not done, and what would change that.
+struct Veto {
+  bool hard = true;  // false: the operator may override it
+  std::string_view reason;
+  std::string_view remedy;
+};
+
+// How long each phase of the last takeover took.
+struct Phases {
+  FilerSet filers{};
+  Duration detect{};  // from the last sign of life to the swap of ownership
+  Duration fence{};   // to: nothing of the partner is under way, nor can be; the waits included
+  Duration replay{};  // to: the image is open, its CP durable
+  Duration address{};
+  Duration serve{};  // to: the first request may be answered
+};
+
+enum class FilerState : std::uint8_t {
+  kAway,     // not hosted here
+  kOpening,  // claimed: between the swap and the first answer
+  kServing,
+  kHanding,  // settled for the partner
+  kEnding,   // lost: waits for its last I/O
+};
+
+struct FilerStatus {
+  FilerState state = FilerState::kAway;
+  std::uint32_t owner = 0;  // node, as the record said last
+  std::uint64_t epoch = 0;
+  bool answering = false;
+  std::string_view waits_for;  // why it is not served, if it should be; or empty
+};
+
+struct PairStatus {
+  std::array<FilerStatus, kFilers> filers{};
+  Evidence evidence;
+  Verdict verdict;
+  bool lease_valid = false;
+  bool conflict = false;
+  bool halted = false;
+  std::optional<Phases> last_takeover;
+};
+
+}  // namespace duet::failover

@@ -1,0 +1,310 @@
+// Giveback and planned takeover (rules 11, 12): one handover, from the owner to the partner; and
+// the messages of the pair.
+//
+//   owner:   vetoes -> stop answering, drain, CP -> kPrepare -> kPrepared -> one swap -> let go
+//   partner: kPrepare: keys, root readable -> kPrepared ... the record names it -> opening.cpp
+//
+// Until the swap the owner serves on whatever fails; after it the partner serves, or takeover
+// returns.
+
+#include "failover/pair_node.h"
+#include "shelf/fence.h"
+
+namespace duet::failover {
+
+std::vector<Veto> PairNode::handover_vetoes(std::uint32_t filer) const {
+  std::vector<Veto> result;
+  const auto veto = [&result](bool hard, std::string_view reason, std::string_view remedy) {
+    result.push_back({.hard = hard, .reason = reason, .remedy = remedy});
+  };
+  if (filers_[filer].state != FilerState::kServing) {
+    veto(true, "the filer is not served here", "run the command at the node that serves it");
+  }
+  if (conflict_ || !guard_.may_answer()) {
+    veto(true, "this node is paused by its disks", "repair its paths to the mailbox disks");
+  }
+  if (!record_readable_) {
+    veto(true, "the owner record cannot be read", "repair the path to the arbitration disk");
+  }
+  if (!link_up()) {
+    veto(true, "the partner does not answer over the link", "start the partner, repair the link");
+  } else if ((peer_flags_ & kMayTake) == 0) {
+    veto(true, "the partner is not ready to take a filer",
+         "wait until it has started; see its trace");
+  } else if ((peer_flags_ & kSeesAllDisks) == 0) {
+    veto(true, "the partner does not reach all disks", "repair the partner's paths to the disks");
+  }
+  if (observer_.stale() || observer_.readable() == mailbox::Readable::kNone) {
+    veto(true, "the partner's mailbox does not change", "repair the mailbox disks of the partner");
+  } else if (observer_.readable() == mailbox::Readable::kOne) {
+    veto(false, "a mailbox member of the partner cannot be read", "repair or replace that disk");
+  }
+  if (link_up() && link_.status().beat_changed == Instant{}) {
+    veto(false, "the partner has only just come", "wait for its first beats");
+  }
+  return result;
+}
+
+std::vector<Veto> PairNode::takeover_vetoes() const {
+  std::vector<Veto> result;
+  if (!options_.automatic_takeover) {
+    result.push_back({.hard = false,
+                      .reason = "automatic takeover is switched off",
+                      .remedy = "switch it on in the configuration"});
+  }
+  if (!record_readable_) {
+    result.push_back({.reason = "the owner record cannot be read",
+                      .remedy = "repair the path to the arbitration disk"});
+  }
+  if (observer_.readable() != mailbox::Readable::kBoth) {
+    result.push_back({.reason = "a mailbox member of the partner cannot be read",
+                      .remedy = remedy(Alarm::kMemberLost)});
+  }
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (seen_marks_[filer].mark) {
+      result.push_back({.reason = "the partner acknowledged requests that this node does not hold",
+                        .remedy = remedy(Alarm::kSoloPartner)});
+    }
+  }
+  for (const PairDisk& each : disks_) {
+    if (!each.disk->features().survives_power_loss && !options_.second_fence) {
+      result.push_back({.reason = "a disk's target forgets reservations and is the only fence",
+                        .remedy = "configure a second fence, or use another target"});
+      break;
+    }
+  }
+  return result;
+}
+
+Status PairNode::start_handover(std::uint32_t filer) {
+  for (const Veto& veto : handover_vetoes(filer)) {
+    if (veto.hard) {
+      return Error{Errc::kRefused, veto.reason};
+    }
+  }
+  handover_asked_[filer] = true;
+  return Ok{};
+}
+
+Task<Status> PairNode::hand_over(std::uint32_t filer) {
+  for (const Veto& veto : handover_vetoes(filer)) {
+    if (veto.hard) {
+      co_return Error{Errc::kRefused, veto.reason};
+    }
+  }
+  Slot& slot = filers_[filer];
+  slot.state = FilerState::kHanding;
+  slot.waits_for = "it is being handed over";
+  describe();
+  Status done = co_await settle(filer);
+  if (done.ok()) {
+    done = co_await ask_to_prepare(filer);
+  }
+  if (done.ok()) {
+    done = co_await commit(filer);
+  }
+  if (!done.ok() && slot.state == FilerState::kHanding) {
+    co_await serve_on(filer);
+  }
+  co_return done;
+}
+
+Task<Status> PairNode::settle(std::uint32_t filer) {
+  step("settle");
+  Slot& slot = filers_[filer];
+  slot.answering = false;
+  slot.host->stop_answering();
+  const Instant deadline = scheduler_.now() + options_.handover_patience;
+  const Status settled = co_await slot.host->settle(deadline);
+  if (slot.state != FilerState::kHanding) {
+    co_return Error{Errc::kFenced, "the filer was lost while it was handed over"};
+  }
+  co_return settled;
+}
+
+Task<Status> PairNode::ask_to_prepare(std::uint32_t filer) {
+  step("ask to prepare");
+  prepared_.reset();
+  const std::uint64_t number = ++questions_;
+  const Status sent = send(PairVerb::kPrepare, filer, filers_[filer].epoch, number, 0);
+  if (!sent.ok()) {
+    co_return sent;
+  }
+  const Instant deadline = scheduler_.now() + options_.handover_patience;
+  for (;;) {
+    if (prepared_ && prepared_->number == number) {
+      break;
+    }
+    const bool lost = filers_[filer].state != FilerState::kHanding;
+    if (lost || conflict_ || scheduler_.now() >= deadline) {
+      co_return Error{lost ? Errc::kFenced : Errc::kTryAgain, "the partner did not get ready"};
+    }
+    co_await sleep(scheduler_, std::chrono::milliseconds(2));
+  }
+  if (prepared_->answer != 0) {
+    co_return Error{Errc::kRefused, "the partner refused to take the filer"};
+  }
+  co_return Ok{};
+}
+
+Task<Status> PairNode::commit(std::uint32_t filer) {
+  step("commit");
+  Slot& slot = filers_[filer];
+  const std::uint64_t to_incarnation = prepared_->incarnation;
+  Result<mailbox::OwnersRead> read = co_await arbiter_.read();
+  if (!read.ok()) {
+    co_return read.error();
+  }
+  if (slot.state != FilerState::kHanding || conflict_ || !is_mine(read.value().owners, filer)) {
+    co_return Error{Errc::kTryAgain, "the owner record changed"};
+  }
+  mailbox::Owners to = read.value().owners;
+  to[filer].owner = peer_number();
+  to[filer].previous = my_number();
+  to[filer].incarnation = to_incarnation;
+  ++to[filer].epoch;
+  const Status swapped = co_await arbiter_.swap(read.value(), to);
+  if (!swapped.ok()) {
+    if (swapped.error().code == Errc::kFenced) {
+      conflict();
+    }
+    co_return swapped;
+  }
+  step("handed over");
+  if (slot.state == FilerState::kHanding) {
+    co_await lose(filer);
+  }
+  static_cast<void>(send(PairVerb::kCommitted, filer, to[filer].epoch, 0, 0));
+  co_return Ok{};
+}
+
+// It was not handed over, or nobody knows: the record says, and until it does nobody answers.
+Task<void> PairNode::serve_on(std::uint32_t filer) {
+  const mailbox::OwnersRead record = co_await read_record_surely();
+  Slot& slot = filers_[filer];
+  while (conflict_) {
+    co_await conflict_over_.wait();
+  }
+  if (slot.state != FilerState::kHanding) {
+    co_return;
+  }
+  if (!is_mine(record.owners, filer)) {
+    co_await lose(filer);
+    co_return;
+  }
+  step("serve on");
+  const Status resumed = co_await slot.host->resume();
+  if (slot.state != FilerState::kHanding) {
+    co_return;
+  }
+  slot.state = FilerState::kServing;
+  slot.waits_for = "";
+  slot.answering = resumed.ok();
+  slot.failed = !resumed.ok();
+}
+
+Status PairNode::ask_for(std::uint32_t filer) {
+  return send(PairVerb::kAskHandover, filer, 0, ++questions_, 0);
+}
+
+Result<PairNode::Confirmation> PairNode::prepare_forced_takeover() {
+  if (link_up() || (!observer_.stale() && observer_.readable() != mailbox::Readable::kNone)) {
+    return Error{Errc::kRefused, "the partner lives: ask it to hand over instead"};
+  }
+  force_number_ = static_cast<std::uint64_t>(scheduler_.now().since_start.count()) | 1U;
+  return Confirmation{
+      .number = force_number_,
+      .warning =
+          "Requests that the partner acknowledged alone are lost for good, and clients must "
+          "mount the filer anew.  Make sure that the partner is powered off and stays so."};
+}
+
+Status PairNode::force_takeover(std::uint64_t confirmation) {
+  if (force_number_ == 0 || confirmation != std::exchange(force_number_, 0)) {
+    return Error{Errc::kRefused, "a forced takeover is asked for twice"};
+  }
+  force_ = true;
+  return Ok{};
+}
+
+// The partner has settled a filer for this node.
+Task<void> PairNode::prepare_for() {
+  if (!prepare_) {
+    co_return;
+  }
+  const PairMessage asked = *std::exchange(prepare_, std::nullopt);
+  Slot& slot = filers_[asked.filer];
+  bool ready = !conflict_ && slot.state == FilerState::kAway && !gates_under_way(asked.filer);
+  for (const PairDisk& each : disks_) {
+    if (!ready || each.filer != asked.filer) {
+      continue;
+    }
+    const Status joined =
+        co_await shelf::join_disk(*each.disk, shelf::Reservation::kWriteExclusive);
+    ready = joined.ok();
+  }
+  if (ready) {
+    const Result<FilerFacts> facts = co_await slot.host->facts();
+    ready = facts.ok() && facts.value().epoch == asked.epoch && facts.value().log_empty;
+  }
+  slot.expected = ready ? asked.epoch + 1 : 0;
+  static_cast<void>(
+      send(PairVerb::kPrepared, asked.filer, asked.epoch, asked.number, ready ? 0 : 1));
+}
+
+Status PairNode::send(PairVerb verb, std::uint32_t filer, std::uint64_t epoch, std::uint64_t number,
+                      std::uint32_t answer) {
+  PairMessage message;
+  message.verb = static_cast<std::uint32_t>(verb);
+  message.filer = filer;
+  message.pair = options_.self.pair;
+  message.incarnation = static_cast<std::uint64_t>(options_.self.incarnation);
+  message.epoch = epoch;
+  message.number = number;
+  message.answer = answer;
+  const bool sees_all = record_readable_ && !conflict_ && beater_.renewed().has_value() &&
+                        observer_.readable() == mailbox::Readable::kBoth;
+  message.flags = (sees_all ? kSeesAllDisks : 0U) | (record_ && !halted_ ? kMayTake : 0U);
+  return link_.send(interconnect::Channel::kFailover, bytes_of(message));
+}
+
+void PairNode::on_message(ConstBytes bytes) {
+  if (bytes.size() != sizeof(PairMessage)) {
+    return;
+  }
+  const auto message = load<PairMessage>(bytes, 0);
+  if (message.magic != kPairMagic || message.version != kPairVersion ||
+      message.pair != options_.self.pair || message.filer >= kFilers) {
+    return;
+  }
+  peer_flags_ = message.flags;
+  peer_incarnation_ = message.incarnation;
+  switch (PairVerb{message.verb}) {
+    case PairVerb::kState:
+    case PairVerb::kCommitted:  // the next look finds it
+      break;
+    case PairVerb::kAskHandover:
+      handover_asked_[message.filer] = true;
+      break;
+    case PairVerb::kAskTakeover:
+      asked_ = true;
+      asked_at_ = scheduler_.now();
+      break;
+    case PairVerb::kPrepare:
+      prepare_ = message;
+      break;
+    case PairVerb::kPrepared:
+      prepared_ = message;
+      break;
+    default:
+      break;
+  }
+}
+
+void PairNode::on_link(const interconnect::LinkStatus& status) {
+  if (!interconnect::connected(status.state)) {
+    peer_flags_ = 0;
+  }
+}
+
+}  // namespace duet::failover

@@ -1,0 +1,169 @@
+#include "failover/pair_node.h"
+
+#include "duties.h"
+
+namespace duet::failover {
+
+namespace {
+
+mailbox::MemberDisks members_of(const std::vector<PairDisk>& disks, std::uint32_t node) {
+  mailbox::MemberDisks result;
+  for (const PairDisk& each : disks) {
+    if (each.member && each.filer == node) {
+      result.push_back(each.disk);
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+PairNode::PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptions& options,
+                   std::vector<PairDisk> disks, shelf::SharedDisk& arbitration,
+                   interconnect::PartnerLink& link)
+    : scheduler_(scheduler),
+      clock_(clock),
+      options_(options),
+      disks_(std::move(disks)),
+      link_(link),
+      guard_(scheduler, clock, options.beat.lease),
+      arbiter_(options.self, arbitration),
+      beater_(scheduler, clock, options.self, members_of(disks_, my_number()), options.beat),
+      observer_(scheduler, options.self.pair, mailbox::partner_of(options.self.node),
+                members_of(disks_, peer_number()), options.beat),
+      wake_(scheduler),
+      conflict_over_(scheduler),
+      scope_(scheduler) {
+  for (const PairDisk& each : disks_) {
+    DUET_CHECK(each.filer < kFilers);
+    gates_.push_back(std::make_unique<GatedDisk>(scheduler, *each.disk));
+    gates_.back()->on_fenced = [this] { conflict(); };
+  }
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    mailbox::MemberDisks members;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+      if (disks_[i].filer == filer && disks_[i].member) {
+        members.push_back(gates_[i].get());
+      }
+    }
+    marks_.push_back(std::make_unique<mailbox::Marks>(scheduler, options.self, filer, members));
+    duties_.push_back(std::make_unique<Duties>(*this, filer));
+  }
+  beater_.on_renewed = [this] { guard_.renewed(*beater_.renewed()); };
+  beater_.on_fenced = [this] { conflict(); };
+  beater_.progress = [this] { return !progress || progress(); };
+  link_.attach(interconnect::Channel::kFailover, this);
+}
+
+PairNode::~PairNode() { link_.attach(interconnect::Channel::kFailover, nullptr); }
+
+void PairNode::start() {
+  DUET_CHECK(filers_[0].host != nullptr && filers_[1].host != nullptr);
+  describe();
+  scope_.spawn(run());
+  scope_.spawn(beat_link());
+}
+
+std::vector<shelf::SharedDisk*> PairNode::disks_of(std::uint32_t filer) {
+  std::vector<shelf::SharedDisk*> result;
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_[i].filer == filer) {
+      result.push_back(gates_[i].get());
+    }
+  }
+  return result;
+}
+
+nvlog::MirrorDuties& PairNode::duties_of(std::uint32_t filer) { return *duties_[filer]; }
+
+void PairNode::filer_failed(std::uint32_t filer) {
+  filers_[filer].failed = true;
+  filers_[filer].answering = false;
+  wake_.wake_all();
+}
+
+void PairNode::step(std::string_view what) const {
+  if (on_step) {
+    on_step(what);
+  }
+}
+
+void PairNode::tell(Severity severity, std::string_view what, std::string_view remedy,
+                    std::optional<std::uint32_t> filer) const {
+  if (on_event) {
+    on_event({.severity = severity, .what = what, .remedy = remedy, .filer = filer});
+  }
+}
+
+// Node, incarnation and epoch: never the node's name alone.
+bool PairNode::is_mine(const mailbox::Owners& owners, std::uint32_t filer) const {
+  const mailbox::OwnerEntry& entry = owners[filer];
+  return entry.owner == my_number() &&
+         entry.incarnation == static_cast<std::uint64_t>(options_.self.incarnation) &&
+         entry.epoch == filers_[filer].epoch;
+}
+
+bool PairNode::link_up() const {
+  const interconnect::LinkStatus status = link_.status();
+  return interconnect::connected(status.state) &&
+         scheduler_.now() - std::max(status.beat_changed, status.since) < options_.link_silence;
+}
+
+bool PairNode::hosts_any() const {
+  return std::ranges::any_of(filers_,
+                             [](const Slot& slot) { return slot.state != FilerState::kAway; });
+}
+
+bool PairNode::gates_under_way(std::uint32_t filer) const {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_[i].filer == filer && gates_[i]->under_way() > 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void PairNode::open_gates(std::uint32_t filer, std::uint64_t epoch) {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_[i].filer == filer) {
+      gates_[i]->open(epoch);
+    }
+  }
+}
+
+void PairNode::end_gates(std::uint32_t filer) {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_[i].filer == filer) {
+      gates_[i]->end();
+    }
+  }
+}
+
+Task<void> PairNode::gates_quiet(std::uint32_t filer) {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_[i].filer == filer) {
+      co_await gates_[i]->quiet();
+    }
+  }
+}
+
+PairStatus PairNode::status() const {
+  PairStatus result;
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    const Slot& slot = filers_[filer];
+    result.filers[filer] = {.state = slot.state,
+                            .owner = record_ ? record_->owners[filer].owner : filer,
+                            .epoch = record_ ? record_->owners[filer].epoch : 0,
+                            .answering = may_answer(filer),
+                            .waits_for = slot.waits_for};
+  }
+  result.evidence = evidence();
+  result.verdict = verdict_;
+  result.lease_valid = guard_.may_answer();
+  result.conflict = conflict_;
+  result.halted = halted_;
+  result.last_takeover = last_takeover_;
+  return result;
+}
+
+}  // namespace duet::failover

@@ -1,0 +1,173 @@
+// Takeover (rule 8), step by step; finish_opening() in opening.cpp is its second half.
+
+#include "failover/pair_node.h"
+#include "shelf/fence.h"
+
+namespace duet::failover {
+
+namespace {
+
+constexpr int kFenceTries = 20;
+
+}  // namespace
+
+Task<void> PairNode::take_over(bool forced) {
+  if (!record_) {
+    co_return;
+  }
+  Claim claim;
+  claim.takeover = claim.hard = true;
+  claim.forced = claim.always_wait = forced;
+  bool any = false;
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    const bool its = record_->owners[filer].owner == peer_number();
+    claim.filers[filer] = its && filers_[filer].state == FilerState::kAway;
+    any = any || claim.filers[filer];
+  }
+  if (!any) {
+    co_return;
+  }
+  taking_ = true;
+  describe();
+  claim.begun = scheduler_.now();
+  const Instant last_sign = observer_.changed();
+  const bool over = co_await wait_out_lease(claim);
+  if (!over) {
+    taking_ = false;
+    co_return;
+  }
+  const Status swapped = co_await swap_in(claim);
+  if (!swapped.ok()) {
+    taking_ = false;
+    may_take_at_ = scheduler_.now() + options_.retry;
+    co_return;
+  }
+  tell(Severity::kCritical, "takeover of the partner's filers", "");
+  claim.phases.filers = claim.filers;
+  claim.begun = scheduler_.now();
+  claim.phases.detect = claim.begun - last_sign;
+  co_await finish_opening(claim);
+  co_await give_up(claim);
+  taking_ = false;
+  may_take_at_ = scheduler_.now() + 2 * options_.retry;
+  if (claim.filers == FilerSet{}) {
+    co_return;
+  }
+  force_ = force_ && !forced;
+  claim.phases.filers = claim.filers;
+  last_takeover_ = claim.phases;
+  tell(Severity::kWarning, "the partner's filers are served here",
+       "repair the partner, start it, then duet giveback");
+}
+
+// Until the partner's mailbox did not change for its lease and a tenth.  False: it lives, or the
+// evidence is gone.
+Task<bool> PairNode::wait_out_lease(Claim& claim) {
+  step("wait out the lease");
+  claim.beat = observer_.snapshot();
+  claim.before = record_->owners;
+  Duration waited{};
+  for (;;) {
+    const Evidence now = evidence();
+    const bool dead = now.words == WordsEvidence::kDead;
+    const bool blind = claim.forced && waited > 2 * observer_.wait_time();
+    if (dead || observer_.lease_is_over() || blind) {
+      co_return !conflict_ && (claim.forced || decide(now).action == Action::kTakeOver);
+    }
+    co_await sleep(scheduler_, options_.look);
+    waited += options_.look;
+    co_await look();
+    const bool still = claim.forced || decide(evidence()).action == Action::kTakeOver;
+    if (!still || conflict_ || halted_) {
+      co_return false;
+    }
+  }
+}
+
+// A takeover shuts the partner out of every shared disk; an opening at home out of the filer's.
+Task<Status> PairNode::fence(const Claim& claim) {
+  step("fence");
+  for (const PairDisk& each : disks_) {
+    if (claim.takeover || claim.filers[each.filer]) {
+      const Status fenced = co_await fence_one(*each.disk);
+      if (!fenced.ok()) {
+        co_return fenced;
+      }
+    }
+  }
+  co_return Ok{};
+}
+
+Task<Status> PairNode::fence_one(shelf::SharedDisk& disk) {
+  Status fenced = Error{Errc::kTryAgain, ""};
+  for (int i = 0; i < kFenceTries; ++i) {
+    fenced = co_await shelf::fence_disk(disk, shelf::Reservation::kWriteExclusive,
+                                        options_.second_fence);
+    if (fenced.ok()) {
+      break;
+    }
+    if (fenced.error().code == Errc::kFenced) {
+      // A claimant that lost removed this node's key, or this one lost: rule 10 finds out.
+      conflict();
+      while (conflict_) {
+        co_await conflict_over_.wait();
+      }
+      if (halted_) {
+        break;
+      }
+    } else if (fenced.error().code != Errc::kTryAgain) {
+      break;
+    }
+    co_await sleep(scheduler_, std::chrono::milliseconds(10));
+  }
+  co_return fenced;
+}
+
+// Whatever the partner answered under a lease that it renewed after the wait began is over before
+// its log is looked at.
+Task<void> PairNode::second_wait(Claim& claim) {
+  claim.fenced = scheduler_.now();
+  co_await observer_.look(options_.beat.lease);
+  if (claim.always_wait || observer_.moved_since(claim.beat)) {
+    step("second wait");
+    co_await Sleep(scheduler_, claim.fenced + observer_.wait_time());
+  }
+}
+
+// Now, and not before: until its lease ended the partner told clients of records that a copy taken
+// earlier would lack.
+void PairNode::cut_partner(const Claim& claim) {
+  step("cut the partner off the log");
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (claim.filers[filer]) {
+      filers_[filer].host->cut_partner();
+      filers_[filer].admitted = 0;
+    }
+  }
+}
+
+// Ownership goes back to the previous owner, who alone may have what is missing here.  Not to the
+// filer's home: that may be this node.
+Task<void> PairNode::refuse(std::uint32_t filer, std::string_view why) {
+  step("refuse");
+  const std::uint64_t epoch = filers_[filer].epoch;
+  co_await close(filer, why);
+  Result<mailbox::OwnersRead> read = co_await arbiter_.read();
+  if (read.ok()) {
+    mailbox::Owners to = read.value().owners;
+    mailbox::OwnerEntry& entry = to[filer];
+    if (entry.owner == my_number() && entry.epoch == epoch) {
+      entry.owner = peer_number();
+      entry.previous = my_number();
+      entry.incarnation = 0;
+      ++entry.epoch;
+      // If this fails the filer stays with this node, which opens it again and finds out again.
+      const Status given_back = co_await arbiter_.swap(read.value(), to);
+      step(given_back.ok() ? "gave ownership back" : "kept ownership");
+    }
+  }
+  tell(Severity::kCritical, why, "start the previous owner again, or see duet takeover --force",
+       filer);
+}
+
+}  // namespace duet::failover

@@ -1,0 +1,235 @@
+// The loop of a node: look at the partner and at the record, decide, act.
+
+#include "failover/pair_node.h"
+#include "shelf/fence.h"
+
+namespace duet::failover {
+
+Task<void> PairNode::run() {
+  for (;;) {
+    const bool entered = co_await enter();
+    if (entered || halted_) {
+      break;
+    }
+    co_await sleep(scheduler_, options_.retry);
+  }
+  beater_.start();
+  while (!halted_) {
+    co_await look();
+    co_await follow_record();
+    co_await prepare_for();
+    co_await act();
+    describe();
+    say_state();
+    co_await sleep(scheduler_, options_.look);
+  }
+}
+
+// Registers this process everywhere, and removes the older ones of this node.  It writes nothing of
+// a filer before it owns one.
+Task<bool> PairNode::enter() {
+  step("enter");
+  bool all = true;
+  for (const PairDisk& each : disks_) {
+    const Status joined =
+        co_await shelf::join_disk(*each.disk, shelf::Reservation::kWriteExclusive);
+    if (!joined.ok() && joined.error().code == Errc::kFenced) {
+      const Status again = co_await each.disk->register_key();
+      if (!again.ok() && again.error().code == Errc::kFenced) {
+        halt();
+        co_return false;
+      }
+      all = false;  // a partner is fencing: it goes first
+    }
+    all = all && joined.ok();
+  }
+  co_return all;
+}
+
+// Says over the link that the application lives, as long as its strands make progress.
+Task<void> PairNode::beat_link() {
+  while (!halted_) {
+    if (!progress || progress()) {
+      link_.beat();
+    }
+    co_await sleep(scheduler_, options_.beat.beat);
+  }
+}
+
+Task<void> PairNode::look() {
+  co_await observer_.look(options_.beat.beat);
+  Result<mailbox::OwnersRead> read = co_await arbiter_.read();
+  record_readable_ = read.ok();
+  if (read.ok()) {
+    record_ = std::move(read.value());
+  }
+  co_await look_closer();
+}
+
+// What is read only when the partner gives cause: its last words, and the marks of its filers.
+Task<void> PairNode::look_closer() {
+  if (link_up() && !observer_.stale()) {
+    words_.reset();
+    seen_marks_ = {};
+    co_return;
+  }
+  const std::optional<mailbox::WordsSector> words = co_await observer_.read_words();
+  if (words && (!words_ || words_->dead_incarnation != words->dead_incarnation)) {
+    words_seen_ = scheduler_.now();
+    words_ = words;
+  }
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (record_ && record_->owners[filer].owner == peer_number()) {
+      const mailbox::MarkReading seen = co_await marks_[filer]->read();
+      seen_marks_[filer] = seen;
+    }
+  }
+}
+
+BeatEvidence PairNode::beat_evidence() const {
+  const auto& beat = observer_.beat();
+  const bool words_of_it = words_ && beat && words_->dead_incarnation == beat->header.incarnation;
+  if (observer_.stale() || words_of_it) {
+    return BeatEvidence::kStale;
+  }
+  const bool taking =
+      beat && beat->state == static_cast<std::uint32_t>(mailbox::NodeState::kTaking);
+  return taking && hosts_any() ? BeatEvidence::kClaims : BeatEvidence::kChanging;
+}
+
+Evidence PairNode::evidence() const {
+  Evidence result;
+  const interconnect::LinkStatus link = link_.status();
+  // A new process is expected to open what is its own; after a while it is like any other.
+  const bool young = link.state == interconnect::LinkState::kReset &&
+                     scheduler_.now() - link.since < options_.restart_window;
+  result.link = !link_up() ? LinkEvidence::kLost : young ? LinkEvidence::kReset : LinkEvidence::kUp;
+  result.mailbox = static_cast<MailboxEvidence>(observer_.readable());
+  result.beat = beat_evidence();
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (!record_ || record_->owners[filer].owner != peer_number()) {
+      continue;
+    }
+    const mailbox::OwnerEntry& entry = record_->owners[filer];
+    if (seen_marks_[filer].mark) {
+      result.mirror = MirrorEvidence::kSolo;
+    }
+    if (words_ && entry.incarnation == words_->dead_incarnation) {
+      const bool its_time =
+          scheduler_.now() < words_seen_ + std::chrono::milliseconds(words_->restart_ms);
+      result.words = its_time ? WordsEvidence::kRestarting : WordsEvidence::kDead;
+    }
+  }
+  result.asked = asked_ && scheduler_.now() - asked_at_ < std::chrono::seconds(2);
+  return result;
+}
+
+Task<void> PairNode::act() {
+  const Verdict verdict = decide(evidence());
+  if (verdict.alarm != verdict_.alarm) {
+    alarm(verdict.alarm);
+  }
+  verdict_ = verdict;
+  const bool forced = force_ && !link_up();
+  if (forced || verdict.action == Action::kTakeOver) {
+    const bool due = scheduler_.now() >= may_take_at_;
+    if (due && (forced || options_.automatic_takeover) && !conflict_) {
+      co_await take_over(forced);
+    }
+  }
+  // kGoSolo and kResync are the log's own: it knows its link better than a look does.
+  // kReadOwner: every look reads it.  kAwaitRestart: nothing to do.
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (std::exchange(handover_asked_[filer], false)) {
+      const Status handed = co_await hand_over(filer);
+      if (!handed.ok()) {
+        tell(Severity::kWarning, handed.error().context, "see duet failover check", filer);
+      }
+    }
+  }
+  const bool paused = hosts_any() && guard_.lapsed() > 2 * options_.beat.lease;
+  if (paused && link_up()) {
+    static_cast<void>(send(PairVerb::kAskTakeover, 0, 0, 0, 0));
+  }
+}
+
+// What the record says of this node: what was lost ends, what is mine and not open is opened.
+Task<void> PairNode::follow_record() {
+  if (!record_readable_ || conflict_) {
+    co_return;
+  }
+  FilerSet to_open{};
+  bool any = false;
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    Slot& slot = filers_[filer];
+    const mailbox::OwnerEntry entry = record_->owners[filer];
+    const bool open = slot.state == FilerState::kServing || slot.state == FilerState::kHanding;
+    if (open && (!is_mine(record_->owners, filer) || slot.failed)) {
+      co_await lose(filer);
+    }
+    if (slot.state != FilerState::kAway) {
+      continue;
+    }
+    if (entry.owner == peer_number()) {
+      if (slot.admitted != entry.epoch && entry.incarnation != 0) {
+        slot.host->admit_partner(entry.epoch);
+        slot.admitted = entry.epoch;
+      }
+      slot.waits_for = filer == my_number() ? "giveback" : "";
+      continue;
+    }
+    const bool handed = slot.expected != 0 && entry.epoch == slot.expected &&
+                        entry.incarnation == static_cast<std::uint64_t>(options_.self.incarnation);
+    slot.expected = 0;
+    if (handed) {
+      const Status opened = co_await open_handed_over(filer);
+      if (opened.ok()) {
+        continue;
+      }
+    }
+    if (scheduler_.now() >= slot.retry_at && slot.state == FilerState::kAway) {
+      to_open[filer] = any = true;
+    }
+  }
+  if (any) {
+    co_await open_mine(to_open);
+  }
+}
+
+void PairNode::describe() {
+  mailbox::BeatContent content;
+  content.membership_generation = options_.membership_generation;
+  bool serving = false;
+  bool handing = false;
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (filers_[filer].state == FilerState::kAway) {
+      continue;
+    }
+    content.serving |= 1U << filer;
+    content.epochs[filer] = filers_[filer].epoch;
+    serving = serving || filers_[filer].state == FilerState::kServing;
+    handing = handing || filers_[filer].state == FilerState::kHanding;
+  }
+  content.state = taking_   ? mailbox::NodeState::kTaking
+                  : handing ? mailbox::NodeState::kHanding
+                  : serving ? mailbox::NodeState::kServing
+                  : record_ ? mailbox::NodeState::kStandby
+                            : mailbox::NodeState::kStarting;
+  if (serving && guard_.lapsed() > options_.beat.lease) {
+    content.state = mailbox::NodeState::kPaused;
+  }
+  beater_.describe(content);
+}
+
+void PairNode::say_state() { static_cast<void>(send(PairVerb::kState, 0, 0, 0, 0)); }
+
+void PairNode::alarm(Alarm alarm) {
+  if (alarm == Alarm::kNone) {
+    tell(Severity::kInformation, "the partner can be seen as it should", "");
+    return;
+  }
+  const bool bad = alarm == Alarm::kSoloPartner || alarm == Alarm::kCannotProve;
+  tell(bad ? Severity::kCritical : Severity::kWarning, name(alarm), remedy(alarm));
+}
+
+}  // namespace duet::failover

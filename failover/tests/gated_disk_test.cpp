@@ -1,0 +1,149 @@
+// GatedDisk: rule 10's half of a filer's disk.
+
+#include "failover/gated_disk.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+
+#include "mailbox/sector.h"
+#include "platform/task_scope.h"
+#include "shelf/fence.h"
+#include "shelf/label_format.h"
+#include "shelf/testing/sim_target.h"
+
+namespace duet::failover {
+namespace {
+
+using namespace std::chrono_literals;
+
+Task<void> store_status(GatedDisk& disk, std::uint64_t block, std::uint8_t fill,
+                        std::optional<Status>& into) {
+  const auto buffer = std::make_unique<mailbox::SectorBuffer>();
+  std::ranges::fill(buffer->bytes(), std::byte{fill});
+  into = co_await disk.write(block, buffer->parts());
+}
+Task<void> store_durable(GatedDisk& disk, std::uint64_t block, std::optional<Status>& into) {
+  const auto buffer = std::make_unique<mailbox::SectorBuffer>();
+  std::ranges::fill(buffer->bytes(), std::byte{9});
+  into = co_await disk.write_durable(block, buffer->parts());
+}
+template <typename T>
+Task<void> store_result(Task<T> task, std::optional<T>& into) {
+  into = co_await std::move(task);
+}
+Task<void> store_quiet(GatedDisk& disk, bool& done) {
+  co_await disk.quiet();
+  done = true;
+}
+
+class Gate : public ::testing::Test {
+ protected:
+  Gate() {
+    gate.on_fenced = [this] { ++fenced; };
+    run(shelf::join_disk(*a, shelf::Reservation::kWriteExclusive));
+    run(shelf::join_disk(*b, shelf::Reservation::kWriteExclusive));
+  }
+  void run(Task<Status> task) {
+    std::optional<Status> result;
+    scope.spawn(store_result(std::move(task), result));
+    ASSERT_TRUE(scheduler.run_until([&] { return result.has_value(); }));
+    ASSERT_TRUE(result->ok()) << result->error().context;
+  }
+  void pass(Duration time) { ASSERT_TRUE(scheduler.run_for(time)); }
+
+  sim::SimScheduler scheduler{1};
+  sim::SimDisk data{"d", 64};
+  sim::SimDisk label{"l", shelf::kLabelBlocks};
+  shelf::testing::SimPath path_a{scheduler};
+  shelf::testing::SimPath path_b{scheduler};
+  shelf::testing::SimTarget target{scheduler, data, label, {.late_one_in = 0, .slow_one_in = 0}};
+  std::unique_ptr<shelf::SharedDisk> a = target.connect(path_a, shelf::make_key(0, 1));
+  std::unique_ptr<shelf::SharedDisk> b = target.connect(path_b, shelf::make_key(1, 1));
+  GatedDisk gate{scheduler, *a};
+  int fenced = 0;
+  TaskScope scope{scheduler};
+};
+
+TEST_F(Gate, AClosedGateRefusesWrites) {
+  std::optional<Status> result;
+  scope.spawn(store_status(gate, 5, 1, result));
+  pass(10ms);
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->error().code, Errc::kFenced);
+}
+
+TEST_F(Gate, WhatTheTargetRefusesWaitsAndIsWrittenAgain) {
+  gate.open(3);
+  run(shelf::fence_disk(*b, shelf::Reservation::kWriteExclusive));
+  std::optional<Status> first;
+  std::optional<Status> second;
+  scope.spawn(store_status(gate, 5, 1, first));
+  scope.spawn(store_durable(gate, 6, second));
+  pass(100ms);
+  EXPECT_FALSE(first.has_value());
+  EXPECT_FALSE(second.has_value());
+  EXPECT_GT(fenced, 0);
+  EXPECT_EQ(gate.under_way(), 0U);
+  run([](shelf::SharedDisk& disk) -> Task<Status> { co_return co_await disk.register_key(); }(*a));
+  gate.resume();
+  pass(100ms);
+  ASSERT_TRUE(first && second);
+  EXPECT_TRUE(first->ok() && second->ok());
+  EXPECT_EQ(data.block(5)[0], std::byte{1});
+}
+
+TEST_F(Gate, WhatTheTargetRefusesEndsWhenTheFilerIsLost) {
+  gate.open(3);
+  run(shelf::fence_disk(*b, shelf::Reservation::kWriteExclusive));
+  std::optional<Status> result;
+  scope.spawn(store_status(gate, 5, 1, result));
+  pass(100ms);
+  gate.end();
+  pass(10ms);
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->error().code, Errc::kFenced);
+}
+
+TEST_F(Gate, NothingStartsWhileItIsHeldAndQuietWaitsForTheRest) {
+  gate.open(3);
+  path_a.cut_back();
+  std::optional<Status> first;
+  scope.spawn(store_status(gate, 5, 1, first));
+  pass(5ms);
+  gate.hold();
+  bool quiet = false;
+  scope.spawn(store_quiet(gate, quiet));
+  std::optional<Status> second;
+  scope.spawn(store_status(gate, 6, 1, second));
+  pass(50ms);
+  EXPECT_FALSE(quiet) << "the first write may still land";
+  path_a.heal();
+  pass(100ms);
+  EXPECT_TRUE(quiet);
+  EXPECT_TRUE(first.has_value());
+  EXPECT_FALSE(second.has_value());
+  EXPECT_EQ(data.block(6)[0], std::byte{0});
+}
+
+TEST_F(Gate, WritesCarryTheEpochOfTheirOpening) {
+  gate.open(3);
+  run([](shelf::SharedDisk& disk) -> Task<Status> { co_return co_await disk.raise_epoch(4); }(*b));
+  std::optional<Status> result;
+  scope.spawn(store_status(gate, 5, 1, result));
+  pass(50ms);
+  EXPECT_GT(fenced, 0);
+  EXPECT_EQ(data.block(5)[0], std::byte{0});
+  gate.end();
+  pass(10ms);
+  gate.open(4);
+  result.reset();
+  scope.spawn(store_status(gate, 5, 1, result));
+  pass(50ms);
+  ASSERT_TRUE(result.has_value());
+  EXPECT_TRUE(result->ok());
+}
+
+}  // namespace
+}  // namespace duet::failover

@@ -1,0 +1,373 @@
+// The pair, event by event: each test is one story that an operator could tell.
+
+#include <gtest/gtest.h>
+
+#include "world.h"
+
+namespace duet::pair {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Pair : public ::testing::TestWithParam<std::uint64_t> {
+ protected:
+  explicit Pair(bool epochs = true) : world(options(epochs)) {}
+  static WorldOptions options(bool epochs) {
+    return {.seed = GetParam(),
+            .one_sided = GetParam() % 2 == 0,
+            .drift_ppm = static_cast<std::int64_t>(GetParam() % 5) * 5000 - 10000,
+            .arbitration = GetParam() % kDisks,
+            .epochs = epochs};
+  }
+  ~Pair() override {
+    EXPECT_EQ(world.oracle.complaint(), "");
+    if (HasFailure()) {
+      std::printf("seed %llu\n", static_cast<unsigned long long>(GetParam()));
+      for (const auto& [what, count] : world.steps) {
+        std::printf("  %s: %llu\n", what.c_str(), static_cast<unsigned long long>(count));
+      }
+      for (const auto& [what, count] : world.events) {
+        std::printf("  ! %s: %llu\n", what.c_str(), static_cast<unsigned long long>(count));
+      }
+    }
+  }
+  // Both up, each serves its own, both logs mirrored.
+  void begin() {
+    world.boot(0);
+    world.boot(1);
+    ASSERT_TRUE(world.run_until([this] { return served(0, 0) && served(1, 1); }, 10s));
+    ASSERT_TRUE(world.run_until([this] { return world.synced(0) && world.synced(1); }, 10s));
+    world.run_for(500ms);
+  }
+  [[nodiscard]] bool served(std::uint32_t filer, int node) {
+    return world.answering(filer) == node;
+  }
+  [[nodiscard]] bool soon(std::uint32_t filer, int node, Duration limit = 10s) {
+    return world.run_until([&] { return served(filer, node); }, limit);
+  }
+  World world;
+};
+INSTANTIATE_TEST_SUITE_P(Seeds, Pair, ::testing::Range<std::uint64_t>(1, 21));
+
+TEST_P(Pair, EachServesItsOwn) {
+  begin();
+  world.run_for(5s);
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  EXPECT_GT(world.oracle.filer(0).replies, 300U);
+  EXPECT_EQ(world.steps["wait out the lease"], 0U);
+  EXPECT_EQ(world.steps["conflict"], 0U);
+}
+
+TEST_P(Pair, AKilledNodeIsTakenOverAndItsFilerGivenBack) {
+  begin();
+  world.kill(0);
+  ASSERT_TRUE(soon(0, 1, 3s));
+  EXPECT_TRUE(served(1, 1));
+  ASSERT_TRUE(world.pair(1).status().last_takeover.has_value());
+  EXPECT_LT(world.pair(1).status().last_takeover->detect, 900ms);
+  world.run_for(1s);
+  world.boot(0);
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 10s));
+  EXPECT_TRUE(served(0, 1)) << "giveback is the operator's";
+  ASSERT_TRUE(world.run_until([&] { return world.pair(1).handover_vetoes(0).empty(); }, 5s));
+  ASSERT_TRUE(world.pair(1).start_handover(0).ok());
+  ASSERT_TRUE(soon(0, 0, 2s));
+  EXPECT_EQ(world.steps["handed over"], 1U);
+  world.run_for(2s);
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  EXPECT_EQ(world.steps["conflict"], 0U);
+}
+
+TEST_P(Pair, LastWordsMakeATakeoverAtOnce) {
+  begin();
+  world.kill(0);
+  world.say_last_words(0, 0ms);
+  const Instant killed = world.scheduler.now();
+  ASSERT_TRUE(soon(0, 1, 3s));
+  EXPECT_LT(world.scheduler.now() - killed, 500ms) << "no lease is waited for";
+}
+
+TEST_P(Pair, ARestartThatWasAnnouncedIsWaitedFor) {
+  begin();
+  const std::uint64_t swaps = world.steps["swap ownership"];
+  world.kill(0);
+  world.say_last_words(0, 3000ms);
+  world.run_for(2s);
+  EXPECT_EQ(world.steps["swap ownership"], swaps);
+  world.boot(0);
+  ASSERT_TRUE(soon(0, 0, 3s));
+  EXPECT_TRUE(served(1, 1));
+}
+
+TEST_P(Pair, ARestartThatWasAnnouncedAndDoesNotComeIsNotWaitedForForever) {
+  begin();
+  world.kill(0);
+  world.say_last_words(0, 1500ms);
+  ASSERT_TRUE(soon(0, 1, 4s));
+}
+
+TEST_P(Pair, ANodeThatSleepsTooLongWakesAsNobody) {
+  begin();
+  world.process(0)->scheduler.freeze();
+  ASSERT_TRUE(soon(0, 1, 4s));
+  world.run_for(500ms);
+  world.process(0)->scheduler.thaw();
+  world.run_for(5s);
+  EXPECT_TRUE(served(0, 1));
+  EXPECT_GT(world.steps["conflict"], 0U);
+  EXPECT_GT(world.steps["lose"], 0U);
+  ASSERT_TRUE(world.run_until([&] { return world.pair(1).handover_vetoes(0).empty(); }, 10s));
+  ASSERT_TRUE(world.pair(1).start_handover(0).ok());
+  EXPECT_TRUE(soon(0, 0, 3s));
+}
+
+TEST_P(Pair, AShortSleepIsOnlyAPause) {
+  begin();
+  world.process(0)->scheduler.freeze();
+  world.run_for(450ms);
+  world.process(0)->scheduler.thaw();
+  ASSERT_TRUE(soon(0, 0, 2s));
+  world.run_for(2s);
+  EXPECT_TRUE(served(0, 0));
+}
+
+TEST_P(Pair, ALostLinkMakesBothSoloAndNobodyIsTakenOver) {
+  begin();
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  world.run_for(5s);
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  EXPECT_GE(world.steps["solo mark"], 2U);
+  const std::uint64_t replies = world.oracle.filer(0).replies;
+  world.run_for(1s);
+  EXPECT_GT(world.oracle.filer(0).replies, replies + 20);
+  world.wire().heal(interconnect::Node::kA);
+  world.wire().heal(interconnect::Node::kB);
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 10s));
+  ASSERT_TRUE(world.run_until([&] { return world.steps["clear solo mark"] >= 2; }, 10s));
+  world.run_for(500ms);
+  world.kill(0);
+  EXPECT_TRUE(soon(0, 1, 3s)) << "the mark is gone: a takeover is possible again";
+}
+
+TEST_P(Pair, ANodeThatDiesSoloIsNotTakenOver) {
+  begin();
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  world.run_for(3s);
+  world.kill(0);
+  world.run_for(8s);
+  EXPECT_EQ(world.answering(0), -1);
+  EXPECT_TRUE(served(1, 1));
+  EXPECT_EQ(world.pair(1).status().verdict.alarm, failover::Alarm::kSoloPartner);
+  EXPECT_FALSE(world.pair(1).takeover_vetoes().empty());
+  world.boot(0);
+  ASSERT_TRUE(soon(0, 0, 10s)) << "it alone has the last requests";
+}
+
+TEST_P(Pair, AForcedTakeoverIsAskedForTwice) {
+  begin();
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  world.run_for(3s);
+  EXPECT_FALSE(world.pair(1).prepare_forced_takeover().ok()) << "the partner lives";
+  world.kill(0);
+  world.run_for(3s);
+  const auto asked = world.pair(1).prepare_forced_takeover();
+  ASSERT_TRUE(asked.ok());
+  EXPECT_FALSE(world.pair(1).force_takeover(asked.value().number + 1).ok());
+  const auto again = world.pair(1).prepare_forced_takeover();
+  world.oracle.forgive(0);
+  ASSERT_TRUE(world.pair(1).force_takeover(again.value().number).ok());
+  EXPECT_TRUE(soon(0, 1, 5s));
+}
+
+TEST_P(Pair, AnUnreadableMemberForbidsTakeover) {
+  begin();
+  world.path(1, 1).cut();
+  world.run_for(3s);
+  EXPECT_EQ(world.pair(1).status().verdict.alarm, failover::Alarm::kMemberLost);
+  EXPECT_FALSE(world.pair(1).takeover_vetoes().empty()) << "status says so beforehand";
+  const mailbox::Owners before = world.owners();
+  world.kill(0);
+  world.run_for(5s);
+  EXPECT_EQ(world.answering(0), -1);
+  EXPECT_EQ(world.owners(), before);
+  world.path(1, 1).heal();
+  EXPECT_TRUE(soon(0, 1, 5s));
+}
+
+TEST_P(Pair, ANodeWhoseDisksPausedItAsksToBeTakenOver) {
+  begin();
+  world.path(0, 0).cut();
+  world.path(0, 1).cut();
+  ASSERT_TRUE(soon(0, 1, 10s));
+  world.path(0, 0).heal();
+  world.path(0, 1).heal();
+  world.run_for(6s);
+  EXPECT_TRUE(served(0, 1));
+}
+
+TEST_P(Pair, BothLosePowerAndBothComeBack) {
+  begin();
+  world.kill(0);
+  world.kill(1);
+  world.lose_power(0, false);
+  world.lose_power(1, false);
+  world.run_for(1s);
+  world.boot(0);
+  world.boot(1);
+  ASSERT_TRUE(soon(0, 0, 20s) || served(0, 1));
+  ASSERT_TRUE(world.run_until([&] { return world.answering(1) >= 0; }, 20s));
+}
+
+TEST_P(Pair, ABlankMemoryIsServedFromThePartnersCopy) {
+  begin();
+  world.kill(0);
+  world.lose_power(0, true);
+  world.boot(0);
+  ASSERT_TRUE(world.run_until([&] { return world.answering(0) >= 0; }, 20s));
+  EXPECT_TRUE(served(0, 1)) << "home has no log: it was given to who has one";
+}
+
+TEST_P(Pair, APlannedTakeoverIsAHandoverTheOtherWay) {
+  begin();
+  ASSERT_TRUE(world.run_until([&] { return world.pair(0).handover_vetoes(0).empty(); }, 5s));
+  ASSERT_TRUE(world.pair(1).ask_for(0).ok());
+  const Instant asked = world.scheduler.now();
+  ASSERT_TRUE(soon(0, 1, 3s));
+  EXPECT_LT(world.scheduler.now() - asked, 500ms);
+  EXPECT_EQ(world.steps["wait out the lease"], 0U);
+  EXPECT_EQ(world.steps["fence"], 0U);
+}
+
+TEST_P(Pair, AHandoverIsRefusedInWordsWhileThePartnerIsAway) {
+  begin();
+  world.kill(1);
+  ASSERT_TRUE(soon(1, 0, 5s));
+  const auto vetoes = world.pair(0).handover_vetoes(1);
+  ASSERT_FALSE(vetoes.empty());
+  EXPECT_TRUE(vetoes.front().hard);
+  EXPECT_FALSE(vetoes.front().remedy.empty());
+  EXPECT_EQ(world.pair(0).start_handover(1).error().code, Errc::kRefused);
+}
+
+// Rule 5, the second wait: the node woke after the wait and renewed before it was fenced.
+TEST_P(Pair, ABeatBetweenWaitAndFenceIsWaitedOut) {
+  begin();
+  // In shared memory it writes on whatever is revoked.
+  world.wire().stale_writer(interconnect::Node::kA, true);
+  world.process(0)->scheduler.freeze();
+  bool woken = false;
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (!woken && node == 1 && step == "swap ownership") {
+      woken = true;
+      world.process(0)->scheduler.thaw();
+    }
+    // The beat needs some time to arrive.
+    if (node == 1 && step == "fence") {
+      world.process(1)->scheduler.freeze();
+      world.at(20ms, [this] { world.process(1)->scheduler.thaw(); });
+    }
+  };
+  ASSERT_TRUE(soon(0, 1, 5s));
+  world.run_for(2s);
+  EXPECT_TRUE(woken);
+  EXPECT_EQ(world.steps["second wait"], 1U);
+}
+
+// Rule 5: a renewal that ends late is worth what is left from its start.
+TEST_P(Pair, ALeaseDoesNotBeginWhenItsRenewalEnds) {
+  begin();
+  const auto beat = [this] { return world.shelf(0).data().block(mailbox::kBeatBlock); };
+  const auto before = beat();
+  ASSERT_TRUE(world.run_until([&] { return beat() != before; }, 1s));
+  world.process(0)->scheduler.freeze();
+  world.reads_only = true;  // a write that the partner does not take would hold the reads back too
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    world.path(0, i).cut_there();
+  }
+  world.wire().cut(interconnect::Node::kA);
+  world.run_for(450ms);
+  world.process(0)->scheduler.thaw();
+  EXPECT_TRUE(soon(0, 1, 5s));
+  world.run_for(1s);
+}
+
+// The shortest time after which a partner may be taken over: its lease, by the slower clock.
+TEST_P(Pair, ALeaseEndsBeforeItsWait) {
+  begin();
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    world.path(0, i).cut_there();
+  }
+  world.wire().cut(interconnect::Node::kA);
+  EXPECT_TRUE(soon(0, 1, 5s));
+  world.run_for(1s);
+}
+
+class PairWithoutEpochs : public Pair {
+ protected:
+  PairWithoutEpochs() : Pair(false) {}
+};
+INSTANTIATE_TEST_SUITE_P(Seeds, PairWithoutEpochs, ::testing::Range<std::uint64_t>(1, 21));
+
+// Rule 3: it slept between the swap and the registration of its key; meanwhile another opened.
+TEST_P(PairWithoutEpochs, AnOpeningThatSleptFindsOutThatItIsOver) {
+  begin();
+  world.kill(0);
+  world.say_last_words(0, 3s);
+  world.run_for(300ms);
+  const std::uint64_t epoch = world.owners()[0].epoch;
+  world.boot(0);
+  ASSERT_TRUE(world.run_until([&] { return world.owners()[0].epoch > epoch; }, 5s));
+  world.process(0)->scheduler.freeze();  // the swap's answer waits for it
+  ASSERT_EQ(world.owners()[0].owner, 0U);
+  // It wakes behind the other's fence and before the other's root: nothing but the record tells it.
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node == 1 && step == "cut the partner off the log") {
+      world.process(0)->scheduler.thaw();
+      world.process(1)->scheduler.freeze();
+      world.at(60ms, [this] { world.process(1)->scheduler.thaw(); });
+    }
+  };
+  ASSERT_TRUE(soon(0, 1, 10s));
+  world.process(0)->scheduler.thaw();
+  world.run_for(3s);
+  EXPECT_TRUE(served(0, 1));
+}
+
+TEST_P(PairWithoutEpochs, ANodeThatSleepsTooLongWakesAsNobody) {
+  begin();
+  world.process(0)->scheduler.freeze();
+  ASSERT_TRUE(soon(0, 1, 4s));
+  world.run_for(5s);
+  EXPECT_TRUE(served(0, 1));
+}
+
+// Interrupted at each of its steps, on either node: someone serves, and nothing is lost.
+TEST_P(Pair, AGivebackMayEndAnywhere) {
+  const std::array<std::string_view, 9> steps{
+      "settle",       "ask to prepare", "commit",
+      "handed over",  "lose",           "open what was handed over",
+      "raise epochs", "replay",         "serve"};
+  const std::string_view at = steps[GetParam() % steps.size()];
+  begin();
+  ASSERT_TRUE(world.run_until([&] { return world.pair(0).handover_vetoes(0).empty(); }, 5s));
+  bool killed = false;
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (!killed && step == at) {
+      killed = true;
+      world.kill_soon(node);
+    }
+  };
+  world.auto_restart = true;
+  ASSERT_TRUE(world.pair(0).start_handover(0).ok());
+  world.run_for(3s);
+  EXPECT_TRUE(killed) << at;
+  EXPECT_TRUE(
+      world.run_until([&] { return world.answering(0) >= 0 && world.answering(1) >= 0; }, 20s))
+      << at;
+}
+
+}  // namespace
+}  // namespace duet::pair

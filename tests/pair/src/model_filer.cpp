@@ -1,0 +1,310 @@
+#include "model_filer.h"
+
+namespace duet::pair {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration kPoll = 300us;
+
+struct Body {
+  std::uint64_t key;
+  std::uint64_t value;
+};
+
+}  // namespace
+
+ModelRoot sealed(ModelRoot root) {
+  root.checksum = 0;
+  root.checksum = crc32c(bytes_of(root));
+  return root;
+}
+bool valid(const ModelRoot& root) {
+  return root.magic == kModelMagic && sealed(root).checksum == root.checksum;
+}
+
+ModelFiler::ModelFiler(Scheduler& scheduler, sim::Random& random, failover::PairNode& pair,
+                       const mailbox::Writer& self, std::uint32_t filer, PersistentMemory& memory,
+                       nvlog::MirrorPort& port, Oracle& oracle)
+    : scheduler_(scheduler),
+      random_(random),
+      pair_(pair),
+      self_(self),
+      filer_(filer),
+      memory_(memory),
+      port_(port),
+      oracle_(oracle),
+      disks_(pair.disks_of(filer)),
+      arrival_(*this),
+      scope_(scheduler) {}
+
+nvlog::LogIdentity ModelFiler::identity() const {
+  return {.pair = self_.pair, .filer = filer_, .log_id = 77 + filer_};
+}
+
+Task<Result<ModelRoot>> ModelFiler::read_root() {
+  const auto buffer = std::make_unique<mailbox::SectorBuffer>();
+  Result<ModelRoot> newest = Error{Errc::kCorrupt, "no root"};
+  bool all = true;
+  for (shelf::SharedDisk* const disk : disks_) {
+    const Status read = co_await disk->read(kRootBlock, buffer->parts());
+    if (!read.ok()) {
+      all = false;
+      continue;
+    }
+    const auto root = load<ModelRoot>(std::as_const(*buffer).bytes(), 0);
+    if (!valid(root)) {
+      continue;
+    }
+    if (!newest.ok() || newest.value().epoch < root.epoch ||
+        (newest.value().epoch == root.epoch && newest.value().cp < root.cp)) {
+      newest = root;
+    }
+  }
+  if (!all) {  // the newer copy may be on the one that cannot be read
+    co_return Error{Errc::kIo, "a copy of the root cannot be read"};
+  }
+  co_return newest;
+}
+
+Task<Status> ModelFiler::write_root(ModelRoot root) {
+  root.filer = filer_;
+  root.epoch = epoch_;
+  root.cp = ++cp_;
+  root.writer = std::uint64_t{mailbox::index_of(self_.node)} << 32U |
+                static_cast<std::uint64_t>(self_.incarnation);
+  const auto buffer = std::make_unique<mailbox::SectorBuffer>();
+  store(buffer->bytes(), 0, sealed(root));
+  for (shelf::SharedDisk* const disk : disks_) {
+    const Status written = co_await disk->write_durable(kRootBlock, buffer->parts());
+    if (!written.ok()) {
+      co_return written;
+    }
+  }
+  co_return Ok{};
+}
+
+Task<Result<failover::FilerFacts>> ModelFiler::facts() {
+  const Result<ModelRoot> root = co_await read_root();
+  if (!root.ok()) {
+    co_return root.error();
+  }
+  const nvlog::RegionProbe own = nvlog::probe(memory_);
+  const nvlog::MirrorPort::Copy copy = port_.copy(filer_);
+  failover::FilerFacts facts;
+  facts.epoch = root.value().epoch;
+  facts.log_empty = root.value().log_empty != 0;
+  facts.own_log = own.ours && own.areas[filer_] == identity() && own.epochs[filer_] == facts.epoch;
+  facts.copy = copy.epoch == facts.epoch && copy.mirror_generation != 0 &&
+               copy.mirror_generation == root.value().mirror_generation;
+  co_return facts;
+}
+
+void ModelFiler::admit_partner(std::uint64_t epoch) {
+  copy_.reset();
+  port_.admit(filer_, epoch);
+}
+void ModelFiler::cut_partner() { copy_ = port_.take(filer_); }
+
+Task<Result<failover::Opened>> ModelFiler::open(const failover::Opening& opening) {
+  DUET_CHECK(log_ == nullptr);
+  oracle_.opening(filer_, opening.epoch);
+  const Result<ModelRoot> root = co_await read_root();
+  if (!root.ok()) {
+    co_return root.error();
+  }
+  port_.close(filer_);
+  epoch_ = opening.epoch;
+  cp_ = root.value().cp;
+  registers_ = root.value().registers;
+  const nvlog::Covered covered{.epoch = root.value().epoch,
+                               .last = nvlog::Sequence{root.value().last},
+                               .log_empty = root.value().log_empty != 0,
+                               .mirror_generation = root.value().mirror_generation};
+  failover::Opened result;
+  const auto apply = [&](const nvlog::ReplayRecord& record) -> Status {
+    const auto body = load<Body>(record.body, 0);
+    registers_[body.key] = {body.value, static_cast<std::uint64_t>(record.sequence)};
+    ++result.records;
+    return Ok{};
+  };
+  auto recovered = nvlog::MirroredLog::recover(scheduler_, memory_, identity(), covered,
+                                               opening.copy_allowed ? copy_.get() : nullptr, port_,
+                                               pair_.duties_of(filer_), {}, apply);
+  if (!recovered.ok() && opening.forced) {
+    nvlog::Covered alone = covered;
+    alone.log_empty = true;
+    recovered = nvlog::MirroredLog::recover(scheduler_, memory_, identity(), alone, nullptr, port_,
+                                            pair_.duties_of(filer_), {}, apply);
+  }
+  if (!recovered.ok()) {
+    co_return recovered.error();
+  }
+  log_ = std::move(recovered.value());
+  result.from_copy = log_->recovered_from_copy();
+  oracle_.opened(filer_, opening.epoch, registers_);
+  ++life_;
+  ModelRoot first{.last = static_cast<std::uint64_t>(log_->last()),
+                  .log_empty = 1,
+                  .mirror_generation = log_->mirror_generation(),
+                  .registers = registers_};
+  ++busy_;
+  Status opened = co_await write_root(first);
+  if (opened.ok()) {
+    opened = log_->start(epoch_);
+  }
+  if (opened.ok()) {
+    opened = co_await checkpoint(false);
+  }
+  --busy_;
+  if (!opened.ok()) {
+    co_return opened.error();
+  }
+  co_return result;
+}
+
+void ModelFiler::serve() {
+  taking_ = true;
+  scope_.spawn(checkpoints());
+}
+
+Task<Status> ModelFiler::checkpoint(bool log_empty) {
+  while (checkpointing_ || !log_->can_switch()) {
+    co_await sleep(scheduler_, kPoll);
+    if (log_ == nullptr || failed_) {
+      co_return Error{Errc::kClosed, "abandoned"};
+    }
+  }
+  checkpointing_ = true;
+  cp_wanted_ = false;
+  const nvlog::Sequence covered = log_->switch_half();
+  ModelRoot root{.last = static_cast<std::uint64_t>(covered),
+                 .log_empty = log_empty ? 1U : 0U,
+                 .mirror_generation = log_->mirror_generation(),
+                 .registers = registers_};
+  Status written = co_await write_root(root);
+  checkpointing_ = false;
+  if (log_ == nullptr) {
+    co_return Error{Errc::kClosed, "abandoned"};
+  }
+  if (written.ok()) {
+    written = log_->release(covered);
+  }
+  if (!written.ok()) {
+    failed_ = true;
+    pair_.filer_failed(filer_);
+  }
+  co_return written;
+}
+
+Task<void> ModelFiler::checkpoints() {
+  const std::uint64_t life = life_;
+  ++busy_;
+  while (taking_ && life == life_) {
+    const bool full = log_->filling_bytes() * 2 > log_->half_bytes();
+    if (full || cp_wanted_ || random_.one_in(200)) {
+      const Status done = co_await checkpoint(false);
+      if (!done.ok()) {
+        break;
+      }
+    }
+    co_await sleep(scheduler_, 1ms);
+  }
+  --busy_;
+}
+
+void ModelFiler::request(bool write, std::uint32_t key, std::uint64_t value,
+                         const Register& least) {
+  requests_.push_back({write, key, value, least});
+  if (!arrival_.linked()) {
+    scheduler_.post(arrival_);
+  }
+}
+
+void ModelFiler::take_requests() {
+  for (const Request& each : std::exchange(requests_, {})) {
+    scope_.spawn(execute(each.write, each.key, each.value, each.least));
+  }
+}
+
+Task<void> ModelFiler::execute(bool write, std::uint32_t key, std::uint64_t value, Register least) {
+  const std::uint64_t life = life_;
+  const std::uint64_t epoch = epoch_;
+  if (!takes_requests() || (write && !log_->fits(sizeof(Body)))) {
+    co_return;
+  }
+  std::uint64_t depends = static_cast<std::uint64_t>(log_->last());
+  Register told = registers_[key];
+  if (write) {
+    const Body body{key, value};
+    const ConstBytes part = bytes_of(body);
+    const Result<nvlog::Sequence> appended = log_->append(std::span(&part, 1));
+    if (!appended.ok()) {
+      co_return;
+    }
+    depends = static_cast<std::uint64_t>(appended.value());
+    told = registers_[key] = {value, depends};
+  }
+  ++busy_;
+  for (;;) {
+    const bool gone = life != life_ || !taking_;
+    const bool durable = !gone && static_cast<std::uint64_t>(log_->durable()) >= depends;
+    // Last of all the lease is read.
+    if (durable && pair_.may_answer(filer_)) {
+      oracle_.replied(filer_, epoch, key, told, least);
+      break;
+    }
+    if (gone) {
+      break;
+    }
+    co_await sleep(scheduler_, kPoll);
+  }
+  --busy_;
+}
+
+void ModelFiler::stop_answering() { taking_ = false; }
+
+Task<Status> ModelFiler::settle(Instant deadline) {
+  const std::uint64_t life = life_;
+  for (;;) {
+    if (life != life_ || log_ == nullptr) {
+      co_return Error{Errc::kClosed, "abandoned"};
+    }
+    if (busy_ == 0 && log_->durable() == log_->last()) {
+      break;
+    }
+    if (scheduler_.now() >= deadline) {
+      co_return Error{Errc::kTryAgain, "the filer did not come to rest in time"};
+    }
+    if (std::exchange(cp_wanted_, false)) {
+      const Status done = co_await checkpoint(false);
+      if (!done.ok()) {
+        co_return done;
+      }
+    }
+    co_await sleep(scheduler_, kPoll);
+  }
+  co_return co_await checkpoint(true);
+}
+
+Task<Status> ModelFiler::resume() {
+  const Status done = co_await checkpoint(false);
+  if (done.ok()) {
+    serve();
+  }
+  co_return done;
+}
+
+Task<void> ModelFiler::abandon() {
+  ++life_;
+  taking_ = false;
+  failed_ = false;
+  log_.reset();
+  copy_.reset();
+  while (busy_ > 0) {
+    co_await sleep(scheduler_, kPoll);
+  }
+}
+
+}  // namespace duet::pair

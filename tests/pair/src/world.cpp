@@ -1,0 +1,280 @@
+#include "world.h"
+
+#include <cstdio>
+
+#include "nvlog/record_format.h"
+
+namespace duet::pair {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kHalfBytes = 8192;
+
+// A region smaller than format_area() would make.
+std::unique_ptr<sim::SimPersistentMemory> blank_memory() {
+  const std::uint64_t bytes = nvlog::region_bytes(kHalfBytes);
+  auto memory = std::make_unique<sim::SimPersistentMemory>(bytes);
+  nvlog::RegionHeader header;
+  header.half_bytes = kHalfBytes;
+  header.checksum = crc32c(bytes_of(header));
+  memory->store(0, bytes_of(header));
+  memory->store(nvlog::kHeaderCopyBytes, bytes_of(header));
+  DUET_CHECK(memory->persist().ok());
+  return memory;
+}
+
+template <typename Record>
+std::array<std::byte, kBlockBytes> block_of(const Record& record) {
+  std::array<std::byte, kBlockBytes> block{};
+  mailbox::encode(record, block);
+  return block;
+}
+
+shelf::DiskFeatures features_of(const WorldOptions& options) {
+  shelf::DiskFeatures features = shelf::Target::features();
+  features.epochs = options.epochs;
+  return features;
+}
+
+}  // namespace
+
+Process::~Process() {
+  pair.reset();
+  hosts = {};
+  port.reset();
+  link.reset();
+  disks.clear();
+}
+
+World::Disk::Disk(sim::SimScheduler& scheduler, std::size_t number, const WorldOptions& options)
+    : data("d" + std::to_string(number), 320),
+      label("l" + std::to_string(number), shelf::kLabelBlocks),
+      paths{shelf::testing::SimPath(scheduler), shelf::testing::SimPath(scheduler)},
+      target(scheduler, data, label,
+             {.features = features_of(options),
+              .late_one_in = options.late_one_in,
+              .slow_one_in = options.late_one_in}) {}
+
+World::World(const WorldOptions& options)
+    : scheduler(options.seed),
+      options_(options),
+      wire_(scheduler, {.one_sided = options.one_sided}),
+      scope_(scheduler) {
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    disks_.push_back(std::make_unique<Disk>(scheduler, i, options));
+    disks_.back()->data.observe(
+        [this, i](const sim::SimDisk::Event& event) { check_write(i, event); });
+  }
+  for (std::uint32_t node = 0; node < 2; ++node) {
+    own_[node] = blank_memory();
+    mirror_[node] = blank_memory();
+  }
+  format();
+  scope_.spawn(client());
+}
+
+World::~World() {
+  scope_.cancel();
+  for (auto& process : processes_) {
+    process.reset();
+  }
+}
+
+void World::format() {
+  mailbox::ArbitrationSector record;
+  record.header.pair = kPair;
+  record.filers = {mailbox::OwnerEntry{.owner = 0, .previous = 0, .epoch = 1},
+                   mailbox::OwnerEntry{.owner = 1, .previous = 1, .epoch = 1}};
+  disks_[options_.arbitration]->data.put(mailbox::kArbitrationBlock, block_of(record));
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    ModelRoot root{.filer = i / 2, .epoch = 1, .cp = 1, .log_empty = 1};
+    std::array<std::byte, kBlockBytes> block{};
+    store(MutableBytes(block), 0, sealed(root));
+    disks_[i]->data.put(kRootBlock, block);
+  }
+}
+
+void World::check_write(std::size_t disk, const sim::SimDisk::Event& event) {
+  if (event.kind != sim::SimDisk::EventKind::kWrite || event.block != kRootBlock) {
+    return;
+  }
+  sim::SimDisk copy(disks_[disk]->data);
+  copy.lose_power(scheduler.random(), sim::SimDisk::Keep::kEverything);
+  const auto root = load<ModelRoot>(copy.block(kRootBlock), 0);
+  if (!valid(root)) {
+    oracle.complain("a root that is none");
+    return;
+  }
+  oracle.landed(static_cast<std::uint32_t>(disk / 2), root.epoch, root.writer);
+}
+
+void World::boot(std::uint32_t node) {
+  DUET_CHECK(processes_[node] == nullptr);
+  const std::int64_t ppm = node == 0 ? options_.drift_ppm : -options_.drift_ppm;
+  auto process = std::make_unique<Process>(scheduler, ppm, node == 0 ? 100s : 7000s);
+  const mailbox::Writer self{kPair, mailbox::Node{static_cast<std::uint8_t>(node)},
+                             mailbox::Incarnation{++incarnations_[node]}};
+  std::vector<failover::PairDisk> disks;
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    process->disks.push_back(std::make_unique<NodeDisk>(
+        process->scheduler,
+        disks_[i]->target.connect(disks_[i]->paths[node],
+                                  shelf::make_key(mailbox::index_of(self.node),
+                                                  static_cast<std::uint64_t>(self.incarnation)))));
+    disks.push_back({.disk = process->disks.back().get(),
+                     .filer = static_cast<std::uint32_t>(i / 2),
+                     .member = true});
+  }
+  process->link = std::make_unique<NodeLink>(
+      process->scheduler, wire_.open({kPair, interconnect::Node{static_cast<std::uint8_t>(node)},
+                                      interconnect::Incarnation{incarnations_[node] * 2 + node}},
+                                     *mirror_[node]));
+  process->port = std::make_unique<nvlog::MirrorPort>(*process->link, *mirror_[node], kPair);
+  failover::PairOptions options;
+  options.self = self;
+  options.automatic_takeover = options_.automatic_takeover;
+  process->pair =
+      std::make_unique<failover::PairNode>(process->scheduler, process->clock, options, disks,
+                                           *process->disks[options_.arbitration], *process->link);
+  for (std::uint32_t filer = 0; filer < 2; ++filer) {
+    process->hosts[filer] =
+        std::make_unique<ModelFiler>(process->scheduler, scheduler.random(), *process->pair, self,
+                                     filer, *own_[node], *process->port, oracle);
+    process->pair->set_host(filer, *process->hosts[filer]);
+  }
+  Process* const raw = process.get();
+  process->pair->on_want_cp = [raw](std::uint32_t filer) { raw->hosts[filer]->want_cp(); };
+  process->pair->on_step = [this, node](std::string_view step) {
+    ++steps[std::string(step)];
+    if (options_.verbose) {
+      std::printf("%9.3f %c %.*s\n", static_cast<double>(scheduler.now().since_start.count()) / 1e9,
+                  node == 0 ? 'a' : 'b', static_cast<int>(step.size()), step.data());
+    }
+    if (on_step) {
+      on_step(node, step);
+    }
+  };
+  process->pair->on_event = [this, node](const failover::Event& event) {
+    ++events[std::string(event.what)];
+    if (options_.verbose) {
+      std::printf("%9.3f %c ! %.*s\n",
+                  static_cast<double>(scheduler.now().since_start.count()) / 1e9,
+                  node == 0 ? 'a' : 'b', static_cast<int>(event.what.size()), event.what.data());
+    }
+  };
+  process->pair->start();
+  processes_[node] = std::move(process);
+}
+
+void World::kill(std::uint32_t node) { processes_[node].reset(); }
+
+void World::say_last_words(std::uint32_t node, Duration restart) {
+  mailbox::WordsSector words;
+  words.header.pair = kPair;
+  words.header.subject = words.header.node = node;
+  words.header.incarnation = incarnations_[node];
+  words.dead_incarnation = incarnations_[node];
+  words.cause = static_cast<std::uint32_t>(mailbox::Cause::kCrashed);
+  words.restart_ms = static_cast<std::uint32_t>(restart / 1ms);
+  for (std::size_t i = 0; i < 2; ++i) {
+    disks_[node * 2 + i]->data.put(mailbox::kWordsBlock + node, block_of(words));
+  }
+}
+
+void World::lose_power(std::uint32_t node, bool blank) {
+  DUET_CHECK(processes_[node] == nullptr);
+  if (blank) {
+    // The partner may still be connected to what was there.
+    old_memories_.push_back(std::exchange(own_[node], blank_memory()));
+    old_memories_.push_back(std::exchange(mirror_[node], blank_memory()));
+    return;
+  }
+  own_[node]->lose_power(scheduler.random());
+  mirror_[node]->lose_power(scheduler.random());
+}
+
+void World::at(Duration later, std::function<void()> what) {
+  due_.emplace(scheduler.now() + later, std::move(what));
+}
+
+void World::do_due() {
+  for (std::uint32_t node = 0; node < 2; ++node) {
+    if (std::exchange(kill_soon_[node], false) && processes_[node] != nullptr) {
+      kill(node);
+      if (auto_restart) {
+        at(std::chrono::milliseconds(scheduler.random().below(2500)), [this, node] {
+          if (processes_[node] == nullptr) {
+            boot(node);
+          }
+        });
+      }
+    }
+  }
+  while (!due_.empty() && due_.begin()->first <= scheduler.now()) {
+    const std::function<void()> what = std::move(due_.begin()->second);
+    due_.erase(due_.begin());
+    what();
+  }
+}
+
+bool World::run_until(const std::function<bool()>& done, Duration limit) {
+  const Instant end = scheduler.now() + limit;
+  while (!done()) {
+    if (!oracle.complaint().empty() || scheduler.now() >= end) {
+      return false;
+    }
+    do_due();
+    // The client never ends, so there is always a next turn.
+    bool turned = false;
+    DUET_CHECK(scheduler.run_until([&turned] { return std::exchange(turned, true); }, 2));
+  }
+  return true;
+}
+
+Task<void> World::client() {
+  for (;;) {
+    co_await sleep(scheduler, options_.request_every);
+    sim::Random& random = scheduler.random();
+    const auto node = static_cast<std::uint32_t>(random.below(2));
+    const auto filer = static_cast<std::uint32_t>(random.below(2));
+    const auto key = static_cast<std::uint32_t>(random.below(kKeys));
+    Process* const process = processes_[node].get();
+    if (process != nullptr && process->hosts[filer]->takes_requests()) {
+      process->hosts[filer]->request(!reads_only && random.one_in(2), key, ++values_,
+                                     oracle.before(filer, key));
+    }
+  }
+}
+
+mailbox::Owners World::owners() {
+  return load<mailbox::ArbitrationSector>(
+             disks_[options_.arbitration]->data.block(mailbox::kArbitrationBlock), 0)
+      .filers;
+}
+
+int World::answering(std::uint32_t filer) {
+  for (std::uint32_t node = 0; node < 2; ++node) {
+    Process* const process = processes_[node].get();
+    if (process != nullptr && !process->scheduler.frozen() && process->pair->may_answer(filer) &&
+        process->hosts[filer]->takes_requests()) {
+      return static_cast<int>(node);
+    }
+  }
+  return -1;
+}
+
+bool World::synced(std::uint32_t filer) {
+  for (const auto& process : processes_) {
+    const nvlog::MirroredLog* const log =
+        process != nullptr ? process->hosts[filer]->log() : nullptr;
+    if (log != nullptr && log->mirror_status().state == nvlog::MirrorState::kSynced &&
+        !log->mirror_status().solo) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace duet::pair

@@ -1,0 +1,123 @@
+// World: a pair with its shelves, link and memories, all in one thread, and what can happen to
+// them.
+
+#pragma once
+
+#include <array>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "interconnect/sim/sim_link.h"
+#include "model_filer.h"
+#include "node_seams.h"
+#include "shelf/label_format.h"
+#include "shelf/testing/sim_target.h"
+#include "sim/sim_persistent_memory.h"
+
+namespace duet::pair {
+
+inline constexpr std::array<std::uint64_t, 2> kPair{0x0706'0504'0302'0100, 0x0F0E'0D0C'0B0A'0908};
+inline constexpr std::size_t kDisks = 4;  // 0, 1: filer a's, both members of node a; 2, 3: b's
+
+struct WorldOptions {
+  std::uint64_t seed = 1;
+  bool one_sided = false;      // the link is shared memory
+  std::int64_t drift_ppm = 0;  // a's clock is faster, b's slower by this
+  std::uint64_t late_one_in = 500;
+  std::size_t arbitration = 0;  // the disk with the owner record
+  Duration request_every = std::chrono::milliseconds(3);
+  bool verbose = false;
+  bool automatic_takeover = true;
+  bool epochs = true;  // the targets check epochs too, not keys alone
+};
+
+// What a process is; destroying it is kill -9.
+struct Process {
+  Process(sim::SimScheduler& base, std::int64_t ppm, Duration offset)
+      : scheduler(base, ppm, offset), clock(scheduler) {}
+  ~Process();
+  NodeScheduler scheduler;
+  NodeBootClock clock;
+  std::vector<std::unique_ptr<NodeDisk>> disks;
+  std::unique_ptr<NodeLink> link;
+  std::unique_ptr<nvlog::MirrorPort> port;
+  std::array<std::unique_ptr<ModelFiler>, 2> hosts;
+  std::unique_ptr<failover::PairNode> pair;
+};
+
+class World {
+ public:
+  explicit World(const WorldOptions& options);
+  ~World();
+
+  void boot(std::uint32_t node);
+  void kill(std::uint32_t node);
+  // The supervisor of a killed node writes what it knows.
+  void say_last_words(std::uint32_t node, Duration restart);
+  // Its memories forget what was not persisted; `blank`: everything.
+  void lose_power(std::uint32_t node, bool blank);
+  void kill_shelf(std::size_t disk) { disks_[disk]->target.kill(); }
+  void start_shelf(std::size_t disk) { disks_[disk]->target.start(); }
+
+  [[nodiscard]] Process* process(std::uint32_t node) { return processes_[node].get(); }
+  [[nodiscard]] failover::PairNode& pair(std::uint32_t node) { return *processes_[node]->pair; }
+  [[nodiscard]] shelf::testing::SimPath& path(std::uint32_t node, std::size_t disk) {
+    return disks_[disk]->paths[node];
+  }
+  [[nodiscard]] interconnect::SimWire& wire() { return wire_; }
+  [[nodiscard]] shelf::testing::SimTarget& shelf(std::size_t disk) { return disks_[disk]->target; }
+
+  // Runs until `done`, a complaint or `limit` of time; whether `done`.
+  bool run_until(const std::function<bool()>& done, Duration limit);
+  void run_for(Duration time) {
+    run_until([] { return false; }, time);
+  }
+  void at(Duration later, std::function<void()> what);
+
+  // Who may answer for the filer now: 0, 1, or -1.
+  [[nodiscard]] int answering(std::uint32_t filer);
+  [[nodiscard]] bool synced(std::uint32_t filer);
+
+  sim::SimScheduler scheduler;
+  Oracle oracle;
+  std::map<std::string, std::uint64_t> steps;   // how often each step was begun
+  std::map<std::string, std::uint64_t> events;  // ... each event told
+  // Called at each step of a node; may ask for it to be killed.
+  std::function<void(std::uint32_t node, std::string_view step)> on_step;
+  void kill_soon(std::uint32_t node) { kill_soon_[node] = true; }
+  bool reads_only = false;  // of the clients, from now on
+  // The owner record as it stands on its disk.
+  [[nodiscard]] mailbox::Owners owners();
+  bool auto_restart = false;  // of nodes killed by kill_soon()
+
+ private:
+  struct Disk {
+    Disk(sim::SimScheduler& scheduler, std::size_t number, const WorldOptions& options);
+    sim::SimDisk data;
+    sim::SimDisk label;
+    std::array<shelf::testing::SimPath, 2> paths;
+    shelf::testing::SimTarget target;
+  };
+  void format();
+  void check_write(std::size_t disk, const sim::SimDisk::Event& event);
+  Task<void> client();
+  void do_due();
+
+  const WorldOptions options_;
+  std::vector<std::unique_ptr<Disk>> disks_;
+  interconnect::SimWire wire_;
+  std::array<std::unique_ptr<sim::SimPersistentMemory>, 2> own_;
+  std::array<std::unique_ptr<sim::SimPersistentMemory>, 2> mirror_;
+  std::vector<std::unique_ptr<sim::SimPersistentMemory>> old_memories_;
+  std::array<std::unique_ptr<Process>, 2> processes_;
+  std::array<std::uint64_t, 2> incarnations_{};
+  std::array<bool, 2> kill_soon_{};
+  std::multimap<Instant, std::function<void()>> due_;
+  std::uint64_t values_ = 0;
+  TaskScope scope_;
+};
+
+}  // namespace duet::pair
