@@ -99,6 +99,11 @@ start_server() {
 }
 
 for server in $SERVERS; do start_server "$server"; done
+# Nobody's first gigabyte counts: memory and disk blocks that were never touched are slow for all.
+for server in $SERVERS; do
+  "${CLIENT[@]}" --port "${PORT[$server]}" --mount-port "${MOUNT_PORT[$server]}" \
+    --workload write1m --depth 4 --seconds 3 >/dev/null || give_up "$server failed to warm up"
+done
 RAW=$OUT/raw.jsonl
 : >"$RAW"
 for round in $(seq "$ROUNDS"); do
