@@ -110,6 +110,14 @@ void CpLoop::request(CpCause cause) {
   }
 }
 
+Task<void> CpLoop::one_more(CpCause cause) {
+  request(cause);
+  const Number next = begun_ + 1;
+  while (!filer_.failed() && finished_ < next) {
+    co_await finished_changed_.wait();
+  }
+}
+
 void CpLoop::start_timer() {
   if (!timer_.linked()) {
     scheduler_.post_at(timer_, scheduler_.now() + filer_.options.cp_interval);

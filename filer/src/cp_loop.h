@@ -45,6 +45,8 @@ class CpLoop {
 
   // A CP that freezes in a later turn.
   void request(CpCause cause);
+  // Requests a CP and waits for one that froze after this call, or for the filer to fail.
+  Task<void> one_more(CpCause cause);
   // Runs `change` in the turn of a freeze.  Completes with its error at once, else when that CP
   // is durable.  Error: kIo when it fails, kClosed when the filer stops before it.
   Task<Status> administrate(std::function<Status()> change);

@@ -186,11 +186,7 @@ Task<Reply> run_change(FilerState& filer, const Caller& caller, bool cached,
       break;
     }
     if (code == Errc::kTryAgain && space.worth_a_cp(filer)) {
-      filer.cps.request(CpCause::kMemory);
-      const CpLoop::Number next = filer.cps.begun() + 1;
-      while (!filer.failed() && filer.cps.finished() < next) {
-        co_await filer.cps.finished_changed().wait();
-      }
+      co_await filer.cps.one_more(CpCause::kMemory);
       continue;
     }
     change.reply.error = code == Errc::kTryAgain ? Errc::kNoSpace : code;

@@ -137,11 +137,7 @@ Task<Status> take(FilerState& filer, Receiving& receiving, ConstBytes frame) {
         co_return loaded;
       }
     } else if (code == Errc::kTryAgain && space.worth_a_cp(filer)) {
-      filer.cps.request(CpCause::kMemory);
-      const CpLoop::Number next = filer.cps.begun() + 1;
-      while (!filer.failed() && filer.cps.finished() < next) {
-        co_await filer.cps.finished_changed().wait();
-      }
+      co_await filer.cps.one_more(CpCause::kMemory);
     } else {
       co_return code == Errc::kTryAgain ? Error{Errc::kNoSpace, "receive"} : taken.error();
     }

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::string_view kRepliesName = "replies";
 constexpr std::string_view kExportsName = "exports";
-constexpr std::uint64_t kExportsBytesMax = 16U << 20U;
 
 // One try of each step of load(); kMiss: load and try again.
 
@@ -92,7 +91,7 @@ Status read_exports(wafl::Attempt& attempt, wafl::Inode& file, ExportTable& expo
   if (bytes == 0) {
     return Ok{};  // just made
   }
-  if (bytes > kExportsBytesMax) {
+  if (bytes > kExportTableBytesMax) {
     return Error{Errc::kCorrupt, "system volume: the exports are too large"};
   }
   const Result<wafl::ReadResult> read =

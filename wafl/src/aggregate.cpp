@@ -25,8 +25,7 @@ LogPosition Aggregate::log_position() const {
 
 AggregateUsage Aggregate::usage() const {
   const DiskRoot& root = state_->root;
-  const std::uint64_t taken = state_->pending_blocks + state_->frozen_pending_blocks +
-                              state_->reserve_blocks() + state_->standing_blocks;
+  const std::uint64_t taken = state_->taken_blocks();
   AggregateUsage usage;
   usage.total_bytes = root.block_count * kBlockBytes;
   usage.free_bytes = (root.free_blocks > taken ? root.free_blocks - taken : 0) * kBlockBytes;
@@ -301,7 +300,8 @@ Status Volume::create_snapshot(std::string_view name, Timestamp now) {
   }
   // From here on every block that changes needs another: the snapshot holds the old one.
   constexpr std::uint64_t kSnapshotBlocks = 64;
-  if (!aggregate_.state().has_room(kSnapshotBlocks)) {
+  const AggregateState& state = aggregate_.state();
+  if (state.taken_blocks() + kSnapshotBlocks > state.root.free_blocks) {
     return Error{Errc::kNoSpace, "create_snapshot: too little space is free"};
   }
   auto made = std::make_unique<Dataset>();

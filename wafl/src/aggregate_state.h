@@ -88,10 +88,11 @@ class AggregateState {
   [[nodiscard]] std::uint64_t reserve_blocks() const;
   // Beside the reserve: what the aggregate's owner may change in every CP (set_standing_blocks()).
   std::uint64_t standing_blocks = 0;
-  // Whether a normal change that needs `blocks` can be made now.
-  [[nodiscard]] bool has_room(std::uint64_t blocks) const {
-    return pending_blocks + frozen_pending_blocks + blocks + reserve_blocks() + standing_blocks <=
-           root.free_blocks;
+  // Of the free blocks, those that a change of this kind may not count on.
+  [[nodiscard]] std::uint64_t taken_blocks(Volume::Room room = Volume::Room::kNormal) const {
+    const std::uint64_t reserve = reserve_blocks();
+    return pending_blocks + frozen_pending_blocks + standing_blocks +
+           (room == Volume::Room::kToFree ? reserve / 2 : reserve);
   }
   [[nodiscard]] bool zombies_left() const;
 

@@ -8,6 +8,25 @@ namespace {
 
 using Found = Result<std::optional<FoundLeaf>>;
 
+// The first leaf at or behind `at` that `finder` wants below `pointer`, of that level and base.
+template <typename Finder>
+Found find_below(Attempt& attempt, const BlockPointer& pointer, std::uint32_t level,
+                 std::uint64_t base, std::uint64_t at, Finder& finder) {
+  const Result<BufferRef> block = get_block(attempt, pointer);
+  if (!block.ok()) {
+    return block.error();
+  }
+  const std::uint64_t below = tree_capacity(level - 1);
+  for (std::uint64_t slot = at > base ? (at - base) / below : 0; slot < kFanOut; ++slot) {
+    Found found =
+        finder.find(child_pointer(block.value().bytes(), slot), level - 1, base + slot * below);
+    if (!found.ok() || found.value().has_value()) {
+      return found;
+    }
+  }
+  return std::optional<FoundLeaf>();
+}
+
 class Born {
  public:
   Born(Attempt& attempt, std::uint64_t at, std::uint32_t birth)
@@ -20,19 +39,7 @@ class Born {
     if (level == 0) {
       return std::optional(FoundLeaf{base, pointer});
     }
-    const Result<BufferRef> block = get_block(attempt_, pointer);
-    if (!block.ok()) {
-      return block.error();
-    }
-    const std::uint64_t below = tree_capacity(level - 1);
-    for (std::uint64_t slot = at_ > base ? (at_ - base) / below : 0; slot < kFanOut; ++slot) {
-      Found found =
-          find(child_pointer(block.value().bytes(), slot), level - 1, base + slot * below);
-      if (!found.ok() || found.value().has_value()) {
-        return found;
-      }
-    }
-    return std::optional<FoundLeaf>();
+    return find_below(attempt_, pointer, level, base, at_, *this);
   }
 
  private:
@@ -62,19 +69,7 @@ class Difference {
       const bool wanted = differs_ == Differs::kChanged || after.value().hole();
       return wanted ? std::optional(FoundLeaf{base, before}) : std::nullopt;
     }
-    const Result<BufferRef> block = get_block(attempt_, before);
-    if (!block.ok()) {
-      return block.error();
-    }
-    const std::uint64_t below = tree_capacity(level - 1);
-    for (std::uint64_t slot = at_ > base ? (at_ - base) / below : 0; slot < kFanOut; ++slot) {
-      Found found =
-          find(child_pointer(block.value().bytes(), slot), level - 1, base + slot * below);
-      if (!found.ok() || found.value().has_value()) {
-        return found;
-      }
-    }
-    return std::optional<FoundLeaf>();
+    return find_below(attempt_, before, level, base, at_, *this);
   }
 
  private:

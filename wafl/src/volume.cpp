@@ -280,11 +280,8 @@ Status Volume::reserve(const Attempt& attempt, std::uint64_t blocks, Room room) 
   // Every new leaf may need a path of its own, an inode its block and path.
   const std::uint64_t need = blocks + 3 + 4;
   const std::uint64_t pending = state.pending_blocks + state.frozen_pending_blocks;
-  const std::uint64_t reserve =
-      state.standing_blocks +
-      (room == Room::kToFree ? state.reserve_blocks() / 2 : state.reserve_blocks());
   const auto gains = [&] { return pending > 0 || state.zombies_left(); };
-  if (pending + need + reserve > state.root.free_blocks) {
+  if (state.taken_blocks(room) + need > state.root.free_blocks) {
     return gains() ? Error{Errc::kTryAgain, "a CP may make room"}
                    : Error{Errc::kNoSpace, "the aggregate is full"};
   }

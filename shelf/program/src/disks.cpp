@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <fstream>
 #include <optional>
-#include <thread>
 
 #include "platform/linux/entropy.h"
 #include "platform/task_scope.h"
@@ -33,21 +32,6 @@ std::string label_path(const std::string& path, const std::string& directory) {
   }
   const std::size_t slash = path.rfind('/');
   return directory + "/" + (slash == std::string::npos ? path : path.substr(slash + 1)) + ".label";
-}
-
-Result<std::unique_ptr<BlockDevice>> open_patiently(os::EpollScheduler& scheduler,
-                                                    const std::string& path,
-                                                    const os::BlockDeviceOptions& options,
-                                                    Duration wait) {
-  constexpr auto kPause = std::chrono::milliseconds(20);
-  for (Duration waited{};; waited += kPause) {
-    auto opened = os::open_block_device(scheduler, path, options);
-    const bool busy = !opened.ok() && opened.error().code == Errc::kRefused;
-    if (!busy || waited >= wait) {
-      return opened;
-    }
-    std::this_thread::sleep_for(kPause);
-  }
 }
 
 Status run_to_end(os::EpollScheduler& scheduler, Task<Status> task) {

@@ -24,13 +24,6 @@ int refuse(const std::string& message);
 // Where the label of the disk at `path` stands: beside it, or in `directory` unless that is empty.
 [[nodiscard]] std::string label_path(const std::string& path, const std::string& directory);
 
-// Opens the disk or label at `path`.  Another process may still have it, killed and with I/O under
-// way: waits for that until `wait` has passed.
-Result<std::unique_ptr<BlockDevice>> open_patiently(os::EpollScheduler& scheduler,
-                                                    const std::string& path,
-                                                    const os::BlockDeviceOptions& options,
-                                                    Duration wait);
-
 // Runs the scheduler until `task` has ended; gives what it gave.
 Status run_to_end(os::EpollScheduler& scheduler, Task<Status> task);
 

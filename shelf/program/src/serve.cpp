@@ -133,14 +133,17 @@ class Service {
     }
     Disk disk{.name = text.substr(0, equals), .device = {}, .label = {}, .target = {}};
     const std::string path = text.substr(equals + 1);
-    auto device = open_patiently(scheduler_, path, {.name = disk.name, .direct = !options.buffered},
-                                 options.wait);
+    // Another process may still have them, killed and with I/O under way.
+    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(options.wait);
+    auto device = os::open_block_device(
+        scheduler_, path, {.name = disk.name, .direct = !options.buffered, .lock_wait = wait});
     if (!device.ok()) {
       return fmt::format("{}: {}", path, device.error().context);
     }
     disk.device = std::move(device.value());
     const std::string label_file = label_path(path, options.label_directory);
-    auto label = open_patiently(scheduler_, label_file, {.name = label_file}, options.wait);
+    auto label =
+        os::open_block_device(scheduler_, label_file, {.name = label_file, .lock_wait = wait});
     if (!label.ok()) {
       return fmt::format("{}: {}; duet-shelf create makes it", label_file, label.error().context);
     }
