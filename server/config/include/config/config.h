@@ -55,6 +55,8 @@ struct Path {
   int line = 0;
 };
 
+// A node's persistent memory.  In a pair a node has two: its own logs' and, written by the partner,
+// that of the copies of its partner's logs (nvlog/README.md says why).
 struct Memory {
   Path path;
   std::uint64_t size_bytes = 0;
@@ -82,6 +84,8 @@ struct Node {
   std::string name;
   int line = 0;
   Memory memory;
+  std::optional<Memory> mirror;          // of a pair
+  std::optional<Listener> interconnect;  // of a pair over TCP: this node's end
   Admin admin;
   std::uint32_t reactors = 1;                     // threads that serve connections
   Duration poll = std::chrono::microseconds(50);  // longest polling before a reactor sleeps
@@ -89,8 +93,10 @@ struct Node {
 };
 
 struct Disk {
-  Path path;
+  Path path;                     // of a pair: the disk's URL (shelf/linux/disk_url.h)
   std::uint64_t size_bytes = 0;  // of the image `duet init` makes; 0: it must exist
+  bool mailbox = false;          // of a pair: a mailbox member of the filer's home node
+  bool arbitration = false;      // of a pair: holds the owner record
 };
 
 struct Volume {
@@ -119,12 +125,38 @@ struct Filer {
   [[nodiscard]] std::uint32_t index() const { return name == "b" ? 1 : 0; }
 };
 
+enum class Transport : std::uint8_t { kSharedMemory, kTcp };
+
+// How the two nodes talk, and write into each other's memory.
+struct Interconnect {
+  Transport transport = Transport::kSharedMemory;
+  int line = 0;
+  Path directory;                // shared memory: of the socket and the inboxes; made when missing
+  std::optional<Path> key_file;  // TCP: TLS 1.3 with this pre-shared key
+  bool plaintext = false;        // TCP without TLS: a cable between the two
+};
+
+// What is done when a process of a node ends without being asked to.
+enum class OnCrash : std::uint8_t { kRestartFirst, kTakeoverFirst };
+
+struct Failover {
+  bool automatic_takeover = true;
+  Duration lease = std::chrono::milliseconds(500);
+  Duration beat = std::chrono::milliseconds(100);
+  OnCrash on_crash = OnCrash::kTakeoverFirst;
+  Duration restart_deadline = std::chrono::seconds(5);  // restart-first: the partner waits so long
+  Duration disk_patience = std::chrono::seconds(30);    // I/O of a lost disk stalls, then fails
+};
+
 struct Config {
   std::string file;
   std::string pair;
+  std::optional<Interconnect> interconnect;  // none: the nodes do not stand in for each other
+  Failover failover;
   std::vector<Node> nodes;
   std::vector<Filer> filers;
 
+  [[nodiscard]] bool is_pair() const { return interconnect.has_value(); }
   // Null: not in the file.
   [[nodiscard]] const Node* node(std::string_view name) const;
   [[nodiscard]] const Filer* filer_at_home(std::string_view node_name) const;
