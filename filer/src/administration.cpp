@@ -15,6 +15,9 @@ Task<Status> administrate(FilerState& filer, std::function<Status()> change) {
   if (!filer.accepts(refused)) {
     co_return Error{*refused, "the filer has stopped"};
   }
+  if (filer.paused()) {
+    co_return Error{Errc::kTryAgain, "the filer is being handed over"};
+  }
   co_return co_await filer.cps.administrate(std::move(change));
 }
 

@@ -6,6 +6,12 @@
 
 namespace duet::filer {
 
+namespace {
+
+constexpr std::chrono::microseconds kSwitchPoll{200};
+
+}  // namespace
+
 CpLoop::CpLoop(FilerState& filer, Scheduler& scheduler)
     : filer_(filer),
       scheduler_(scheduler),
@@ -15,8 +21,12 @@ CpLoop::CpLoop(FilerState& filer, Scheduler& scheduler)
 
 Task<void> CpLoop::run() {
   for (;;) {
-    while (causes_ == 0 && queue_.empty() && !ending_) {
+    while (causes_ == 0 && queue_.empty() && !ending_ && !filer_.failed()) {
       co_await wake_.wait();
+    }
+    // The partner may still lack records of the half that comes next.
+    while (!filer_.log->can_switch() && !filer_.failed()) {
+      co_await sleep(scheduler_, kSwitchPoll);
     }
     const bool last = ending_;
     Status done = co_await one(epoch, last);
@@ -49,6 +59,7 @@ Task<Status> CpLoop::one(std::uint64_t cp_epoch, bool log_empty) {
   position.log_id = filer_.root.log_id;
   position.last_sequence = static_cast<std::uint64_t>(covered);
   position.log_empty = log_empty;
+  position.mirror_generation = filer_.log->mirror_generation();
   Status written = co_await filer_.aggregate->consistency_point(position);
   if (written.ok()) {
     written = filer_.log->release(covered);
@@ -110,6 +121,11 @@ void CpLoop::request(CpCause cause) {
   }
 }
 
+void CpLoop::fail() {
+  wake_.wake_all();
+  finished_changed_.wake_all();
+}
+
 Task<void> CpLoop::one_more(CpCause cause) {
   request(cause);
   const Number next = begun_ + 1;
@@ -136,6 +152,12 @@ Task<Status> CpLoop::administrate(std::function<Status()> change) {
     co_await finished_changed_.wait();
   }
   co_return *job->result;
+}
+
+Task<Status> CpLoop::begin_again() {
+  ending_ = false;
+  ended_.reset();
+  co_return co_await one(epoch, false);
 }
 
 Task<Status> CpLoop::end() {

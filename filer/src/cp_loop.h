@@ -51,12 +51,18 @@ class CpLoop {
   // is durable.  Error: kIo when it fails, kClosed when the filer stops before it.
   Task<Status> administrate(std::function<Status()> change);
 
+  // The filer has failed: who waits here looks again.
+  void fail();
+
   // The timer of the next CP runs from the first change after a freeze.
   void start_timer();
 
   // Makes run() end with a CP that says "log empty".  Error: kIo.
   // REQUIRES: no request is running.
   Task<Status> end();
+  // After end(): a CP that says "log not empty"; then run() may begin again.  Error: kIo.
+  Task<Status> begin_again();
+  [[nodiscard]] bool ended() const { return ended_.has_value(); }
 
   // Freezes so far, and those that are durable.
   [[nodiscard]] Number begun() const { return begun_; }

@@ -1,9 +1,9 @@
 // The two drivers: every procedure is an ordinary function that is tried until it finds all
 // it needs in memory, and one of these waits for what it misses and for durability.
 //
-//   run_look:   try -> (load, try)... -> wait until what was seen is durable -> reply
-//   run_change: retry of an old request? -> room in the log? -> try -> (load | CP, try)... ->
-//               append in the turn of the change -> wait until durable -> reply
+//   run_look:   try -> (load, try)... -> wait until what was seen is durable -> may answer? ->
+//   reply run_change: retry of an old request? -> room in the log? -> try -> (load | CP, try)... ->
+//               append in the turn of the change -> wait until durable -> may answer? -> reply
 //
 // `try` is called with a Context and a place for its result that is fresh each time.
 
@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "context.h"
@@ -47,7 +48,11 @@ class WaitForSpace {
 template <typename Reply, typename Look>
 Task<Reply> run_look(FilerState& filer, const Caller& caller, Look look) {
   Reply reply{};
-  const FilerState::Running running(filer);
+  const FilerState::Visit visit(filer);
+  while (filer.paused() && !filer.failed()) {
+    co_await filer.unpaused().wait();
+  }
+  std::optional<FilerState::Running> running(std::in_place, filer);
   if (!filer.accepts(reply.error)) {
     co_return reply;
   }
@@ -83,6 +88,10 @@ Task<Reply> run_look(FilerState& filer, const Caller& caller, Look look) {
   while (!filer.failed() && filer.cps.finished() < seen_cp) {
     co_await filer.cps.finished_changed().wait();
   }
+  running.reset();
+  while (!filer.may_answer()) {
+    co_await filer.pair->gate.resumed().wait();
+  }
   if (filer.failed()) {
     reply = Reply{};
     reply.error = Errc::kIo;
@@ -111,7 +120,11 @@ template <typename Reply, typename AttemptChange>
 Task<Reply> run_change(FilerState& filer, const Caller& caller, bool cached,
                        std::size_t written_bytes, AttemptChange attempt_change) {
   Reply reply{};
-  const FilerState::Running running(filer);
+  const FilerState::Visit visit(filer);
+  while (filer.paused() && !filer.failed()) {
+    co_await filer.unpaused().wait();
+  }
+  std::optional<FilerState::Running> running(std::in_place, filer);
   if (!filer.accepts(reply.error)) {
     co_return reply;
   }
@@ -198,6 +211,11 @@ Task<Reply> run_change(FilerState& filer, const Caller& caller, bool cached,
   }
   while (!filer.failed() && !filer.is_durable(sequence)) {
     co_await filer.log->durable_changed().wait();
+  }
+  under_way.reset();
+  running.reset();
+  while (!filer.may_answer()) {
+    co_await filer.pair->gate.resumed().wait();
   }
   if (filer.failed()) {
     reply.error = Errc::kIo;

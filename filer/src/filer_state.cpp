@@ -42,19 +42,22 @@ FilerOptions bounded(FilerOptions options, const wafl::Aggregate& aggregate) {
 
 FilerState::FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& entropy_given,
                        PersistentMemory& memory_given, const FilerOptions& options_given,
-                       std::unique_ptr<wafl::Aggregate> aggregate_given)
+                       std::unique_ptr<wafl::Aggregate> aggregate_given,
+                       std::optional<PairOpening> pair_given)
     : scheduler(scheduler_given),
       entropy(entropy_given),
       memory(memory_given),
       options(bounded(options_given, *aggregate_given)),
       root(aggregate_given->root()),
+      pair(std::move(pair_given)),
       aggregate(std::move(aggregate_given)),
       handles(root.filer, root.handle_key),
       times(clock),
       replies(scheduler, options.reply_cache_entries),
       cps(*this, scheduler),
       idle(scheduler),
-      scope(scheduler) {
+      scope(scheduler),
+      unpaused_(scheduler) {
   aggregate->set_standing_blocks(replies.block_count());
 }
 
@@ -67,14 +70,23 @@ bool FilerState::accepts(Failure& error) const {
   return !failed_ && !stopping;
 }
 
+void FilerState::unpause() {
+  paused_ = false;
+  unpaused_.wake_all();
+}
+
 void FilerState::fail() {
   if (std::exchange(failed_, true)) {
     return;
   }
-  if (options.on_failure) {
+  if (options.on_failure && !abandoned) {
     options.on_failure();
   }
-  cps.finished_changed().wake_all();
+  cps.fail();
+  unpaused_.wake_all();
+  if (pair.has_value()) {
+    pair->gate.resumed().wake_all();
+  }
   log->durable_changed().wake_all();
   replies.run_ended().wake_all();
 }

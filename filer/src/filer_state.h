@@ -37,7 +37,8 @@ class FilerState {
  public:
   FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& entropy_given,
              PersistentMemory& memory_given, const FilerOptions& options_given,
-             std::unique_ptr<wafl::Aggregate> aggregate_given);
+             std::unique_ptr<wafl::Aggregate> aggregate_given,
+             std::optional<PairOpening> pair_given = std::nullopt);
   FilerState(const FilerState&) = delete;
   FilerState& operator=(const FilerState&) = delete;
 
@@ -47,6 +48,15 @@ class FilerState {
 
   // Whether a new request is taken; else `error` says what it gets.
   [[nodiscard]] bool accepts(Failure& error) const;
+  // Of a pair: before the first step of a request, and after the last one.
+  [[nodiscard]] bool paused() const { return paused_; }
+  void pause() { paused_ = true; }
+  void unpause();
+  [[nodiscard]] WaitList& unpaused() { return unpaused_; }
+  [[nodiscard]] bool may_answer() const {
+    return !pair.has_value() || failed_ || pair->gate.may_answer();
+  }
+
   // A change or its log failed: the memory state is no longer what the disk will say.
   void fail();
   [[nodiscard]] bool failed() const { return failed_; }
@@ -66,7 +76,24 @@ class FilerState {
   // Error: kIo, and the filer has failed.
   Result<nvlog::Sequence> append(const Record& record);
 
-  // Marks a request as under way while it lives; stop() waits for all.
+  // A request, from the call to the reply; abandon() waits for all.
+  class Visit {
+   public:
+    explicit Visit(FilerState& filer) : filer_(filer) { ++filer.visits_; }
+    ~Visit() {
+      if (--filer_.visits_ == 0 && !filer_.idle.empty()) {
+        filer_.idle.wake_all();
+      }
+    }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+
+   private:
+    FilerState& filer_;
+  };
+  [[nodiscard]] bool visited() const { return visits_ != 0; }
+
+  // Marks a request as under way while it lives; stop() and settle() wait for all.
   class Running {
    public:
     explicit Running(FilerState& filer) : filer_(filer) {
@@ -97,12 +124,15 @@ class FilerState {
   PersistentMemory& memory;
   const FilerOptions options;
   const wafl::DiskRoot root;  // as found when opening
+  const std::optional<PairOpening> pair;
   FilerStatistics statistics;
   bool stopping = false;
+  bool abandoned = false;  // of a pair: the failure is no fault, and nobody is told of it
   bool adding_disk = false;
 
   const std::unique_ptr<wafl::Aggregate> aggregate;
   std::unique_ptr<nvlog::RequestLog> log;
+  nvlog::MirroredLog* mirrored_log = nullptr;  // `log`, in a pair
   const HandleCodec handles;
   FileClock times;
   ReplyCache replies;
@@ -119,12 +149,17 @@ class FilerState {
  private:
   Task<Status> replay();
   Task<Status> replay_one(Record& record);
+  Result<std::unique_ptr<nvlog::RequestLog>> recover_log(
+      const std::function<Status(const nvlog::ReplayRecord&)>& collect);
   void check_memory();
 
   bool failed_ = false;
+  bool paused_ = false;
+  WaitList unpaused_;
   bool memory_full_ = false;
   bool back_to_back_counted_ = false;  // for the CP that runs
   std::uint64_t running_ = 0;
+  std::uint64_t visits_ = 0;
   std::vector<wafl::VolumeId> held_volumes_;
 };
 

@@ -31,7 +31,7 @@ Task<Status> FilerState::recover() {
       co_return given_up;
     }
   }
-  cps.epoch = root.epoch + 1;
+  cps.epoch = pair.has_value() ? pair->epoch : root.epoch + 1;
   const Status covered = co_await cps.one(cps.epoch, true);
   if (!covered.ok()) {
     co_return covered;
@@ -48,14 +48,6 @@ Task<Status> FilerState::recover() {
 
 Task<Status> FilerState::replay() {
   const Instant begin = scheduler.now();
-  nvlog::LogIdentity identity;
-  identity.pair = root.pair;
-  identity.filer = root.filer;
-  identity.log_id = root.log_id;
-  nvlog::Covered covered;
-  covered.epoch = root.epoch;
-  covered.last = nvlog::Sequence{root.last_sequence};
-  covered.log_empty = (root.flags & wafl::kRootLogEmpty) != 0;
   // Replaying waits for disk, and the log gives its records in one turn.  They stay where they
   // are: nothing is written there before start().
   std::vector<ConstBytes> records;
@@ -63,8 +55,7 @@ Task<Status> FilerState::replay() {
     records.push_back(record.body);
     return Ok{};
   };
-  Result<std::unique_ptr<nvlog::RequestLog>> recovered =
-      nvlog::RequestLog::recover(scheduler, memory, identity, covered, collect);
+  Result<std::unique_ptr<nvlog::RequestLog>> recovered = recover_log(collect);
   if (!recovered.ok()) {
     co_return recovered.error();
   }
@@ -83,6 +74,39 @@ Task<Status> FilerState::replay() {
   }
   statistics.replay = scheduler.now() - begin;
   co_return Ok();
+}
+
+Result<std::unique_ptr<nvlog::RequestLog>> FilerState::recover_log(
+    const std::function<Status(const nvlog::ReplayRecord&)>& collect) {
+  nvlog::LogIdentity identity;
+  identity.pair = root.pair;
+  identity.filer = root.filer;
+  identity.log_id = root.log_id;
+  nvlog::Covered covered;
+  covered.epoch = root.epoch;
+  covered.last = nvlog::Sequence{root.last_sequence};
+  covered.log_empty = (root.flags & wafl::kRootLogEmpty) != 0;
+  covered.mirror_generation = root.mirror_generation;
+  if (!pair.has_value()) {
+    return nvlog::RequestLog::recover(scheduler, memory, identity, covered, collect);
+  }
+  if (pair->epoch <= root.epoch) {
+    return Error{Errc::kOutOfSync, "the owner record is older than the aggregate's root"};
+  }
+  const auto recover = [&](const nvlog::Covered& from, const PersistentMemory* copy) {
+    return nvlog::MirroredLog::recover(scheduler, memory, identity, from, copy, pair->port,
+                                       pair->duties, pair->mirror, collect);
+  };
+  auto mirrored = recover(covered, pair->copy);
+  if (!mirrored.ok() && pair->forced) {
+    covered.log_empty = true;
+    mirrored = recover(covered, nullptr);
+  }
+  if (!mirrored.ok()) {
+    return mirrored.error();
+  }
+  mirrored_log = mirrored.value().get();
+  return std::unique_ptr<nvlog::RequestLog>(std::move(mirrored.value()));
 }
 
 Task<Status> FilerState::replay_one(Record& record) {

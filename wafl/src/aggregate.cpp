@@ -20,7 +20,8 @@ const DiskRoot& Aggregate::root() const { return state_->root; }
 
 LogPosition Aggregate::log_position() const {
   const DiskRoot& root = state_->root;
-  return {root.epoch, root.log_id, root.last_sequence, (root.flags & kRootLogEmpty) != 0};
+  return {root.epoch, root.log_id, root.last_sequence, (root.flags & kRootLogEmpty) != 0,
+          root.mirror_generation};
 }
 
 AggregateUsage Aggregate::usage() const {

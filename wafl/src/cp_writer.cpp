@@ -29,6 +29,7 @@ CpWriter::CpWriter(AggregateState& state, const LogPosition& position)
   root_.epoch = position.epoch;
   root_.log_id = position.log_id;
   root_.last_sequence = position.last_sequence;
+  root_.mirror_generation = position.mirror_generation;
   root_.written_ns = state.clock.since_epoch().count();
 }
 

@@ -175,18 +175,51 @@ Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices, For
 
 namespace {
 
-// Puts the devices in the order of the root's table and finds the newest root.
-class Opener {
+// The disks by their labels, and the newest root on them.
+class RootFinder {
  public:
-  Opener(AggregateState& state, std::vector<BlockDevice*> devices)
-      : state_(state), devices_(std::move(devices)) {}
+  RootFinder(BufferPool& pool, std::vector<BlockDevice*> devices)
+      : pool_(pool), devices_(std::move(devices)) {}
 
-  Task<Status> run() {
+  // Writes nothing.
+  Task<Status> find() {
     Status status = co_await read_labels();
     if (status.ok()) {
       status = co_await read_roots();
     }
+    co_return status;
+  }
+  // A crash between the two writes leaves an older copy; its blocks may be used again soon.
+  Task<Status> repair_other_copy();
+
+  [[nodiscard]] const DiskRoot& root() const { return root_; }
+  [[nodiscard]] const auto& labelled() const { return labelled_; }
+
+ private:
+  Task<Status> read_labels();
+  Task<Status> read_roots();
+
+  BufferPool& pool_;
+  std::vector<BlockDevice*> devices_;
+  std::vector<std::pair<DiskLabel, BlockDevice*>> labelled_;
+  std::array<std::pair<BlockDevice*, std::uint64_t>, 3> places_{};
+  std::array<std::uint32_t, 3> seen_{};
+  DiskRoot root_;
+};
+
+// Loads what a root says into memory.
+class Opener {
+ public:
+  Opener(AggregateState& state, std::vector<BlockDevice*> devices)
+      : state_(state), finder_(state.pool, std::move(devices)) {}
+
+  Task<Status> run() {
+    Status status = co_await finder_.find();
     if (status.ok()) {
+      status = co_await finder_.repair_other_copy();
+    }
+    if (status.ok()) {
+      state_.root = finder_.root();
       status = check_disks();
     }
     co_return status;
@@ -196,19 +229,16 @@ class Opener {
   Task<Status> load_datasets();
 
  private:
-  Task<Status> read_labels();
-  Task<Status> read_roots();
   Status check_disks();
   Task<Result<BufferRef>> leaf(TreeRoot root, std::uint64_t index);
 
   AggregateState& state_;
-  std::vector<BlockDevice*> devices_;
-  std::vector<std::pair<DiskLabel, BlockDevice*>> labelled_;
+  RootFinder finder_;
 };
 
-Task<Status> Opener::read_labels() {
+Task<Status> RootFinder::read_labels() {
   for (BlockDevice* device : devices_) {
-    const OneBlock block(state_.pool);
+    const OneBlock block(pool_);
     const Status read = co_await device->read(kLabelBlock, block.parts());
     if (!read.ok()) {
       co_return read;
@@ -226,19 +256,17 @@ Task<Status> Opener::read_labels() {
   co_return Ok{};
 }
 
-Task<Status> Opener::read_roots() {
+Task<Status> RootFinder::read_roots() {
   if (labelled_.empty() || labelled_.front().first.index != 0) {
     co_return Error{Errc::kNotFound, "the aggregate's first disk is missing"};
   }
   BlockDevice* first = labelled_.front().second;
   BlockDevice* second = labelled_.size() > 1 ? labelled_[1].second : first;
-  const std::array<std::pair<BlockDevice*, std::uint64_t>, 3> places{
-      {{first, kRootBlockA}, {second, kRootBlockB}, {first, kRootBlockB}}};
+  places_ = {{{first, kRootBlockA}, {second, kRootBlockB}, {first, kRootBlockB}}};
   bool found = false;
-  std::array<std::uint32_t, 3> seen{};
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    const OneBlock block(state_.pool);
-    const Status read = co_await places[i].first->read(places[i].second, block.parts());
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const OneBlock block(pool_);
+    const Status read = co_await places_[i].first->read(places_[i].second, block.parts());
     if (!read.ok()) {
       continue;  // the other copy may serve
     }
@@ -246,31 +274,34 @@ Task<Status> Opener::read_roots() {
     if (!valid_root(root) || root.aggregate != labelled_.front().first.aggregate) {
       continue;
     }
-    seen[i] = root.cp;
-    if (!found || root.cp > state_.root.cp) {
-      state_.root = root;
+    seen_[i] = root.cp;
+    if (!found || root.cp > root_.cp) {
+      root_ = root;
       found = true;
     }
   }
   if (!found) {
     co_return Error{Errc::kCorrupt, "neither copy of the root is valid"};
   }
-  if (state_.root.version != kFormatVersion || state_.root.incompatible != 0 ||
-      (state_.root.readonly_compatible & ~kReadonlyCompatibleKnown) != 0) {
+  if (root_.version != kFormatVersion || root_.incompatible != 0 ||
+      (root_.readonly_compatible & ~kReadonlyCompatibleKnown) != 0) {
     co_return Error{Errc::kNotSupported, "the aggregate uses features that this build lacks"};
   }
-  // A crash between the two writes leaves an older copy; its blocks may be used again soon.
-  const OneBlock block(state_.pool);
-  store(block.bytes(), 0, state_.root);
+  co_return Ok{};
+}
+
+Task<Status> RootFinder::repair_other_copy() {
+  const OneBlock block(pool_);
+  store(block.bytes(), 0, root_);
   for (std::size_t i = 0; i < 2; ++i) {
-    if (seen[i] == state_.root.cp) {
+    if (seen_[i] == root_.cp) {
       continue;
     }
-    const Status repaired = co_await places[i].first->write(places[i].second, block.parts());
+    const Status repaired = co_await places_[i].first->write(places_[i].second, block.parts());
     if (!repaired.ok()) {
       co_return repaired;
     }
-    const Status flushed = co_await places[i].first->flush();
+    const Status flushed = co_await places_[i].first->flush();
     if (!flushed.ok()) {
       co_return flushed;
     }
@@ -285,9 +316,10 @@ Status Opener::check_disks() {
   }
   std::uint64_t blocks = 0;
   for (std::uint32_t i = 0; i < root.disk_count; ++i) {
-    const auto it = std::ranges::find_if(
-        labelled_, [&](const auto& entry) { return entry.first.disk == root.disks[i].disk; });
-    if (it == labelled_.end()) {
+    const auto it = std::ranges::find_if(finder_.labelled(), [&](const auto& entry) {
+      return entry.first.disk == root.disks[i].disk;
+    });
+    if (it == finder_.labelled().end()) {
       return Error{Errc::kNotFound, "a disk of the aggregate is missing"};
     }
     if (it->second->block_count() < root.disks[i].block_count ||
@@ -402,6 +434,16 @@ Task<Status> Opener::load_datasets() {
 }
 
 }  // namespace
+
+Task<Result<DiskRoot>> read_root(std::vector<BlockDevice*> devices) {
+  BufferPool pool;
+  RootFinder finder(pool, std::move(devices));
+  const Status found = co_await finder.find();
+  if (!found.ok()) {
+    co_return found.error();
+  }
+  co_return finder.root();
+}
 
 Task<Result<std::unique_ptr<Aggregate>>> Aggregate::open(Scheduler& scheduler, WallClock& clock,
                                                          std::vector<BlockDevice*> devices,

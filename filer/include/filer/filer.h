@@ -20,11 +20,13 @@
 #include "base/result.h"
 #include "filer/exports.h"
 #include "filer/request.h"
+#include "nvlog/mirrored_log.h"
 #include "nvlog/request_log.h"
 #include "platform/clock.h"
 #include "platform/entropy.h"
 #include "platform/scheduler.h"
 #include "platform/task.h"
+#include "platform/wait.h"
 #include "wafl/aggregate.h"
 #include "wafl/send.h"
 
@@ -51,6 +53,29 @@ struct FilerStatistics {
   std::uint64_t loads = 0;  // requests that waited for disk
 };
 
+// Whether this node may answer for the filer now (rule 5 of docs/DESIGN.md, section 5).
+class AnswerGate {
+ public:
+  // Asked last of all before each reply.
+  [[nodiscard]] virtual bool may_answer() const = 0;
+  // Woken when that may have become true.
+  virtual WaitList& resumed() = 0;
+
+ protected:
+  ~AnswerGate() = default;
+};
+
+// How a filer of a pair is opened.  All of it is borrowed; `copy` until open() completes.
+struct PairOpening {
+  std::uint64_t epoch = 0;                 // as the owner record says
+  const PersistentMemory* copy = nullptr;  // of the partner's log, if it may be replayed
+  bool forced = false;                     // without a log the last CP alone serves (rule 13)
+  nvlog::MirrorPort& port;
+  nvlog::MirrorDuties& duties;
+  AnswerGate& gate;
+  nvlog::MirrorOptions mirror;
+};
+
 class FilerState;  // src/filer_state.h
 
 class Filer {
@@ -61,6 +86,13 @@ class Filer {
                                                    Entropy& entropy,
                                                    std::vector<BlockDevice*> disks,
                                                    PersistentMemory& memory, FilerOptions options);
+  // The same for a filer of a pair: in the epoch that the owner record gives, with a log that is
+  // mirrored.  Error: as open() and MirroredLog::recover().
+  static Task<Result<std::unique_ptr<Filer>>> open_in_pair(Scheduler& scheduler, WallClock& clock,
+                                                           Entropy& entropy,
+                                                           std::vector<BlockDevice*> disks,
+                                                           PersistentMemory& memory,
+                                                           FilerOptions options, PairOpening pair);
   // REQUIRES: stopped or crashed on purpose (tests): no request is running.
   ~Filer();
   Filer(const Filer&) = delete;
@@ -68,6 +100,23 @@ class Filer {
 
   // Finishes what runs, refuses what is new (kClosed), CP with "log empty".
   Task<Status> stop();
+
+  // --- Of a pair: the filer comes to rest, and goes on or ends.
+
+  // From now on new requests wait, and no administrative change begins (kTryAgain).
+  void pause();
+  // What runs has ended and is durable; then a CP with "log empty".  Until resume() nothing of it
+  // is under way.  REQUIRES: paused.
+  // Error: kTryAgain: not by `deadline`; kIo: the filer has failed.
+  Task<Status> settle(Instant deadline);
+  // Requests go on.  Error: kIo.  REQUIRES: paused.
+  Task<Status> resume();
+  // The filer is not this node's any more: nothing is flushed, all that waits ends without an
+  // answer that counts.  REQUIRES: no reply can leave; the disks end what they were given.
+  // Completes when nothing of it is under way; then it may be destroyed.
+  Task<void> abandon();
+  // A CP soon; any number of times.
+  void want_consistency_point();
 
   // --- NFSv3.  Every reply is durable when it is given, with all it depends on.
   // Caller, request and the bytes that they view are borrowed until the task is done.
@@ -143,6 +192,8 @@ class Filer {
 
   [[nodiscard]] wafl::Aggregate& aggregate();
   [[nodiscard]] const nvlog::RequestLog& log() const;
+  // Null: the filer is not one of a pair.
+  [[nodiscard]] const nvlog::MirroredLog* mirrored_log() const;
   // A CP or the log could not be written: everything is answered kIo from then on.  What was
   // acknowledged is in the last CP and the log; opening the filer again replays it.
   [[nodiscard]] bool failed() const;

@@ -34,8 +34,9 @@ class AggregateState;  // src/aggregate_state.h
 struct LogPosition {
   std::uint64_t epoch = 0;
   std::uint64_t log_id = 0;
-  std::uint64_t last_sequence = 0;  // in this image, with all before it
-  bool log_empty = false;           // nothing was logged after it
+  std::uint64_t last_sequence = 0;      // in this image, with all before it
+  bool log_empty = false;               // nothing was logged after it
+  std::uint64_t mirror_generation = 0;  // of the partner's copy of the log; 0: there is none
   friend bool operator==(const LogPosition&, const LogPosition&) = default;
 };
 
@@ -83,6 +84,10 @@ struct DiskProbe {
   DiskLabel label;     // valid when `ours`
 };
 Task<Result<DiskProbe>> probe(BlockDevice& device);
+
+// The newest root on `devices`, as open() would find it; writes nothing.  For whoever must know
+// what an aggregate says before it may open it.  Error: as open().
+Task<Result<DiskRoot>> read_root(std::vector<BlockDevice*> devices);
 
 class Aggregate {
  public:
