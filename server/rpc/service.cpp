@@ -37,6 +37,13 @@ Task<void> Service::drain() {
   co_await hub_->connections.join();
 }
 
+void Service::cut() {
+  hub_->draining = true;
+  for (Hook* hook = hub_->all.first(); hook != nullptr; hook = hub_->all.after(*hook)) {
+    hook->connection().close();
+  }
+}
+
 ServiceStatistics Service::statistics() const {
   ServiceStatistics copy = hub_->statistics;
   copy.receive_bytes = hub_->pool.used_bytes();

@@ -25,6 +25,15 @@ const Node* Config::node(std::string_view name) const {
   return nullptr;
 }
 
+const Filer* Config::filer(std::string_view name) const {
+  for (const Filer& candidate : filers) {
+    if (candidate.name == name) {
+      return &candidate;
+    }
+  }
+  return nullptr;
+}
+
 const Filer* Config::filer_at_home(std::string_view node_name) const {
   for (const Filer& candidate : filers) {
     if (candidate.home == node_name) {

@@ -24,8 +24,7 @@ void add(admin::ServerCounters& counters, std::size_t at, const char* program,
 
 }  // namespace
 
-Task<void> Reactor::count(admin::ServerCounters& counters) {
-  co_await os::hop_to(own_);
+void Reactor::count(admin::ServerCounters& counters) {
   const server::ServiceStatistics counted = service_.statistics();
   counters.connections += counted.connections;
   counters.connections_accepted += counted.connections_accepted;
@@ -38,7 +37,6 @@ Task<void> Reactor::count(admin::ServerCounters& counters) {
   for (std::uint32_t i = 0; i < server::Nfs3Program::kProcedures; ++i) {
     add(counters, i, "nfs3", server::Nfs3Program::procedure_name(i), *nfs_.statistics(i));
   }
-  co_await os::hop_to(strand_);
 }
 
 }  // namespace duet::daemon

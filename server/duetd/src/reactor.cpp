@@ -27,38 +27,27 @@ os::TcpOptions tcp_options(std::uint32_t reactors) {
 }
 
 Reactor::Reactor(os::EpollScheduler& own, os::EpollScheduler& strand, filer::Filer& filer,
-                 server::MountList& mounts, const config::Filer& configured, std::uint32_t reactors)
-    : own_(own),
-      strand_(strand),
-      crossing_(&own == &strand ? std::nullopt
+                 server::MountList& mounts, const config::Filer& configured, std::uint32_t reactors,
+                 Sockets sockets)
+    : crossing_(&own == &strand ? std::nullopt
                                 : std::optional<server::EpollCrossing>(std::in_place, own, strand)),
       nfs_(filer, crossing()),
       mount_(filer, mounts, crossing()),
       portmap_(server::mappings_on(configured.listeners.front().port)),
-      service_(own, {&nfs_, &mount_, &portmap_}, service_options(configured.limits, reactors)) {}
-
-Reactor::~Reactor() { join(); }
-
-void Reactor::listen(std::unique_ptr<os::TcpListener> socket) {
-  listeners_.push_back(std::make_unique<server::Listener>(own_, std::move(socket), service_));
-}
-
-void Reactor::start() {
-  thread_ = std::thread([this] { own_.run(); });
-}
-
-void Reactor::join() {
-  if (thread_.joinable()) {
-    own_.stop();
-    thread_.join();
+      service_(own, {&nfs_, &mount_, &portmap_}, service_options(configured.limits, reactors)) {
+  for (std::unique_ptr<os::TcpListener>& socket : sockets) {
+    listeners_.push_back(std::make_unique<server::Listener>(own, std::move(socket), service_));
   }
 }
 
 Task<void> Reactor::drain() {
-  co_await os::hop_to(own_);
   listeners_.clear();
   co_await service_.drain();
-  co_await os::hop_to(strand_);
+}
+
+void Reactor::cut() {
+  listeners_.clear();
+  service_.cut();
 }
 
 }  // namespace duet::daemon

@@ -1,16 +1,14 @@
-// Reactor: one thread that serves connections: its scheduler, its programs, its listeners.
+// Reactor: the connections of one filer on one thread: its programs and its listeners.
 //
-// Reactor 0 is the filer's strand and runs on the main thread; its requests cross nothing.
+// Reactor 0 is the filer's strand; its requests cross nothing.
 //
-// Ownership: borrows the filer and what Shared holds.
-// Thread-safety: made and destroyed while its scheduler does not run; drain() and counters() are
-// coroutines that hop to its thread and back.
+// Ownership: borrows schedulers, filer and mount list.
+// Thread-safety: made, used and destroyed on its scheduler's thread.
 
 #pragma once
 
 #include <memory>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "admin/api.h"
@@ -26,40 +24,35 @@
 
 namespace duet::daemon {
 
+using Sockets = std::vector<std::unique_ptr<os::TcpListener>>;
+
 class Reactor {
  public:
-  // `own`: the reactor's scheduler; the same as `strand` for reactor 0.
+  // `own`: this thread's scheduler; the same as `strand` for reactor 0.
+  // Accepts what waits at `sockets`, and what comes.
   Reactor(os::EpollScheduler& own, os::EpollScheduler& strand, filer::Filer& filer,
-          server::MountList& mounts, const config::Filer& configured, std::uint32_t reactors);
-  ~Reactor();
+          server::MountList& mounts, const config::Filer& configured, std::uint32_t reactors,
+          Sockets sockets);
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
-  void listen(std::unique_ptr<os::TcpListener> socket);
-  // Runs the scheduler on a thread of its own.  Not for reactor 0.
-  void start();
-
-  // Accepts no more, finishes what runs; completes on the strand.
+  // Accepts no more, finishes what runs, sends the replies.
   Task<void> drain();
-  // Ends the thread.  REQUIRES: drained.
-  void join();
-  // Adds what this reactor counted; completes on the strand.
-  Task<void> count(admin::ServerCounters& counters);
+  // Accepts no more; every connection ends at once, and no reply leaves.
+  void cut();
 
-  [[nodiscard]] os::EpollScheduler& scheduler() { return own_; }
+  // Adds what this reactor counted.
+  void count(admin::ServerCounters& counters);
 
  private:
   [[nodiscard]] server::Crossing* crossing() { return crossing_ ? &*crossing_ : nullptr; }
 
-  os::EpollScheduler& own_;
-  os::EpollScheduler& strand_;
   std::optional<server::EpollCrossing> crossing_;
   server::Nfs3Program nfs_;
   server::MountProgram mount_;
   server::PortmapProgram portmap_;
   server::Service service_;
   std::vector<std::unique_ptr<server::Listener>> listeners_;
-  std::thread thread_;
 };
 
 // What listeners give to their connections.

@@ -63,6 +63,10 @@ class Service {
   // Takes no new connection or request, finishes what runs, sends the replies, closes.
   Task<void> drain();
 
+  // Takes nothing more; every connection ends at once.  Requests under way go on, and their replies
+  // go nowhere; drain() waits for them.
+  void cut();
+
   [[nodiscard]] ServiceStatistics statistics() const;
 
  private:

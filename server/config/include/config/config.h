@@ -159,6 +159,7 @@ struct Config {
   [[nodiscard]] bool is_pair() const { return interconnect.has_value(); }
   // Null: not in the file.
   [[nodiscard]] const Node* node(std::string_view name) const;
+  [[nodiscard]] const Filer* filer(std::string_view name) const;
   [[nodiscard]] const Filer* filer_at_home(std::string_view node_name) const;
 };
 

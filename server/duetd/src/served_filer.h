@@ -1,0 +1,75 @@
+// ServedFiler: what clients and operators reach of one filer on this node.
+//
+//   closed --listen()--> listening --start()--> serving --drain() or cut()--> silent --close()-->
+//   closed
+//
+// While it only listens, connections are taken by the kernel and wait.
+//
+// Ownership: borrows machine, configuration and filer.  Thread-safety: the strand.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "admin/api.h"
+#include "machine.h"
+#include "platform/wait.h"
+#include "reactor.h"
+
+namespace duet::daemon {
+
+// What the operator may ask of the filer's disks.
+struct DiskAccess {
+  std::function<std::vector<admin::DiskInfo>()> list;
+  // As admin::Context.
+  std::function<std::pair<BlockDevice*, std::string>(const std::string& path)> open;
+  std::function<void(BlockDevice*)> close;
+};
+
+class ServedFiler {
+ public:
+  ServedFiler(Machine& machine, const config::Filer& configured, DiskAccess disks);
+  ~ServedFiler();
+  ServedFiler(const ServedFiler&) = delete;
+  ServedFiler& operator=(const ServedFiler&) = delete;
+
+  // Binds every address for every reactor.  An empty text, or why not; then nothing is bound.
+  Task<std::string> listen();
+  // REQUIRES: listening; `filer` lives until close() has completed.
+  Task<void> start(filer::Filer& filer);
+
+  // Ends administration; then finishes what clients asked for and sends the replies.
+  Task<void> drain();
+  // No reply leaves from the moment that this completes, and nothing more arrives.
+  Task<void> cut();
+  // REQUIRES: silent, and nothing of a request is under way in the filer, or will soon be so.
+  Task<void> close();
+
+  Task<admin::Response> answer(admin::Request request);
+  // The configuration file's exports become the filer's.  Empty: done; else why not.
+  Task<std::string> reload_exports();
+
+  [[nodiscard]] std::string first_address() const;
+  [[nodiscard]] bool serves() const { return api_ != nullptr; }
+
+ private:
+  std::string bind(os::EpollScheduler& scheduler, Sockets& sockets) const;
+  Task<void> end_administration();
+  Task<admin::ServerCounters> count();
+  void make_api(filer::Filer& filer);
+
+  Machine& machine_;
+  const config::Filer& configured_;
+  const DiskAccess disks_;
+  server::MountList mounts_;
+  std::vector<Sockets> sockets_;                    // by reactor, until start()
+  std::vector<std::unique_ptr<Reactor>> reactors_;  // each of its own thread
+  std::unique_ptr<admin::Api> api_;
+  std::size_t asked_ = 0;  // administrative requests under way
+  WaitList answered_;
+};
+
+}  // namespace duet::daemon

@@ -1,0 +1,187 @@
+#include "single.h"
+
+#include <fmt/format.h>
+
+#include "notify.h"
+#include "trace.h"
+
+namespace duet::daemon {
+
+namespace {
+
+// What an error of Filer::open means to the operator, and what to do.
+std::string open_remedy(Errc code, const config::Config& config) {
+  if (code == Errc::kForeign) {
+    return fmt::format(
+        "the memory and the disks are not those of this filer's last run; put back the right ones "
+        "in "
+        "{}; `duet init --force` begins anew and loses what they hold",
+        config.file);
+  }
+  if (code == Errc::kNotFound) {
+    return fmt::format("a disk of the aggregate is not listed in {}; add it there", config.file);
+  }
+  if (code == Errc::kNotSupported) {
+    return "a newer build wrote this; use that build";
+  }
+  if (code == Errc::kCorrupt) {
+    return "run `duet check` to see the damage";
+  }
+  return "see the trace, and the kernel's log for failing disks";
+}
+
+}  // namespace
+
+Single::Single(Machine& machine)
+    : machine_(machine),
+      configured_(*machine.config.filer_at_home(machine.node.name)),
+      served_(machine, configured_,
+              {.list = [this] { return disk_infos(); },
+               .open = [this](const std::string& path) { return add_disk(path); },
+               .close = [this](BlockDevice* device) { close_disk(device); }}) {}
+
+Single::~Single() = default;
+
+std::string Single::open() {
+  for (const config::Disk& disk : configured_.disks) {
+    os::BlockDeviceOptions options;
+    options.lock_wait = kLockWait;
+    auto opened = os::open_block_device(machine_.strand, disk.path.text, options);
+    if (!opened.ok()) {
+      const std::string_view remedy = opened.error().code == Errc::kRefused
+                                          ? "stop what uses it (another duetd, `duet check`)"
+                                          : "correct its path and rights, or run `duet init` first";
+      return fmt::format("{}: disk {}: {}; {}", machine_.place(disk.path.line), disk.path.text,
+                         text_of(opened.error()), remedy);
+    }
+    disks_.push_back({disk.path.text, std::move(opened.value())});
+  }
+  return {};
+}
+
+Task<int> Single::begin() {
+  const std::string wrong = co_await served_.listen();
+  if (!wrong.empty()) {
+    fmt::print(stderr, "duetd: {}\n", wrong);
+    co_return kExitRefused;
+  }
+  const int opened = co_await open_filer();
+  if (opened != kExitOk) {
+    co_await served_.close();
+    co_return opened;
+  }
+  co_await served_.start(*filer_);
+  if (machine_.node.register_rpcbind) {
+    co_await tell_rpcbind(true);
+  }
+  const filer::FilerStatistics& counted = filer_->statistics();
+  trace(
+      Level::kInfo, "serving",
+      {{"filer", configured_.name},
+       {"address", served_.first_address()},
+       {"memory", machine_.memory->persistent() ? "persistent" : "volatile"},
+       {"replayed_records", std::to_string(counted.replayed_records)},
+       {"replay_ms",
+        fmt::format("{:.1f}", std::chrono::duration<double, std::milli>(counted.replay).count())}});
+  co_return kExitOk;
+}
+
+Task<int> Single::open_filer() {
+  std::vector<BlockDevice*> devices;
+  for (const Disk& disk : disks_) {
+    devices.push_back(disk.device.get());
+  }
+  filer::FilerOptions options = configured_.options;
+  options.on_failure = [this] {
+    trace(Level::kError, "filer_failed",
+          {{"filer", configured_.name},
+           {"message", "a disk or the memory could not be written; clients get I/O errors"},
+           {"remedy", "see to the disks, then restart duetd: what was acknowledged is replayed"}});
+    notify("STATUS=Failed: a disk or the memory could not be written");
+  };
+  auto opened =
+      co_await filer::Filer::open(machine_.strand, machine_.clock, machine_.entropy,
+                                  std::move(devices), *machine_.memory, std::move(options));
+  if (opened.ok()) {
+    filer_ = std::move(opened.value());
+    co_return kExitOk;
+  }
+  const Errc code = opened.error().code;
+  trace(Level::kError, "filer_not_opened",
+        {{"filer", configured_.name},
+         {"message", text_of(opened.error())},
+         {"remedy", open_remedy(code, machine_.config)}});
+  const bool machine =
+      code == Errc::kForeign || code == Errc::kNotFound || code == Errc::kNotSupported;
+  co_return machine ? kExitRefused : kExitFailed;
+}
+
+Task<void> Single::reload() {
+  const std::string wrong = co_await served_.reload_exports();
+  if (wrong.empty()) {
+    trace(Level::kInfo, "exports_reloaded");
+  } else {
+    trace(Level::kError, "exports_not_reloaded", {{"message", wrong}});
+  }
+}
+
+Task<bool> Single::stop() {
+  if (machine_.node.register_rpcbind) {
+    co_await tell_rpcbind(false);
+  }
+  co_await served_.drain();
+  const Status stopped = co_await filer_->stop();
+  co_await served_.close();
+  if (stopped.ok()) {
+    trace(Level::kInfo, "stopped");
+  } else {
+    trace(Level::kError, "last_cp_failed",
+          {{"message", text_of(stopped.error())},
+           {"remedy", "the log still holds what it would have held; the next start replays it"}});
+  }
+  co_return stopped.ok();
+}
+
+Task<void> Single::tell_rpcbind(bool set) {
+  constexpr std::uint16_t kRpcbindPort = 111;
+  auto stream = os::TcpStream::connect_loopback(machine_.strand, kRpcbindPort);
+  Status told = stream.ok() ? Status(Ok{}) : Status(stream.error());
+  if (stream.ok()) {
+    const auto mappings = server::mappings_on(configured_.listeners.front().port);
+    told = co_await server::register_programs(machine_.strand, *stream.value(), mappings, set);
+  }
+  if (!told.ok()) {
+    trace(Level::kWarning, "rpcbind",
+          {{"message", text_of(told.error())},
+           {"remedy",
+            "start rpcbind with -i, or set register_rpcbind: false; clients can name the "
+            "port instead"}});
+  }
+}
+
+Task<admin::Response> Single::answer(admin::Request request) {
+  return served_.answer(std::move(request));
+}
+
+std::vector<admin::DiskInfo> Single::disk_infos() const {
+  std::vector<admin::DiskInfo> infos;
+  for (const Disk& disk : disks_) {
+    infos.push_back({disk.path, disk.device->block_count() * kBlockBytes});
+  }
+  return infos;
+}
+
+std::pair<BlockDevice*, std::string> Single::add_disk(const std::string& path) {
+  auto opened = os::open_block_device(machine_.strand, path);
+  if (!opened.ok()) {
+    return {nullptr, fmt::format("disk {}: {}", path, text_of(opened.error()))};
+  }
+  disks_.push_back({path, std::move(opened.value())});
+  return {disks_.back().device.get(), ""};
+}
+
+void Single::close_disk(const BlockDevice* device) {
+  std::erase_if(disks_, [device](const Disk& disk) { return disk.device.get() == device; });
+}
+
+}  // namespace duet::daemon
