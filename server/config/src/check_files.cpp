@@ -14,6 +14,8 @@ namespace duet::config {
 
 namespace {
 
+constexpr std::size_t kLinkDirectoryMax = 80;  // leaves 27 of a socket's path for a name in it
+
 class Checker {
  public:
   Checker(const Config& config, Purpose purpose) : config_(config), purpose_(purpose) {}
@@ -71,6 +73,27 @@ class Checker {
     }
   }
 
+  // Where the partner link keeps its socket and its inboxes; made when it is missing.
+  void link_directory(const Path& path) {
+    if (path.text.size() > kLinkDirectoryMax) {
+      return fail(path,
+                  fmt::format("directory {}: the path is longer than {} bytes", path.text,
+                              kLinkDirectoryMax),
+                  "choose a shorter one: sockets are made in it");
+    }
+    struct stat status {};
+    if (stat(path.text.c_str(), &status) == 0 && !S_ISDIR(status.st_mode)) {
+      return fail(path, fmt::format("{} is no directory", path.text), "name another");
+    }
+    if (access(path.text.c_str(), R_OK | W_OK | X_OK) != 0 &&
+        (errno != ENOENT || purpose_ == Purpose::kServe)) {
+      const int error = errno;
+      fail(path, fmt::format("directory {}: {}", path.text, std::strerror(error)),
+           error == ENOENT ? fmt::format("run `duet init --config {}` first", config_.file)
+                           : "give this user the right to read and write it");
+    }
+  }
+
   [[nodiscard]] const std::optional<ConfigError>& error() const { return error_; }
 
  private:
@@ -106,10 +129,20 @@ class Checker {
 std::optional<ConfigError> check_files(const Config& config, const Node& node, Purpose purpose) {
   Checker checker(config, purpose);
   checker.device(node.memory.path, node.memory.size_bytes, "memory");
-  if (const Filer* filer = config.filer_at_home(node.name); filer != nullptr) {
+  if (node.mirror) {
+    checker.device(node.mirror->path, node.mirror->size_bytes, "mirror");
+  }
+  const Filer* filer = config.filer_at_home(node.name);
+  if (filer != nullptr && !config.is_pair()) {  // a pair's disks are at their shelves
     for (const Disk& disk : filer->disks) {
       checker.device(disk.path, disk.size_bytes, "disk");
     }
+  }
+  if (config.is_pair() && config.interconnect->transport == Transport::kSharedMemory) {
+    checker.link_directory(config.interconnect->directory);
+  }
+  if (config.is_pair() && config.interconnect->key_file) {
+    checker.readable(*config.interconnect->key_file, "key file");
   }
   checker.directory_of(node.admin.socket);
   if (node.admin.https) {

@@ -7,6 +7,8 @@
 
 namespace duet::config {
 
+bool everywhere(std::string_view address) { return address == "0.0.0.0" || address == "::"; }
+
 namespace {
 
 using Lines = std::map<std::string, int>;
@@ -24,8 +26,6 @@ void use_path(Reader& reader, Lines& used, const Path& path) {
   }
 }
 
-bool everywhere(std::string_view address) { return address == "0.0.0.0" || address == "::"; }
-
 void use_listener(Reader& reader, std::vector<Listener>& used, const Listener& listener) {
   for (const Listener& earlier : used) {
     const bool same = earlier.address == listener.address || everywhere(earlier.address) ||
@@ -38,6 +38,24 @@ void use_listener(Reader& reader, std::vector<Listener>& used, const Listener& l
     }
   }
   used.push_back(listener);
+}
+
+// What a node uses on its machine beside what the filers use on every one.
+void use_node(Reader& reader, Lines& paths, std::vector<Listener>& listeners, const Node& node) {
+  use_path(reader, paths, node.memory.path);
+  if (node.mirror) {
+    use_path(reader, paths, node.mirror->path);
+  }
+  use_path(reader, paths, node.admin.socket);
+  if (node.admin.https) {
+    use_listener(reader, listeners, node.admin.https->listener);
+  }
+  if (node.admin.metrics) {
+    use_listener(reader, listeners, *node.admin.metrics);
+  }
+  if (node.interconnect) {
+    use_listener(reader, listeners, *node.interconnect);
+  }
 }
 
 void check_homes(Reader& reader, const Config& config) {
@@ -64,28 +82,29 @@ void check_homes(Reader& reader, const Config& config) {
 
 void check_together(Reader& reader, const Config& config) {
   check_homes(reader, config);
-  Lines disks;
+  Lines paths;
+  std::vector<Listener> listeners;
   for (const Filer& filer : config.filers) {
     for (const Disk& disk : filer.disks) {
-      use_path(reader, disks, disk.path);
+      use_path(reader, paths, disk.path);
+    }
+    for (const Listener& listener : filer.listeners) {
+      use_listener(reader, listeners, listener);
     }
   }
+  const bool one_host =
+      config.is_pair() && config.interconnect->transport == Transport::kSharedMemory;
+  if (one_host) {
+    use_path(reader, paths, config.interconnect->directory);
+  }
   for (const Node& node : config.nodes) {
-    // Memory and sockets are the node's own: the other node may use the same names.
-    Lines own = disks;
-    use_path(reader, own, node.memory.path);
-    use_path(reader, own, node.admin.socket);
-    std::vector<Listener> listeners;
-    for (const Filer& filer : config.filers) {
-      for (const Listener& listener : filer.listeners) {
-        use_listener(reader, listeners, listener);
-      }
-    }
-    if (node.admin.https) {
-      use_listener(reader, listeners, node.admin.https->listener);
-    }
-    if (node.admin.metrics) {
-      use_listener(reader, listeners, *node.admin.metrics);
+    if (one_host) {
+      use_node(reader, paths, listeners, node);
+    } else {
+      // On a machine of its own the other node may use the same names and addresses.
+      Lines own_paths = paths;
+      std::vector<Listener> own_listeners = listeners;
+      use_node(reader, own_paths, own_listeners, node);
     }
   }
 }

@@ -7,6 +7,25 @@
 
 namespace duet::config {
 
+void check_address(Reader& reader, int line, std::string_view path, const std::string& address) {
+  in6_addr ignored;
+  if (inet_pton(AF_INET, address.c_str(), &ignored) != 1 &&
+      inet_pton(AF_INET6, address.c_str(), &ignored) != 1) {
+    reader.fail(line, fmt::format("{}: \"{}\" is not an address", path, address),
+                "write an IPv4 or IPv6 address; host names are not looked up");
+  }
+}
+
+Listener read_listener(Reader& reader, MapReader& map) {
+  Listener listener;
+  listener.line = map.line();
+  listener.address = map.text("address", "127.0.0.1");
+  check_address(reader, map.line(), map.path_of("address"), listener.address);
+  map.need("port");
+  listener.port = static_cast<std::uint16_t>(map.number("port", 0, 1, 65'535));
+  return listener;
+}
+
 namespace {
 
 constexpr std::uint64_t kMemoryBytesMin = 64ULL
@@ -31,25 +50,6 @@ void check_name(Reader& reader, int line, std::string_view path, std::string_vie
     reader.fail(line, fmt::format("{}: \"{}\" cannot be a name", path, name),
                 "use 1 to 63 letters, digits, '-', '_' and '.', not beginning with '-' or '.'");
   }
-}
-
-void check_address(Reader& reader, int line, std::string_view path, const std::string& address) {
-  in6_addr ignored;
-  if (inet_pton(AF_INET, address.c_str(), &ignored) != 1 &&
-      inet_pton(AF_INET6, address.c_str(), &ignored) != 1) {
-    reader.fail(line, fmt::format("{}: \"{}\" is not an address", path, address),
-                "write an IPv4 or IPv6 address; host names are not looked up");
-  }
-}
-
-Listener read_listener(Reader& reader, MapReader& map) {
-  Listener listener;
-  listener.line = map.line();
-  listener.address = map.text("address", "127.0.0.1");
-  check_address(reader, map.line(), map.path_of("address"), listener.address);
-  map.need("port");
-  listener.port = static_cast<std::uint16_t>(map.number("port", 0, 1, 65'535));
-  return listener;
 }
 
 Admin read_admin(Reader& reader, const Value& value, const std::string& path) {
@@ -94,19 +94,29 @@ std::vector<Listener> read_addresses(Reader& reader, MapReader& map) {
   return listeners;
 }
 
-std::vector<Disk> read_disks(Reader& reader, MapReader& map) {
+Disk read_own_disk(Reader& reader, MapReader& map) {
+  Disk disk;
+  for (const std::string_view key : {"url", "mailbox", "arbitration"}) {
+    if (const Value* value = map.find(key); value != nullptr) {
+      reader.fail(value->key_line, fmt::format("{}: only a pair shares disks", map.path_of(key)),
+                  "remove it, or add `interconnect` to `pair`");
+    }
+  }
+  disk.path = map.path("path");
+  disk.size_bytes = map.size("size", 0, kDiskBytesMin);
+  if (disk.size_bytes % kBlockBytes != 0) {
+    reader.fail(map.line(), "a disk's size is not a multiple of 4 KiB", "round it");
+  }
+  return disk;
+}
+
+std::vector<Disk> read_disks(Reader& reader, MapReader& map, bool shared) {
   std::vector<Disk> disks;
   const Value& list = map.need("disks");
   for (const Value& item : list_items(reader, list, map.path_of("disks"))) {
     MapReader inner(reader, item, map.path_of("disks"));
-    Disk disk;
-    disk.path = inner.path("path");
-    disk.size_bytes = inner.size("size", 0, kDiskBytesMin);
-    if (disk.size_bytes % kBlockBytes != 0) {
-      reader.fail(item.line, "a disk's size is not a multiple of 4 KiB", "round it");
-    }
+    disks.push_back(shared ? read_shared_disk(reader, inner) : read_own_disk(reader, inner));
     inner.finish();
-    disks.push_back(disk);
   }
   return disks;
 }
@@ -149,7 +159,8 @@ void read_tuning(MapReader& map, Filer& filer) {
   options.log_entries_max =
       map.number("log_entries_max", defaults.log_entries_max, 100, 100'000'000);
   // Twice as much can be dirty while a CP writes: then the cache holds little else.
-  const std::uint64_t dirty_max = std::clamp(options.cache_bytes / 2, kDirtyBytesMin, kDirtyBytesMax);
+  const std::uint64_t dirty_max =
+      std::clamp(options.cache_bytes / 2, kDirtyBytesMin, kDirtyBytesMax);
   options.dirty_bytes_max = map.size("dirty_max", dirty_max, kDirtyBytesMin);
   options.reply_cache_entries = static_cast<std::uint32_t>(
       map.number("reply_cache_entries", defaults.reply_cache_entries, 64, 1'000'000));
@@ -181,7 +192,7 @@ void read_filer(Reader& reader, const Value& value, Config& config) {
   MapReader map(reader, value, path);
   filer.home = map.text("home");
   filer.listeners = read_addresses(reader, map);
-  filer.disks = read_disks(reader, map);
+  filer.disks = read_disks(reader, map, config.is_pair());
   filer.volumes = read_volumes(reader, map);
   read_tuning(map, filer);
   filer.limits = read_limits(reader, map);
@@ -190,6 +201,33 @@ void read_filer(Reader& reader, const Value& value, Config& config) {
   }
   map.finish();
   config.filers.push_back(std::move(filer));
+}
+
+// What only a node of a pair has.
+void read_pair_node(Reader& reader, MapReader& map, const Config& config, Node& node) {
+  if (const Value* mirror = map.find("mirror"); mirror != nullptr) {
+    if (!config.is_pair()) {
+      reader.fail(
+          mirror->key_line,
+          fmt::format("{}: there is no partner that would write there", map.path_of("mirror")),
+          "remove it, or add `interconnect` to `pair`");
+    }
+    node.mirror = read_memory(reader, *mirror, map.path_of("mirror"));
+  } else if (config.is_pair()) {
+    map.need("mirror");
+  }
+  const bool tcp = config.is_pair() && config.interconnect->transport == Transport::kTcp;
+  if (const Value* end = map.find("interconnect"); end != nullptr) {
+    if (!tcp) {
+      reader.fail(end->key_line,
+                  fmt::format("{}: only nodes that are linked by TCP have an address",
+                              map.path_of("interconnect")),
+                  "remove it, or write `transport: tcp` in `pair.interconnect`");
+    }
+    node.interconnect = read_interconnect_end(reader, *end, map.path_of("interconnect"));
+  } else if (tcp) {
+    map.need("interconnect");
+  }
 }
 
 }  // namespace
@@ -206,6 +244,7 @@ void read_nodes(Reader& reader, const Value& nodes, Config& config) {
     }
     MapReader map(reader, value, path);
     node.memory = read_memory(reader, map.need("memory"), map.path_of("memory"));
+    read_pair_node(reader, map, config, node);
     node.admin = read_admin(reader, map.need("admin"), map.path_of("admin"));
     node.reactors = static_cast<std::uint32_t>(map.number("reactors", 1, 1, kReactorsMax));
     node.poll = map.duration("poll", node.poll, Duration(0), std::chrono::milliseconds(1));
@@ -231,6 +270,7 @@ Config read_config(Reader& reader, const Value& root, std::string_view file) {
     MapReader inner(reader, pair, "pair");
     config.pair = inner.text("name");
     check_name(reader, pair.line, "pair.name", config.pair);
+    read_pair(reader, inner, config);
     inner.finish();
   }
   const Value& nodes = map.need("nodes");
@@ -239,6 +279,10 @@ Config read_config(Reader& reader, const Value& root, std::string_view file) {
   if (!reader.error()) {
     read_nodes(reader, nodes, config);
     read_filers(reader, filers, config);
+  }
+  if (!reader.error() && config.is_pair()) {
+    check_pair(reader, config);
+    choose_mailbox_disks(reader, config);
   }
   if (!reader.error()) {
     check_together(reader, config);

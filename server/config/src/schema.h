@@ -11,7 +11,21 @@ void read_nodes(Reader& reader, const Value& nodes, Config& config);
 void read_filers(Reader& reader, const Value& filers, Config& config);
 filer::ExportTable read_exports(Reader& reader, const Value& list, const std::string& path,
                                 const std::vector<Volume>& volumes);
+// pair.interconnect and pair.failover; MapReader of `pair`.
+void read_pair(Reader& reader, MapReader& pair, Config& config);
+// nodes.X.interconnect, the node's end of a link over TCP.
+Listener read_interconnect_end(Reader& reader, const Value& value, const std::string& path);
+// An entry of filers.X.disks of a pair: `url`, `mailbox`, `arbitration`.
+Disk read_shared_disk(Reader& reader, MapReader& disk);
+// Members and the arbitration disk where the file names none.
+void choose_mailbox_disks(Reader& reader, Config& config);
 // What no single place can see: homes, addresses and paths used twice.
 void check_together(Reader& reader, const Config& config);
+// ... of a pair: both nodes, both filers, memories of one size.
+void check_pair(Reader& reader, const Config& config);
+
+Listener read_listener(Reader& reader, MapReader& map);
+void check_address(Reader& reader, int line, std::string_view path, const std::string& address);
+[[nodiscard]] bool everywhere(std::string_view address);
 
 }  // namespace duet::config

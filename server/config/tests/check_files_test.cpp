@@ -87,5 +87,53 @@ TEST_F(CheckFiles, TlsFilesMustBeThereWhenServing) {
               testing::HasSubstr("d.yaml:13: certificate " + directory_ + "/cert: No such file"));
 }
 
+// The same as the node of a pair on one host.
+class CheckPairFiles : public CheckFiles {
+ protected:
+  CheckPairFiles() {
+    config_.interconnect = Interconnect{.directory = {directory_ + "/link", 3}};
+    config_.nodes[0].mirror = Memory{{directory_ + "/mirror", 8}, 64ULL << 20U, true};
+    config_.filers[0].disks = {{.path = {"shelf+unix://nowhere.sock#a0", 16}}};
+  }
+};
+
+TEST_F(CheckPairFiles, DisksAtShelvesAreNotLookedAtAndTheRestIsThereWhenServing) {
+  EXPECT_EQ(refusal(Purpose::kFormat), "fine");
+  make("memory");
+  EXPECT_EQ(refusal(Purpose::kServe),
+            "d.yaml:8: mirror " + directory_ +
+                "/mirror: No such file or directory; run `duet init --config d.yaml` first");
+  make("mirror");
+  EXPECT_EQ(refusal(Purpose::kServe),
+            "d.yaml:3: directory " + directory_ +
+                "/link: No such file or directory; run `duet init --config d.yaml` first");
+  std::filesystem::create_directory(directory_ + "/link");
+  EXPECT_EQ(refusal(Purpose::kServe), "fine");
+}
+
+TEST_F(CheckPairFiles, OneMemoryUnderTwoNamesIsRefused) {
+  make("memory");
+  std::filesystem::create_hard_link(directory_ + "/memory", directory_ + "/mirror");
+  EXPECT_THAT(refusal(Purpose::kFormat), testing::HasSubstr("mirror is the same file as"));
+}
+
+TEST_F(CheckPairFiles, AFileIsNoLinkDirectory) {
+  make("link");
+  EXPECT_EQ(refusal(Purpose::kFormat),
+            "d.yaml:3: " + directory_ + "/link is no directory; name another");
+  config_.interconnect->directory.text = std::string(81, 'd');
+  EXPECT_THAT(refusal(Purpose::kFormat), testing::HasSubstr("the path is longer than 80 bytes"));
+}
+
+TEST_F(CheckPairFiles, TheKeyOfALinkOverTcpMustBeThereWhenServing) {
+  make("memory");
+  make("mirror");
+  config_.interconnect =
+      Interconnect{.transport = Transport::kTcp, .key_file = Path{directory_ + "/pair.key", 5}};
+  EXPECT_EQ(refusal(Purpose::kFormat), "fine");
+  EXPECT_THAT(refusal(Purpose::kServe),
+              testing::HasSubstr("d.yaml:5: key file " + directory_ + "/pair.key: No such file"));
+}
+
 }  // namespace
 }  // namespace duet::config

@@ -8,6 +8,8 @@ namespace duet::shelf {
 
 namespace {
 
+constexpr std::size_t kSocketPathMax = 107;  // sockaddr_un::sun_path less its NUL
+
 bool take_prefix(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) {
     return false;
@@ -20,8 +22,11 @@ bool is_name(std::string_view name) { return !name.empty() && name.size() <= kDi
 
 Result<DiskUrl> parse_unix(std::string_view rest) {
   const std::size_t hash = rest.rfind('#');
-  if (!rest.starts_with('/') || hash == std::string_view::npos || !is_name(rest.substr(hash + 1))) {
-    return Error{Errc::kInvalid, "a shelf's disk is shelf+unix:///absolute/path#name"};
+  if (hash == std::string_view::npos || hash == 0 || !is_name(rest.substr(hash + 1))) {
+    return Error{Errc::kInvalid, "a shelf's disk is shelf+unix://path#name"};
+  }
+  if (hash > kSocketPathMax) {
+    return Error{Errc::kInvalid, "the path of the shelf's socket is longer than 107 bytes"};
   }
   return DiskUrl{.kind = DiskUrl::Kind::kShelfUnix,
                  .path = std::string(rest.substr(0, hash)),

@@ -11,6 +11,11 @@ TEST(DiskUrl, KnowsTheKindsOfDisks) {
   EXPECT_EQ(unix_disk.value().kind, DiskUrl::Kind::kShelfUnix);
   EXPECT_EQ(unix_disk.value().path, "/run/a b/s.sock");
   EXPECT_EQ(unix_disk.value().disk, "d0");
+  const auto relative = DiskUrl::parse("shelf+unix://run/s.sock#d0");
+  ASSERT_TRUE(relative.ok());
+  EXPECT_EQ(relative.value().kind, DiskUrl::Kind::kShelfUnix);
+  EXPECT_EQ(relative.value().path, "run/s.sock");
+  EXPECT_EQ(relative.value().disk, "d0");
   const auto tcp = DiskUrl::parse("shelf+tcp://127.0.0.1:7420/d0");
   ASSERT_TRUE(tcp.ok());
   EXPECT_EQ(tcp.value().kind, DiskUrl::Kind::kShelfTcp);
@@ -28,7 +33,7 @@ TEST(DiskUrl, KnowsTheKindsOfDisks) {
 
 TEST(DiskUrl, RefusesTheRest) {
   for (const char* const bad :
-       {"", "shelf+unix://run/s#d0", "shelf+unix:///run/s", "shelf+unix:///run/s#",
+       {"", "shelf+unix://#d0", "shelf+unix:///run/s", "shelf+unix:///run/s#",
         "shelf+tcp://127.0.0.1/d0", "shelf+tcp://127.0.0.1:7420", "shelf+tcp://127.0.0.1:7420/",
         "shelf+tcp://127.0.0.1:x/d0", "shelf+tcp://127.0.0.1:70000/d0", "shelf+tcp://::1:7/d0",
         "shelf+tcp://[127.0.0.1]:7/d0", "shelf+tcp://host:7/d0", "block://sda", "http://x/y",
@@ -36,6 +41,9 @@ TEST(DiskUrl, RefusesTheRest) {
     const auto parsed = DiskUrl::parse(bad);
     EXPECT_FALSE(parsed.ok()) << bad;
   }
+  const std::string directory(99, 'x');  // a socket's path has at most 107 bytes
+  EXPECT_TRUE(DiskUrl::parse("shelf+unix:///" + directory + "/s.sock#d").ok());
+  EXPECT_FALSE(DiskUrl::parse("shelf+unix:///" + directory + "/s.socks#d").ok());
   const std::string long_name = "shelf+tcp://127.0.0.1:7/" + std::string(65, 'x');
   EXPECT_FALSE(DiskUrl::parse(long_name).ok());
 }

@@ -131,7 +131,7 @@ enum class Transport : std::uint8_t { kSharedMemory, kTcp };
 struct Interconnect {
   Transport transport = Transport::kSharedMemory;
   int line = 0;
-  Path directory;                // shared memory: of the socket and the inboxes; made when missing
+  Path directory;  // shared memory: of the socket and the inboxes; `duet init` makes it
   std::optional<Path> key_file;  // TCP: TLS 1.3 with this pre-shared key
   bool plaintext = false;        // TCP without TLS: a cable between the two
 };
@@ -175,7 +175,8 @@ enum class Purpose {
   kServe,   // all must be there
 };
 // Looks at the files that `node` and its filer need: there, of the right kind, none twice (also
-// by another name).  Nullopt: all well.
+// by another name).  The disks of a pair are at their shelves and not looked at.  Nullopt: all
+// well.
 std::optional<ConfigError> check_files(const Config& config, const Node& node, Purpose purpose);
 
 // The pair's id in labels and log headers: made from its name.

@@ -1,9 +1,10 @@
 // DiskUrl: where a shared disk is, as the configuration names it.
 //
 //   shelf+unix:///run/duet/shelf.sock#d0     a disk of a shelf on this machine
+//   shelf+unix://run/shelf.sock#d0           ... its socket relative to the current directory
 //   shelf+tcp://192.0.2.7:7420/d0            ... of a shelf in the network; [2001:db8::7]:7420
 //   block:///dev/disk/by-id/...              a disk with reservations of its own (not built yet)
-//   iscsi://192.0.2.7:3260/iqn.../1          (not built yet)
+//   iscsi://192.0.2.7:3260/iqn.../1          a unit of an iSCSI target
 //   /srv/duet/d0.img                         a file: for one node alone
 
 #pragma once
