@@ -93,6 +93,12 @@ Task<Status> PairNode::hand_over(std::uint32_t filer) {
     }
   }
   Slot& slot = filers_[filer];
+  step("make ready");
+  co_await slot.host->make_ready();
+  if (slot.state != FilerState::kServing) {
+    co_return Error{Errc::kFenced, "the filer was lost before it was handed over"};
+  }
+  const Instant silent = scheduler_.now();
   slot.state = FilerState::kHanding;
   slot.waits_for = "it is being handed over";
   describe();
@@ -106,6 +112,7 @@ Task<Status> PairNode::hand_over(std::uint32_t filer) {
   if (!done.ok() && slot.state == FilerState::kHanding) {
     co_await serve_on(filer);
   }
+  slot.handover_silence = scheduler_.now() - silent;
   co_return done;
 }
 
@@ -234,7 +241,7 @@ Task<void> PairNode::prepare_for() {
   }
   const PairMessage asked = *std::exchange(prepare_, std::nullopt);
   Slot& slot = filers_[asked.filer];
-  bool ready = !conflict_ && slot.state == FilerState::kAway && !gates_under_way(asked.filer);
+  bool ready = !conflict_ && !leaving_ && slot.state == FilerState::kAway && !gates_under_way(asked.filer);
   for (const PairDisk& each : disks_) {
     if (!ready || each.filer != asked.filer) {
       continue;
@@ -264,7 +271,8 @@ Status PairNode::send(PairVerb verb, std::uint32_t filer, std::uint64_t epoch, s
   message.answer = answer;
   const bool sees_all = record_readable_ && !conflict_ && beater_.renewed().has_value() &&
                         observer_.readable() == mailbox::Readable::kBoth;
-  message.flags = (sees_all ? kSeesAllDisks : 0U) | (record_ && !halted_ ? kMayTake : 0U);
+  const bool may_take = record_ && !halted_ && !leaving_;
+  message.flags = (sees_all ? kSeesAllDisks : 0U) | (may_take ? kMayTake : 0U);
   return link_.send(interconnect::Channel::kFailover, bytes_of(message));
 }
 

@@ -155,7 +155,10 @@ PairStatus PairNode::status() const {
                             .owner = record_ ? record_->owners[filer].owner : filer,
                             .epoch = record_ ? record_->owners[filer].epoch : 0,
                             .answering = may_answer(filer),
-                            .waits_for = slot.waits_for};
+                            .waits_for = slot.waits_for,
+                            .handovers = slot.handovers,
+                            .handover_error = slot.handover_error,
+                            .handover_silence = slot.handover_silence};
   }
   result.evidence = evidence();
   result.verdict = verdict_;

@@ -95,6 +95,9 @@ Task<Status> PairNode::fence(const Claim& claim) {
       }
     }
   }
+  if (claim.takeover && fence_partner) {
+    co_return fence_partner();
+  }
   co_return Ok{};
 }
 

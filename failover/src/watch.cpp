@@ -132,7 +132,7 @@ Task<void> PairNode::act() {
   verdict_ = verdict;
   const bool forced = force_ && !link_up();
   if (forced || verdict.action == Action::kTakeOver) {
-    const bool due = scheduler_.now() >= may_take_at_;
+    const bool due = scheduler_.now() >= may_take_at_ && !leaving_;
     if (due && (forced || options_.automatic_takeover) && !conflict_) {
       co_await take_over(forced);
     }
@@ -142,6 +142,8 @@ Task<void> PairNode::act() {
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     if (std::exchange(handover_asked_[filer], false)) {
       const Status handed = co_await hand_over(filer);
+      ++filers_[filer].handovers;
+      filers_[filer].handover_error = handed.ok() ? "" : handed.error().context;
       if (!handed.ok()) {
         tell(Severity::kWarning, handed.error().context, "see duet failover check", filer);
       }
@@ -191,7 +193,7 @@ Task<void> PairNode::follow_record() {
       to_open[filer] = any = true;
     }
   }
-  if (any) {
+  if (any && !leaving_) {
     co_await open_mine(to_open);
   }
 }

@@ -115,6 +115,7 @@ Task<void> abandon_filer(FilerState& filer) {
 
 Task<Status> Filer::stop() { return stop_filer(*state_); }
 void Filer::pause() { state_->pause(); }
+void Filer::unpause() { state_->unpause(); }
 Task<Status> Filer::settle(Instant deadline) { return settle_filer(*state_, deadline); }
 Task<Status> Filer::resume() { return resume_filer(*state_); }
 Task<void> Filer::abandon() { return abandon_filer(*state_); }

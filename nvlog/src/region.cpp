@@ -180,7 +180,7 @@ LogIdentity identity_of(const AreaHeader& header) {
   return {.pair = header.pair, .filer = header.filer, .log_id = header.log_id};
 }
 
-RegionProbe probe(const PersistentMemory& memory) {
+RegionProbe probe_headers(const PersistentMemory& memory) {
   RegionProbe result;
   const ConstBytes bytes = memory.bytes();
   result.blank = is_blank(bytes.first(std::min<std::size_t>(bytes.size(), kHeaderBytes)));
@@ -196,7 +196,18 @@ RegionProbe probe(const PersistentMemory& memory) {
     }
     result.areas[area] = identity_of(*header);
     result.epochs[area] = header->epoch;
-    result.records[area] = count_records(memory, region->half_bytes, *header);
+  }
+  return result;
+}
+
+RegionProbe probe(const PersistentMemory& memory) {
+  RegionProbe result = probe_headers(memory);
+  for (std::uint32_t area = 0; area < kAreas; ++area) {
+    if (result.areas[area] != LogIdentity{}) {
+      const std::uint64_t half_bytes = read_region(memory)->half_bytes;
+      result.records[area] =
+          count_records(memory, half_bytes, *read_area(memory, half_bytes, area));
+    }
   }
   return result;
 }

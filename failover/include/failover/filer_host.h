@@ -65,6 +65,8 @@ class FilerHost {
   virtual Task<Status> take_addresses() = 0;
   virtual void serve() = 0;
 
+  // Makes settle() short, while clients are served: what is dirty goes to disk.
+  virtual Task<void> make_ready() { co_return; }
   // From now on no reply leaves; new requests wait.
   virtual void stop_answering() = 0;
   // What runs has ended, all of it is in both logs; then a CP with "log empty".  Afterwards

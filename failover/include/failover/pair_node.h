@@ -115,6 +115,9 @@ class PairNode final : private interconnect::ChannelUser {
   // --- the operator
   // Why the filer cannot be handed to the partner now (rules 11, 12); empty: it can.
   [[nodiscard]] std::vector<Veto> handover_vetoes(std::uint32_t filer) const;
+  // This node is about to stop: from now on it takes nothing, and opens nothing.
+  void leave() { leaving_ = true; }
+
   // Why a takeover of the partner would not work now.
   [[nodiscard]] std::vector<Veto> takeover_vetoes() const;
   // Begins to hand the filer, hosted here, to the partner: giveback or planned takeover.  status()
@@ -136,7 +139,9 @@ class PairNode final : private interconnect::ChannelUser {
   std::function<void(const Event&)> on_event;
   std::function<void(std::string_view)> on_step;  // each step as it begins, for the trace
   std::function<bool()> progress;                 // of the serving strands; as Beater's
-  std::function<void()> on_halt;                  // a newer process of this node is there: exit
+  // The second fence, where there is one: ends the partner's process on this host.
+  std::function<Status()> fence_partner;
+  std::function<void()> on_halt;  // a newer process of this node is there: exit
   // Solo or back: as nvlog asks.  Called to start a CP.
   std::function<void(std::uint32_t filer)> on_want_cp;
 
@@ -151,6 +156,9 @@ class PairNode final : private interconnect::ChannelUser {
     std::uint64_t admitted = 0;          // the epoch last given to admit_partner()
     bool failed = false;                 // the host says so
     bool lost = false;                   // while kOpening: the record names another
+    std::uint64_t handovers = 0;         // tries that have ended
+    std::string_view handover_error;     // of the last
+    Duration handover_silence{};         // of the last
     Instant retry_at{};
     std::string_view waits_for;
   };
@@ -267,6 +275,7 @@ class PairNode final : private interconnect::ChannelUser {
   bool conflict_ = false;  // resolve_conflict() runs
   bool halted_ = false;
   bool taking_ = false;
+  bool leaving_ = false;
   Instant may_take_at_{};
   std::uint64_t force_number_ = 0;
   bool force_ = false;

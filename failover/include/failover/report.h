@@ -57,7 +57,10 @@ struct FilerStatus {
   std::uint32_t owner = 0;  // node, as the record said last
   std::uint64_t epoch = 0;
   bool answering = false;
-  std::string_view waits_for;  // why it is not served, if it should be; or empty
+  std::string_view waits_for;       // why it is not served, if it should be; or empty
+  std::uint64_t handovers = 0;      // tries from here that have ended
+  std::string_view handover_error;  // of the last one; empty: it was handed over
+  Duration handover_silence{};      // of the last one: how long nobody here answered
 };
 
 struct PairStatus {

@@ -105,6 +105,7 @@ class Filer {
 
   // From now on new requests wait, and no administrative change begins (kTryAgain).
   void pause();
+  void unpause();
   // What runs has ended and is durable; then a CP with "log empty".  Until resume() nothing of it
   // is under way.  REQUIRES: paused.
   // Error: kTryAgain: not by `deadline`; kIo: the filer has failed.

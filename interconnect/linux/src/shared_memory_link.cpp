@@ -1,6 +1,15 @@
 #include "interconnect/linux/shared_memory_link.h"
 
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
 #include <utility>
+
+extern "C" {  // glibc 2.36 forgets it
+#include <sys/pidfd.h>
+}
 
 #include "base/check.h"
 #include "inbox.h"
@@ -144,6 +153,24 @@ SharedMemoryLink::~SharedMemoryLink() {
     end(*session_, "closed here");
   }
   scope_.cancel();
+  if (partner_ >= 0) {
+    close(partner_);
+  }
+}
+
+Status SharedMemoryLink::kill_partner() {
+  if (partner_ < 0) {
+    return Ok{};
+  }
+  if (pidfd_send_signal(partner_, SIGKILL, nullptr, 0) != 0 && errno != ESRCH) {
+    return Error{Errc::kAccess, "the partner's process may not be killed by this user"};
+  }
+  pollfd gone{.fd = partner_, .events = POLLIN, .revents = 0};
+  constexpr int kPatienceMs = 1000;
+  if (poll(&gone, 1, kPatienceMs) != 1) {
+    return Error{Errc::kIo, "the partner's process was killed and does not end"};
+  }
+  return Ok{};
 }
 
 // ---- connections
@@ -154,7 +181,7 @@ Task<void> SharedMemoryLink::connect_for_ever() {
     Result<std::unique_ptr<os::TcpStream>> stream =
         co_await os::connect_unix(epoll_, options_.socket_path);
     if (stream.ok()) {
-      std::unique_ptr<ByteStream> connected = std::move(stream.value());
+      std::unique_ptr<os::TcpStream> connected = std::move(stream.value());
       co_await serve(std::move(connected));
     } else {
       status_.reason = stream.error().context;
@@ -175,7 +202,8 @@ Task<void> SharedMemoryLink::accept_for_ever() {
   }
 }
 
-Task<void> SharedMemoryLink::serve(std::unique_ptr<ByteStream> stream) {
+Task<void> SharedMemoryLink::serve(std::unique_ptr<os::TcpStream> stream) {
+  const int process = stream->peer_process();
   Session session(std::move(stream));
   Limit limit(*session.stream);
   scheduler_.post_at(limit, scheduler_.now() + kHandshakeWithin);
@@ -189,6 +217,10 @@ Task<void> SharedMemoryLink::serve(std::unique_ptr<ByteStream> stream) {
     }
     co_return;
   }
+  if (partner_ >= 0) {
+    close(partner_);
+  }
+  partner_ = process > 0 ? pidfd_open(process, 0) : -1;
   co_await hear_bells(session);
 }
 

@@ -64,6 +64,8 @@ struct RegionProbe {
   std::array<std::uint64_t, kAreas> records{};  // valid ones found in both halves
 };
 [[nodiscard]] RegionProbe probe(const PersistentMemory& memory);
+// The same without `records`, for which all of the memory must be read.
+[[nodiscard]] RegionProbe probe_headers(const PersistentMemory& memory);
 
 // Writes a region header and formats the area of `identity`; other areas are formatted by later
 // calls. Error: kIo; kInvalid when the memory is too small.

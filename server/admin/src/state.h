@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "admin/api.h"
+#include "admin/reply.h"
 #include "platform/task_scope.h"
 
 namespace duet::admin {
 
-using Json = nlohmann::json;
 using Parts = std::vector<std::string>;  // of a path: {"v1", "volumes", "vol0"}
 
 // Of each volume while a scrub runs; an operator's cannot have this name.
@@ -24,16 +24,10 @@ inline constexpr const char* kScrubSnapshot = "duet-scrub";
 // The refusal of such a name; nullopt: it is another.
 [[nodiscard]] std::optional<Response> refuse_reserved(std::string_view snapshot);
 
-// --- Replies (reply.cpp).
+// --- Replies (reply.cpp); more in admin/reply.h.
 
-[[nodiscard]] Response reply(const Json& json, int status = 200);
-// {"error": {"code", "message", "remedy"}}.
-[[nodiscard]] Response refusal(int status, std::string_view code, std::string_view message,
-                               std::string_view remedy = "");
 // What an operation of the filer gave: {} or its error, about `object`.
 [[nodiscard]] Response outcome(const Status& status, std::string_view object);
-[[nodiscard]] Response not_found();
-[[nodiscard]] Response wrong_method();
 [[nodiscard]] std::string timestamp_text(std::int64_t ns_since_epoch);
 
 // --- Requests.
@@ -41,8 +35,6 @@ inline constexpr const char* kScrubSnapshot = "duet-scrub";
 // The body as an object whose keys are all in `allowed`; a Response: why not.
 std::variant<Json, Response> read_body(const Request& request,
                                        std::initializer_list<std::string_view> allowed);
-[[nodiscard]] std::optional<std::string> text_member(const Json& json, const char* key);
-[[nodiscard]] std::optional<std::uint64_t> number_member(const Json& json, const char* key);
 
 // --- Exports as JSON (exports_json.cpp); the form of docs/CONFIGURATION.md.
 [[nodiscard]] Json exports_json(const filer::ExportTable& table);

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "notify.h"
+#include "pair.h"
 #include "single.h"
 #include "trace.h"
 
@@ -38,7 +39,12 @@ void raise_descriptor_limit(std::uint64_t connections) {
   }
 }
 
-std::unique_ptr<Role> make_role(Machine& machine) { return std::make_unique<Single>(machine); }
+std::unique_ptr<Role> make_role(Machine& machine) {
+  if (machine.config.is_pair()) {
+    return std::make_unique<Pair>(machine);
+  }
+  return std::make_unique<Single>(machine);
+}
 
 }  // namespace
 

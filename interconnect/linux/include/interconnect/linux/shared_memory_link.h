@@ -54,6 +54,10 @@ class SharedMemoryLink final : public LinkBase {
   // Of the end that listens: why it does not, if so.
   [[nodiscard]] Status listening() const { return listening_; }
 
+  // Kills the process that the last session was with, and waits until it is gone: for who fences it.
+  // Ok too when it was gone already.  Error: kIo: it does not end; kAccess: it is not ours to kill.
+  Status kill_partner();
+
   [[nodiscard]] LinkStatus status() const override;
   Status send(Channel channel, ConstBytes message) override;
   void beat() override;
@@ -77,7 +81,7 @@ class SharedMemoryLink final : public LinkBase {
 
   Task<void> connect_for_ever();
   Task<void> accept_for_ever();
-  Task<void> serve(std::unique_ptr<ByteStream> stream);
+  Task<void> serve(std::unique_ptr<os::TcpStream> stream);
   Task<Status> shake_hands(Session& session);
   Task<Status> read_exactly(Session& session, MutableBytes into);
   Task<Status> say(Session& session, ConstBytes what);
@@ -100,6 +104,7 @@ class SharedMemoryLink final : public LinkBase {
   std::unique_ptr<os::TcpListener> listener_;
   Status listening_ = Ok{};
   Session* session_ = nullptr;  // the one that is up; its serve() owns it
+  int partner_ = -1;            // a pidfd of the process of the last session
   std::uint64_t beat_ = 0;
   mutable std::uint64_t seen_beat_ = 0;
   mutable Instant seen_beat_at_{};

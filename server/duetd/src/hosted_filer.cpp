@@ -1,0 +1,184 @@
+#include "hosted_filer.h"
+
+#include <fmt/format.h>
+
+#include "trace.h"
+
+namespace duet::daemon {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// The host before us closes its sockets when it sees that it lost the filer.
+constexpr Duration kListenPatience = 2s;
+constexpr Duration kPoll = 2ms;
+constexpr Error kGone{Errc::kClosed, "the filer is not open here"};
+
+}  // namespace
+
+HostedFiler::HostedFiler(Machine& machine, const config::Filer& configured,
+                         failover::PairNode& pair, nvlog::MirrorPort& port, DiskAccess disks)
+    : machine_(machine),
+      configured_(configured),
+      index_(configured.index()),
+      pair_(pair),
+      port_(port),
+      served_(machine, configured, std::move(disks)) {}
+
+HostedFiler::~HostedFiler() = default;
+
+std::vector<BlockDevice*> HostedFiler::disks() const {
+  const std::vector<shelf::SharedDisk*> shared = pair_.disks_of(index_);
+  return {shared.begin(), shared.end()};
+}
+
+Task<Result<failover::FilerFacts>> HostedFiler::facts() {
+  const Result<wafl::DiskRoot> found = co_await wafl::read_root(disks());
+  if (!found.ok()) {
+    co_return found.error();
+  }
+  const wafl::DiskRoot& root = found.value();
+  const nvlog::LogIdentity identity{.pair = root.pair, .filer = root.filer, .log_id = root.log_id};
+  const nvlog::RegionProbe own = nvlog::probe_headers(*machine_.memory);
+  const nvlog::MirrorPort::Copy copy = port_.copy(index_);
+  failover::FilerFacts facts;
+  facts.epoch = root.epoch;
+  facts.membership_generation = root.membership_generation;
+  facts.log_empty = (root.flags & wafl::kRootLogEmpty) != 0;
+  facts.own_log = own.ours && own.areas[index_] == identity && own.epochs[index_] == root.epoch;
+  facts.copy = copy.epoch == root.epoch && copy.mirror_generation != 0 &&
+               copy.mirror_generation == root.mirror_generation;
+  co_return facts;
+}
+
+void HostedFiler::admit_partner(std::uint64_t epoch) {
+  copy_.reset();
+  port_.admit(index_, epoch);
+}
+
+void HostedFiler::cut_partner() { copy_ = port_.take(index_); }
+
+Task<Result<failover::Opened>> HostedFiler::open(const failover::Opening& opening) {
+  const Busy busy(*this);
+  DUET_CHECK(filer_ == nullptr);
+  ending_ = cp_wanted_ = false;
+  port_.close(index_);
+  filer::FilerOptions options = configured_.options;
+  options.on_failure = [this] { pair_.filer_failed(index_); };
+  filer::PairOpening pair{.epoch = opening.epoch,
+                          .copy = opening.copy_allowed ? copy_.get() : nullptr,
+                          .forced = opening.forced,
+                          .port = port_,
+                          .duties = pair_.duties_of(index_),
+                          .gate = *this,
+                          .mirror = {}};
+  auto opened =
+      co_await filer::Filer::open_in_pair(machine_.strand, machine_.clock, machine_.entropy,
+                                          disks(), *machine_.memory, std::move(options), pair);
+  if (!opened.ok()) {
+    co_return opened.error();
+  }
+  copy_.reset();
+  filer_ = std::move(opened.value());
+  filer_->pause();
+  if (std::exchange(cp_wanted_, false)) {
+    filer_->want_consistency_point();
+  }
+  failover::Opened result;
+  result.from_copy = filer_->mirrored_log()->recovered_from_copy();
+  result.records = filer_->statistics().replayed_records;
+  trace(Level::kInfo, "filer_open",
+        {{"filer", configured_.name},
+         {"epoch", std::to_string(opening.epoch)},
+         {"replayed_records", std::to_string(result.records)},
+         {"from_copy", result.from_copy ? "yes" : "no"},
+         {"replay_ms",
+          fmt::format(
+              "{:.1f}",
+              std::chrono::duration<double, std::milli>(filer_->statistics().replay).count())}});
+  co_return result;
+}
+
+Task<Status> HostedFiler::take_addresses() {
+  const Busy busy(*this);
+  const Instant deadline = machine_.strand.now() + kListenPatience;
+  for (;;) {
+    const std::string wrong = co_await served_.listen();
+    if (wrong.empty()) {
+      break;
+    }
+    if (ending_ || machine_.strand.now() >= deadline) {
+      trace(Level::kError, "address_not_taken", {{"filer", configured_.name}, {"message", wrong}});
+      co_return Error{Errc::kIo, "an address of the filer cannot be taken"};
+    }
+    co_await sleep(machine_.strand, kPoll);
+  }
+  if (ending_ || filer_ == nullptr) {
+    co_return kGone;
+  }
+  co_await served_.start(*filer_);
+  co_return Ok{};
+}
+
+void HostedFiler::serve() {
+  filer_->unpause();
+  trace(Level::kInfo, "serving",
+        {{"filer", configured_.name},
+         {"address", served_.first_address()},
+         {"memory", machine_.memory->persistent() ? "persistent" : "volatile"}});
+}
+
+Task<void> HostedFiler::make_ready() {
+  const Busy busy(*this);
+  if (filer_ != nullptr) {
+    // An error is settle()'s to find.
+    [[maybe_unused]] const Status done = co_await filer_->consistency_point();
+  }
+}
+
+void HostedFiler::stop_answering() {
+  if (filer_ != nullptr) {
+    filer_->pause();
+  }
+}
+
+Task<Status> HostedFiler::settle(Instant deadline) {
+  const Busy busy(*this);
+  if (filer_ == nullptr || ending_) {
+    co_return kGone;
+  }
+  co_return co_await filer_->settle(deadline);
+}
+
+Task<Status> HostedFiler::resume() {
+  const Busy busy(*this);
+  if (filer_ == nullptr || ending_) {
+    co_return kGone;
+  }
+  co_return co_await filer_->resume();
+}
+
+Task<void> HostedFiler::abandon() {
+  ending_ = true;
+  co_await served_.cut();
+  if (filer_ != nullptr) {
+    co_await filer_->abandon();
+  }
+  while (busy_ > 0) {
+    co_await sleep(machine_.strand, kPoll);
+  }
+  co_await served_.close();
+  filer_.reset();
+  copy_.reset();
+}
+
+void HostedFiler::want_consistency_point() {
+  if (filer_ != nullptr) {
+    filer_->want_consistency_point();
+  } else {
+    cp_wanted_ = true;
+  }
+}
+
+}  // namespace duet::daemon

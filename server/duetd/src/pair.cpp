@@ -1,0 +1,346 @@
+#include "pair.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+
+#include "notify.h"
+#include "shelf/linux/open_disk.h"
+#include "trace.h"
+
+namespace duet::daemon {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kEventsKept = 100;
+constexpr Duration kHandoverPatience = 20s;  // when stopping
+constexpr Duration kRestPatience = 10s;
+constexpr Duration kTlsWithin = 2s;
+
+constexpr std::string_view kNodeNames[] = {"a", "b"};
+
+mailbox::Node mailbox_node(std::uint32_t number) {
+  return mailbox::Node{static_cast<std::uint8_t>(number)};
+}
+
+Level level_of(failover::Severity severity) {
+  switch (severity) {
+    case failover::Severity::kInformation:
+      return Level::kInfo;
+    case failover::Severity::kWarning:
+      return Level::kWarning;
+    case failover::Severity::kError:
+    case failover::Severity::kCritical:
+      break;
+  }
+  return Level::kError;
+}
+
+}  // namespace
+
+Pair::Pair(Machine& machine) : machine_(machine), id_(config::pair_id(machine.config.pair)) {
+  for (const config::Filer& filer : machine.config.filers) {
+    for (const config::Disk& disk : filer.disks) {
+      disks_.push_back({&disk, filer.index(), nullptr});
+    }
+  }
+}
+
+Pair::~Pair() {
+  pair_.reset();  // before what it borrows; its hosts' disks are its own
+  hosts_ = {};
+  port_.reset();
+  link_.reset();
+}
+
+std::string Pair::open() {
+  if (std::string wrong = machine_.map(*machine_.node.mirror, mirror_); !wrong.empty()) {
+    return wrong;
+  }
+  if (machine_.config.interconnect->transport == config::Transport::kSharedMemory) {
+    std::error_code failed;
+    std::filesystem::create_directories(machine_.config.interconnect->directory.text, failed);
+    if (failed) {
+      return fmt::format("{}: directory {}: {}; make it, writable for this user",
+                         machine_.place(machine_.config.interconnect->directory.line),
+                         machine_.config.interconnect->directory.text, failed.message());
+    }
+  }
+  return {};
+}
+
+Task<int> Pair::begin() {
+  std::string wrong = co_await choose_incarnation();
+  if (wrong.empty()) {
+    wrong = co_await open_disks();
+  }
+  if (wrong.empty()) {
+    wrong = open_link();
+  }
+  if (!wrong.empty()) {
+    fmt::print(stderr, "duetd: {}\n", wrong);
+    co_return kExitRefused;
+  }
+  make_pair();
+  pair_->start();
+  trace(Level::kInfo, "node_started",
+        {{"node", machine_.node.name}, {"incarnation", std::to_string(incarnation_)}});
+  co_return kExitOk;
+}
+
+Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
+  const config::Path& path = disk.configured->path;
+  Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(path.text);
+  DUET_CHECK(url.ok());  // the configuration's reader saw to it
+  shelf::OpenOptions options;
+  options.key = key;
+  options.name = path.text;
+  options.fail_after = machine_.config.failover.disk_patience;
+  auto opened =
+      co_await shelf::open_shared_disk(machine_.strand, std::move(url.value()), std::move(options));
+  if (opened.ok()) {
+    disk.device = std::move(opened.value());
+    co_return std::string();
+  }
+  co_return fmt::format("{}: disk {}: {}; start what serves it, or correct its URL",
+                        machine_.place(path.line), path.text, text_of(opened.error()));
+}
+
+// Greater than every earlier one of this node, whatever the clock says: the disks remember the
+// last one's key.
+Task<std::string> Pair::choose_incarnation() {
+  const auto now =
+      std::chrono::duration_cast<std::chrono::microseconds>(machine_.clock.since_epoch());
+  incarnation_ = static_cast<std::uint64_t>(now.count()) & shelf::kIncarnationMax;
+  for (Disk& disk : disks_) {
+    std::string wrong = co_await open_disk(
+        disk, shelf::make_key(static_cast<std::uint8_t>(number()), incarnation_));
+    if (!wrong.empty()) {
+      co_return wrong;
+    }
+    const Result<shelf::DiskState> state = co_await disk.device->read_state();
+    if (!state.ok()) {
+      co_return fmt::format("disk {}: {}", disk.configured->path.text, text_of(state.error()));
+    }
+    for (const shelf::DiskKey key : state.value().keys) {
+      if (shelf::node_of(key) == number()) {
+        incarnation_ = std::max(incarnation_, shelf::incarnation_of(key) + 1);
+      }
+    }
+  }
+  co_return std::string();
+}
+
+Task<std::string> Pair::open_disks() {
+  const shelf::DiskKey key = shelf::make_key(static_cast<std::uint8_t>(number()), incarnation_);
+  for (Disk& disk : disks_) {
+    if (disk.device->key() == key) {
+      continue;
+    }
+    disk.device.reset();
+    std::string wrong = co_await open_disk(disk, key);
+    if (!wrong.empty()) {
+      co_return wrong;
+    }
+  }
+  co_return std::string();
+}
+
+std::string Pair::open_link() {
+  const interconnect::LinkIdentity identity{
+      .pair = id_,
+      .node = number() == 0 ? interconnect::Node::kA : interconnect::Node::kB,
+      .incarnation = interconnect::Incarnation{incarnation_}};
+  return machine_.config.interconnect->transport == config::Transport::kSharedMemory
+             ? open_shared_memory(identity)
+             : open_tcp(identity);
+}
+
+std::string Pair::open_shared_memory(const interconnect::LinkIdentity& identity) {
+  const config::Interconnect& configured = *machine_.config.interconnect;
+  const config::Node& partner = *machine_.config.node(kNodeNames[1 - number()]);
+  const auto in_directory = [&](std::string_view node, std::string_view what) {
+    return fmt::format("{}/{}{}", configured.directory.text, node, what);
+  };
+  interconnect::SharedMemoryLinkOptions options;
+  options.connects = number() == 1;
+  options.socket_path = in_directory("", "link.sock");
+  options.inbox_path = in_directory(machine_.node.name, ".inbox");
+  options.partner_inbox_path = in_directory(partner.name, ".inbox");
+  options.partner_memory_path = partner.mirror->path.text;
+  options.accept_volatile = partner.mirror->accept_volatile;
+  auto link = std::make_unique<interconnect::SharedMemoryLink>(
+      machine_.strand, *mirror_, machine_.entropy, identity, std::move(options));
+  if (const Status listening = link->listening(); !listening.ok()) {
+    return fmt::format("{}: interconnect: {}; free {}", machine_.place(configured.line),
+                       text_of(listening.error()), in_directory("", "link.sock"));
+  }
+  one_host_ = link.get();
+  link_ = std::move(link);
+  return {};
+}
+
+std::string Pair::open_tcp(const interconnect::LinkIdentity& identity) {
+  const config::Interconnect& configured = *machine_.config.interconnect;
+  if (configured.key_file) {
+    const config::Path& file = *configured.key_file;
+    Result<std::vector<std::byte>> key = interconnect::read_key_file(file.text);
+    auto tls = key.ok() ? interconnect::TlsContext::with_key(std::move(key.value()))
+                        : Result<std::unique_ptr<interconnect::TlsContext>>(key.error());
+    if (!tls.ok()) {
+      return fmt::format(
+          "{}: key file {}: {}; write 64 to 128 hexadecimal digits, readable by "
+          "this user alone",
+          machine_.place(file.line), file.text, text_of(tls.error()));
+    }
+    tls_ = std::move(tls.value());
+  }
+  interconnect::StreamLinkOptions options;
+  options.connects = number() == 1;
+  const config::Listener& there = *machine_.config.node(kNodeNames[0])->interconnect;
+  const Result<os::TcpAddress> address = os::TcpAddress::parse(there.address, there.port);
+  DUET_CHECK(address.ok());
+  if (options.connects) {
+    source_ = interconnect::make_connecting_source(machine_.strand, address.value(), tls_.get(),
+                                                   kTlsWithin);
+  } else {
+    auto listener = os::TcpListener::listen(machine_.strand, address.value());
+    if (!listener.ok()) {
+      return fmt::format("{}: {} port {}: {}; give this machine the address, or free the port",
+                         machine_.place(there.line), there.address, there.port,
+                         text_of(listener.error()));
+    }
+    source_ = interconnect::make_listening_source(machine_.strand, std::move(listener.value()),
+                                                  tls_.get(), kTlsWithin);
+  }
+  link_ = std::make_unique<interconnect::StreamLink>(machine_.strand, *mirror_, machine_.entropy,
+                                                     *source_, identity, options);
+  return {};
+}
+
+void Pair::make_pair() {
+  port_ = std::make_unique<nvlog::MirrorPort>(*link_, *mirror_, id_);
+  const config::Failover& configured = machine_.config.failover;
+  failover::PairOptions options;
+  options.self = {id_, mailbox_node(number()), mailbox::Incarnation{incarnation_}};
+  options.beat = {.lease = configured.lease, .beat = configured.beat};
+  options.restart_window = configured.restart_deadline;
+  options.automatic_takeover = configured.automatic_takeover;
+  options.second_fence = one_host_ != nullptr;
+  std::vector<failover::PairDisk> disks;
+  shelf::SharedDisk* arbitration = nullptr;
+  for (const Disk& disk : disks_) {
+    disks.push_back({disk.device.get(), disk.filer, disk.configured->mailbox});
+    if (disk.configured->arbitration) {
+      arbitration = disk.device.get();
+    }
+  }
+  DUET_CHECK(arbitration != nullptr);
+  pair_ = std::make_unique<failover::PairNode>(machine_.strand, boot_clock_, options,
+                                               std::move(disks), *arbitration, *link_);
+  for (const config::Filer& filer : machine_.config.filers) {
+    const std::uint32_t index = filer.index();
+    DiskAccess access{.list = [this, index] { return disk_infos(index); },
+                      .open = [](const std::string&) -> std::pair<BlockDevice*, std::string> {
+                        return {nullptr, "disks of a pair cannot be added while it runs yet"};
+                      },
+                      .close = [](BlockDevice*) {}};
+    hosts_[index] =
+        std::make_unique<HostedFiler>(machine_, filer, *pair_, *port_, std::move(access));
+    pair_->set_host(index, *hosts_[index]);
+  }
+  pair_->on_want_cp = [this](std::uint32_t filer) { hosts_[filer]->want_consistency_point(); };
+  pair_->on_event = [this](const failover::Event& event) { told(event); };
+  pair_->on_step = [this](std::string_view step) { stepped(step); };
+  pair_->on_halt = [] { kill(getpid(), SIGTERM); };
+  if (one_host_ != nullptr) {
+    pair_->fence_partner = [this] { return one_host_->kill_partner(); };
+  }
+}
+
+void Pair::told(const failover::Event& event) {
+  trace(level_of(event.severity), "failover",
+        {{"filer", event.filer ? std::string(kNodeNames[*event.filer]) : "-"},
+         {"message", std::string(event.what)},
+         {"remedy", std::string(event.remedy)}});
+  events_.push_back({machine_.clock.since_epoch().count(), event});
+  if (events_.size() > kEventsKept) {
+    events_.pop_front();
+  }
+}
+
+void Pair::stepped(std::string_view step) {
+  trace(Level::kInfo, "step", {{"step", std::string(step)}});
+}
+
+Task<void> Pair::reload() {
+  for (const auto& host : hosts_) {
+    if (host->filer() == nullptr) {
+      continue;
+    }
+    const std::string wrong = co_await host->served().reload_exports();
+    trace(wrong.empty() ? Level::kInfo : Level::kError,
+          wrong.empty() ? "exports_reloaded" : "exports_not_reloaded",
+          {{"filer", host->configured().name}, {"message", wrong}});
+  }
+}
+
+// Both nodes may be on their way out: what nobody can take comes to rest here.
+Task<bool> Pair::stop() {
+  pair_->leave();
+  co_await sleep(machine_.strand, 4 * machine_.config.failover.beat);
+  bool clean = true;
+  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
+    if (hosts_[filer]->filer() == nullptr) {
+      continue;
+    }
+    if (pair_->start_handover(filer).ok()) {
+      const Instant deadline = machine_.strand.now() + kHandoverPatience;
+      const std::uint64_t before = pair_->status().filers[filer].handovers;
+      while (pair_->status().filers[filer].handovers == before &&
+             machine_.strand.now() < deadline) {
+        co_await sleep(machine_.strand, 5ms);
+      }
+    }
+    if (hosts_[filer]->filer() != nullptr) {
+      const bool rested = co_await rest(filer);
+      clean = clean && rested;
+    }
+  }
+  trace(Level::kInfo, "stopped");
+  // What ends with this process needs no farewell: the partner sees it go.
+  pair_.reset();
+  co_return clean;
+}
+
+Task<bool> Pair::rest(std::uint32_t filer) {
+  HostedFiler& host = *hosts_[filer];
+  co_await host.served().drain();
+  host.stop_answering();
+  const Status settled = co_await host.settle(machine_.strand.now() + kRestPatience);
+  if (!settled.ok()) {
+    trace(Level::kError, "last_cp_failed",
+          {{"filer", host.configured().name},
+           {"message", text_of(settled.error())},
+           {"remedy", "the log still holds what it would have held; the next start replays it"}});
+  }
+  co_await host.abandon();
+  co_return settled.ok();
+}
+
+std::vector<admin::DiskInfo> Pair::disk_infos(std::uint32_t filer) const {
+  std::vector<admin::DiskInfo> infos;
+  for (const Disk& disk : disks_) {
+    if (disk.filer == filer) {
+      infos.push_back({disk.configured->path.text, disk.device->block_count() * kBlockBytes});
+    }
+  }
+  return infos;
+}
+
+}  // namespace duet::daemon

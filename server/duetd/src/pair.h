@@ -1,0 +1,92 @@
+// Pair: the role of a node that stands in a pair.
+//
+//   map mirror memory -> open the shared disks -> link -> PairNode: it enters, watches, owns
+//     -> [signal]: hand over what is served here, or bring it to rest -> end
+//
+// What is decided is decided in failover; this connects it to disks, link, filers and operators.
+//
+// Ownership: owns all of it but the machine.  Thread-safety: the strand.
+
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "failover/pair_node.h"
+#include "hosted_filer.h"
+#include "interconnect/linux/shared_memory_link.h"
+#include "interconnect/linux/tcp_source.h"
+#include "nvlog/mirror_port.h"
+#include "platform/linux/clock.h"
+#include "role.h"
+#include "shelf/shared_disk.h"
+
+namespace duet::daemon {
+
+class Pair final : public Role {
+ public:
+  explicit Pair(Machine& machine);
+  ~Pair() override;
+
+  std::string open() override;
+  Task<int> begin() override;
+  Task<void> reload() override;
+  Task<bool> stop() override;
+  Task<admin::Response> answer(admin::Request request) override;
+
+ private:
+  struct Disk {
+    const config::Disk* configured = nullptr;
+    std::uint32_t filer = 0;
+    std::unique_ptr<shelf::SharedDisk> device;
+  };
+  struct PastEvent {
+    std::int64_t at_ns = 0;  // since 1970
+    failover::Event event;
+  };
+
+  [[nodiscard]] std::uint32_t number() const { return machine_.node.name == "b" ? 1 : 0; }
+  // pair.cpp
+  Task<std::string> open_disk(Disk& disk, shelf::DiskKey key);
+  Task<std::string> open_disks();
+  Task<std::string> choose_incarnation();
+  std::string open_link();
+  std::string open_shared_memory(const interconnect::LinkIdentity& identity);
+  std::string open_tcp(const interconnect::LinkIdentity& identity);
+  void make_pair();
+  void told(const failover::Event& event);
+  void stepped(std::string_view step);
+  Task<bool> rest(std::uint32_t filer);
+
+  // pair_api.cpp
+  [[nodiscard]] nlohmann::json status_json() const;
+  [[nodiscard]] nlohmann::json filer_json(std::uint32_t filer) const;
+  [[nodiscard]] nlohmann::json disks_json() const;
+  Task<admin::Response> failover_request(const admin::Request& request, const std::string& verb);
+  Task<admin::Response> take_over(const admin::Request& request);
+  Task<admin::Response> give_back();
+  Task<admin::Response> move(std::uint32_t filer);
+  Task<admin::Response> force(const admin::Request& request);
+  [[nodiscard]] std::vector<admin::DiskInfo> disk_infos(std::uint32_t filer) const;
+
+  Machine& machine_;
+  const std::array<std::uint64_t, 2> id_;
+  os::SystemBootClock boot_clock_;
+  std::unique_ptr<os::MappedMemory> mirror_;  // copies of the partner's logs
+  std::vector<Disk> disks_;
+  std::uint64_t incarnation_ = 0;
+  std::unique_ptr<interconnect::TlsContext> tls_;
+  std::unique_ptr<interconnect::StreamSource> source_;
+  std::unique_ptr<interconnect::PartnerLink> link_;
+  interconnect::SharedMemoryLink* one_host_ = nullptr;  // link_, if it is one
+  std::unique_ptr<nvlog::MirrorPort> port_;
+  std::unique_ptr<failover::PairNode> pair_;
+  std::array<std::unique_ptr<HostedFiler>, failover::kFilers> hosts_;
+  std::deque<PastEvent> events_;
+};
+
+}  // namespace duet::daemon

@@ -1,0 +1,378 @@
+// What operators ask of the pair: docs/ADMIN_API.md, "failover".
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "admin/reply.h"
+#include "admin/version.h"
+#include "pair.h"
+
+namespace duet::daemon {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Json = nlohmann::json;
+
+constexpr Duration kPoll = 5ms;
+constexpr Duration kPatience = 30s;  // for a handover, its last CP included
+
+constexpr std::array<const char*, 2> kNames = {"a", "b"};
+
+double milliseconds(Duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+const char* name_of(failover::FilerState state) {
+  switch (state) {
+    case failover::FilerState::kAway:
+      return "away";
+    case failover::FilerState::kOpening:
+      return "opening";
+    case failover::FilerState::kServing:
+      return "serving";
+    case failover::FilerState::kHanding:
+      return "handing over";
+    case failover::FilerState::kEnding:
+      break;
+  }
+  return "ending";
+}
+
+const char* name_of(failover::LinkEvidence link) {
+  switch (link) {
+    case failover::LinkEvidence::kUp:
+      return "up";
+    case failover::LinkEvidence::kReset:
+      return "up, the partner has restarted";
+    case failover::LinkEvidence::kLost:
+      break;
+  }
+  return "lost";
+}
+
+const char* name_of(failover::MailboxEvidence mailbox) {
+  switch (mailbox) {
+    case failover::MailboxEvidence::kBoth:
+      return "readable";
+    case failover::MailboxEvidence::kOne:
+      return "readable in part";
+    case failover::MailboxEvidence::kNone:
+      break;
+  }
+  return "not readable";
+}
+
+const char* name_of(failover::BeatEvidence beat) {
+  switch (beat) {
+    case failover::BeatEvidence::kChanging:
+      return "changing";
+    case failover::BeatEvidence::kClaims:
+      return "claims this node's filer";
+    case failover::BeatEvidence::kStale:
+      break;
+  }
+  return "stale";
+}
+
+const char* name_of(nvlog::MirrorState state) {
+  switch (state) {
+    case nvlog::MirrorState::kSynced:
+      return "in sync";
+    case nvlog::MirrorState::kInterrupted:
+      return "interrupted";
+    case nvlog::MirrorState::kNone:
+      return "none";
+    case nvlog::MirrorState::kPreparing:
+    case nvlog::MirrorState::kFilling:
+    case nvlog::MirrorState::kSealing:
+      break;
+  }
+  return "beginning";
+}
+
+const char* name_of(failover::Severity severity) {
+  switch (severity) {
+    case failover::Severity::kInformation:
+      return "information";
+    case failover::Severity::kWarning:
+      return "warning";
+    case failover::Severity::kError:
+      return "error";
+    case failover::Severity::kCritical:
+      break;
+  }
+  return "critical";
+}
+
+Json vetoes_json(const std::vector<failover::Veto>& vetoes) {
+  Json list = Json::array();
+  for (const failover::Veto& veto : vetoes) {
+    list.push_back({{"hard", veto.hard}, {"reason", veto.reason}, {"remedy", veto.remedy}});
+  }
+  return list;
+}
+
+Json phases_json(const failover::Phases& phases) {
+  Json filers = Json::array();
+  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
+    if (phases.filers[filer]) {
+      filers.push_back(kNames[filer]);
+    }
+  }
+  return {{"filers", filers},
+          {"detect_ms", milliseconds(phases.detect)},
+          {"fence_ms", milliseconds(phases.fence)},
+          {"replay_ms", milliseconds(phases.replay)},
+          {"address_ms", milliseconds(phases.address)},
+          {"serve_ms", milliseconds(phases.serve)}};
+}
+
+}  // namespace
+
+Json Pair::filer_json(std::uint32_t filer) const {
+  const failover::FilerStatus status = pair_->status().filers[filer];
+  Json json = {{"name", kNames[filer]},
+               {"home", kNames[filer]},
+               {"owner", kNames[status.owner]},
+               {"epoch", status.epoch},
+               {"state", name_of(status.state)},
+               {"answering", status.answering},
+               {"waits_for", status.waits_for},
+               {"last_handover_silence_ms", milliseconds(status.handover_silence)},
+               {"last_handover_error", status.handover_error}};
+  const filer::Filer* open = hosts_[filer]->filer();
+  if (open != nullptr && open->mirrored_log() != nullptr) {
+    const nvlog::MirrorStatus mirror = open->mirrored_log()->mirror_status();
+    json["mirror"] = {{"state", name_of(mirror.state)},
+                      {"solo", mirror.solo},
+                      {"seconds", milliseconds(machine_.strand.now() - mirror.since) / 1000},
+                      {"generation", mirror.generation},
+                      {"under_way", mirror.under_way},
+                      {"went_solo", mirror.went_solo},
+                      {"resumed", mirror.resumed}};
+    json["replayed_records"] = open->statistics().replayed_records;
+  }
+  return json;
+}
+
+Json Pair::disks_json() const {
+  Json list = Json::array();
+  for (const Disk& disk : disks_) {
+    const shelf::DiskHealth health = disk.device->health();
+    list.push_back({{"url", disk.configured->path.text},
+                    {"filer", kNames[disk.filer]},
+                    {"mailbox", disk.configured->mailbox},
+                    {"arbitration", disk.configured->arbitration},
+                    {"connected", health.connected},
+                    {"reconnects", health.reconnects},
+                    {"waiting", health.operations},
+                    {"last_error", health.last_error}});
+  }
+  return list;
+}
+
+Json Pair::status_json() const {
+  const failover::PairStatus status = pair_->status();
+  const interconnect::LinkStatus link = link_->status();
+  Json filers = Json::array();
+  Json vetoes = Json::object();
+  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
+    filers.push_back(filer_json(filer));
+    if (status.filers[filer].state == failover::FilerState::kServing) {
+      vetoes[kNames[filer]] = vetoes_json(pair_->handover_vetoes(filer));
+    }
+  }
+  const std::vector<failover::Veto> against = pair_->takeover_vetoes();
+  Json events = Json::array();
+  for (const PastEvent& past : events_) {
+    events.push_back({{"time_ns", past.at_ns},
+                      {"severity", name_of(past.event.severity)},
+                      {"what", past.event.what},
+                      {"remedy", past.event.remedy},
+                      {"filer", past.event.filer ? kNames[*past.event.filer] : ""}});
+  }
+  Json json = {{"pair", machine_.config.pair},
+               {"node", machine_.node.name},
+               {"version", admin::kVersion},
+               {"incarnation", incarnation_},
+               {"lease_valid", status.lease_valid},
+               {"conflict", status.conflict},
+               {"halted", status.halted},
+               {"filers", filers},
+               {"partner",
+                {{"node", kNames[1 - number()]},
+                 {"link", name_of(status.evidence.link)},
+                 {"link_reason", link.reason},
+                 {"link_sessions", link_->counters().sessions},
+                 {"mailbox", name_of(status.evidence.mailbox)},
+                 {"beat", name_of(status.evidence.beat)},
+                 {"solo", status.evidence.mirror == failover::MirrorEvidence::kSolo},
+                 {"decision", failover::name(status.verdict.action)},
+                 {"alarm", failover::name(status.verdict.alarm)},
+                 {"remedy", failover::remedy(status.verdict.alarm)}}},
+               {"takeover_possible", against.empty()},
+               {"takeover_vetoes", vetoes_json(against)},
+               {"handover_vetoes", vetoes},
+               {"disks", disks_json()},
+               {"events", events}};
+  if (status.last_takeover) {
+    json["last_takeover"] = phases_json(*status.last_takeover);
+  }
+  return json;
+}
+
+// The filer moves to the other node, by a handover from whoever serves it.
+Task<admin::Response> Pair::move(std::uint32_t filer) {
+  const failover::FilerStatus before = pair_->status().filers[filer];
+  const bool from_here = before.state == failover::FilerState::kServing;
+  Status asked = Ok{};
+  if (from_here) {
+    asked = pair_->start_handover(filer);
+  } else if (before.owner == number()) {
+    asked = Error{Errc::kRefused, "the filer is on its way here"};
+  } else {
+    asked = pair_->ask_for(filer);
+  }
+  if (!asked.ok()) {
+    co_return admin::refusal(409, "refused",
+                             asked.error().code == Errc::kClosed
+                                 ? "the partner does not answer over the link"
+                                 : asked.error().context,
+                             "duet failover check says what stands in the way");
+  }
+  const Instant deadline = machine_.strand.now() + kPatience;
+  for (;;) {
+    co_await sleep(machine_.strand, kPoll);
+    const failover::FilerStatus now = pair_->status().filers[filer];
+    if (from_here && now.handovers != before.handovers) {
+      if (!now.handover_error.empty()) {
+        co_return admin::refusal(409, "refused", now.handover_error,
+                                 "the filer is served where it was; see duet failover check");
+      }
+      break;
+    }
+    if (!from_here && now.state == failover::FilerState::kServing) {
+      break;
+    }
+    if (machine_.strand.now() >= deadline) {
+      co_return admin::refusal(504, "timeout", "the filer was not handed over in time",
+                               "see duet failover show, and the trace of both nodes");
+    }
+  }
+  co_return admin::reply(
+      {{"filer", kNames[filer]},
+       {"to", kNames[from_here ? 1 - number() : number()]},
+       {"silence_ms", milliseconds(pair_->status().filers[filer].handover_silence)}});
+}
+
+Task<admin::Response> Pair::take_over(const admin::Request& request) {
+  const Json body = Json::parse(request.body, nullptr, false);
+  const std::string filer = admin::text_member(body, "filer").value_or("");
+  if (filer != "a" && filer != "b") {
+    co_return admin::refusal(400, "invalid", "\"filer\" must be a or b");
+  }
+  const std::uint32_t index = filer == "b" ? 1 : 0;
+  if (pair_->status().filers[index].state == failover::FilerState::kServing) {
+    co_return admin::refusal(409, "refused", "filer " + filer + " is served by this node already",
+                             "ask the other node");
+  }
+  co_return co_await move(index);
+}
+
+// Every filer that is not at home goes there.
+Task<admin::Response> Pair::give_back() {
+  Json moved = Json::array();
+  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
+    const failover::FilerStatus status = pair_->status().filers[filer];
+    if (status.owner == filer) {
+      continue;
+    }
+    admin::Response response = co_await move(filer);
+    if (response.status != 200) {
+      co_return response;
+    }
+    moved.push_back(Json::parse(response.body));
+  }
+  co_return admin::reply({{"moved", moved}});
+}
+
+// Asked twice: the second time with the number that the first one gave.
+Task<admin::Response> Pair::force(const admin::Request& request) {
+  const Json body = Json::parse(request.body, nullptr, false);
+  const std::uint64_t number = admin::number_member(body, "confirmation").value_or(0);
+  if (number == 0) {
+    const auto prepared = pair_->prepare_forced_takeover();
+    if (!prepared.ok()) {
+      co_return admin::refusal(409, "refused", prepared.error().context);
+    }
+    co_return admin::reply(
+        {{"confirmation", prepared.value().number}, {"warning", prepared.value().warning}});
+  }
+  const Status forced = pair_->force_takeover(number);
+  if (!forced.ok()) {
+    co_return admin::refusal(409, "refused", forced.error().context,
+                             "ask without a confirmation first");
+  }
+  co_return admin::reply({{"ok", true}});
+}
+
+Task<admin::Response> Pair::failover_request(const admin::Request& request,
+                                             const std::string& verb) {
+  if (verb.empty() && request.method == "GET") {
+    co_return admin::reply(status_json());
+  }
+  if (request.method != "POST") {
+    co_return admin::wrong_method();
+  }
+  if (verb == "takeover") {
+    co_return co_await take_over(request);
+  }
+  if (verb == "giveback") {
+    co_return co_await give_back();
+  }
+  if (verb == "force") {
+    co_return co_await force(request);
+  }
+  co_return admin::not_found();
+}
+
+// /v1/failover...           the pair
+// /v1/filers/NAME/REST      a filer that is served here: /v1/REST of its interface
+// /v1/REST                  the same for the filer whose home this is, or the one that is here
+Task<admin::Response> Pair::answer(admin::Request request) {
+  static constexpr std::string_view kFailover = "/v1/failover";
+  static constexpr std::string_view kFilers = "/v1/filers/";
+  const std::string path = request.path;
+  if (path.starts_with(kFailover)) {
+    const std::string rest = path.substr(kFailover.size());
+    if (rest.empty() || rest.front() == '/') {
+      co_return co_await failover_request(request, rest.empty() ? rest : rest.substr(1));
+    }
+    co_return admin::not_found();
+  }
+  std::uint32_t filer = number();
+  if (path.starts_with(kFilers)) {
+    const std::string rest = path.substr(kFilers.size());
+    const std::size_t slash = rest.find('/');
+    const std::string name = rest.substr(0, slash);
+    if ((name != "a" && name != "b") || slash == std::string::npos) {
+      co_return admin::not_found();
+    }
+    filer = name == "b" ? 1 : 0;
+    request.path = "/v1" + rest.substr(slash);
+  } else if (!hosts_[filer]->served().serves() && hosts_[1 - filer]->served().serves()) {
+    filer = 1 - filer;
+  }
+  if (!hosts_[filer]->served().serves()) {
+    const std::uint32_t owner = pair_->status().filers[filer].owner;
+    co_return admin::refusal(
+        421, "elsewhere",
+        fmt::format("filer {} is not served by node {}", kNames[filer], machine_.node.name),
+        owner == number() ? "see duet failover show" : fmt::format("ask node {}", kNames[owner]));
+  }
+  co_return co_await hosts_[filer]->served().answer(std::move(request));
+}
+
+}  // namespace duet::daemon
