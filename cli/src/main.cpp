@@ -18,6 +18,8 @@ Examples:
   duet volume create projects --limit 100GiB
   duet snapshot create projects monday
   duet export add /projects --client 10.1.0.0/16 --access rw --squash root
+  duet failover show
+  duet takeover --of b
   duet status --json | jq .space.free_bytes)";
 
 std::string default_config() {
@@ -40,6 +42,7 @@ int main(int argc, char** argv) {
   app.add_option("-c,--config", options.config_file, "The pair's YAML file (or $DUET_CONFIG)")
       ->capture_default_str();
   app.add_option("--node", options.node, "Which node of the file (default: its first)");
+  app.add_option("--filer", options.filer, "Of a pair: which filer (default: the node's own)");
   app.add_flag("--json", options.json, "Print JSON");
   app.add_option("--url", options.url, "https://HOST:PORT of a node instead of its Unix socket");
   app.add_option("--token-file", options.token_file, "The bearer token for --url");
@@ -48,6 +51,7 @@ int main(int argc, char** argv) {
   Action action;
   add_init_command(app, action);
   add_status_commands(app, action);
+  add_failover_commands(app, action);
   add_log_command(app, action);
   add_volume_commands(app, action);
   add_snapshot_commands(app, action);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <fstream>
 
 namespace duet::cli {
@@ -92,32 +93,69 @@ std::string Session::place() {
   return here == nullptr ? "" : here->admin.socket.text;
 }
 
+namespace {
+
+std::string text_of(const Json& body) {
+  return body.is_null() ? "" : body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
 Answer Session::call(const std::string& method, const std::string& path, const Json& body) {
-  return exchange(method, path,
-                  body.is_null() ? "" : body.dump(-1, ' ', false, Json::error_handler_t::replace),
-                  "application/json");
+  return send({method, path, text_of(body), "application/json"});
 }
 
 Answer Session::call_with_bytes(const std::string& method, const std::string& path,
                                 std::string bytes) {
-  return exchange(method, path, std::move(bytes), "application/octet-stream");
+  return send({method, path, std::move(bytes), "application/octet-stream"});
 }
 
-Answer Session::exchange(const std::string& method, const std::string& path, std::string body,
-                         const char* content_type) {
-  Answer answer;
+Answer Session::call_node(const config::Node& node, const std::string& method,
+                          const std::string& path, const Json& body) {
+  return exchange(node.admin.socket.text, {method, path, text_of(body), "application/json"});
+}
+
+// Of a pair: the filer's home first, unless --node says another; then the other node.
+Answer Session::send(const Message& message) {
   const std::string where = place();
-  if (where.empty()) {
-    return answer;
+  const config::Config* pair = options_.url.empty() ? config() : nullptr;
+  if (where.empty() || pair == nullptr || !pair->is_pair()) {
+    return where.empty() ? Answer{} : exchange(where, message);
   }
+  const config::Node* first = node();
+  const std::string filer = options_.filer.empty() ? first->name : options_.filer;
+  if (options_.node.empty() && pair->node(filer) != nullptr) {
+    first = pair->node(filer);
+  }
+  Message asked = message;
+  const std::string_view rest = std::string_view(message.path).substr(std::strlen("/v1"));
+  if (!rest.starts_with("/failover")) {
+    asked.path = "/v1/filers/" + filer + std::string(rest);
+  }
+  constexpr int kElsewhere = 421;
+  Answer answer = exchange(first->admin.socket.text, asked);
+  for (const config::Node& other : pair->nodes) {
+    const bool try_other = answer.status == 0 || answer.status == kElsewhere;
+    if (try_other && &other != first) {
+      Answer second = exchange(other.admin.socket.text, asked);
+      if (second.status != 0) {
+        return second;
+      }
+    }
+  }
+  return answer;
+}
+
+Answer Session::exchange(const std::string& where, const Message& message) const {
+  Answer answer;
   const std::unique_ptr<httplib::Client> client = connect(options_, where);
   httplib::Request request;
-  request.method = method;
-  request.path = encoded(path);
-  if (!body.empty()) {
-    request.body = std::move(body);
-    request.set_header("Content-Type", content_type);
-  } else if (method != "GET") {
+  request.method = message.method;
+  request.path = encoded(message.path);
+  if (!message.body.empty()) {
+    request.body = message.body;
+    request.set_header("Content-Type", message.content_type);
+  } else if (message.method != "GET") {
     request.set_header("Content-Length", "0");
   }
   const httplib::Result result = client->send(request);

@@ -18,6 +18,7 @@ enum class Exit { kOk = 0, kFailed = 1, kUsage = 2, kUnreachable = 3 };
 struct Options {
   std::string config_file;
   std::string node;
+  std::string filer;  // of a pair: which filer is meant
   bool json = false;
   std::string url;  // https://HOST:PORT instead of the Unix socket
   std::string token_file;
@@ -43,10 +44,14 @@ class Session {
   // The node that --node names, or the first one.
   const config::Node* node();
 
-  // One request to the server.  Prints nothing.
+  // One request to the server; of a pair to the node that serves the filer that is meant, as far as
+  // it can be reached from here.  Prints nothing.
   Answer call(const std::string& method, const std::string& path, const Json& body = nullptr);
   // The same with a body that is no JSON.
   Answer call_with_bytes(const std::string& method, const std::string& path, std::string bytes);
+  // One request to this node of a pair, and to no other.
+  Answer call_node(const config::Node& node, const std::string& method, const std::string& path,
+                   const Json& body = nullptr);
   // Where call() goes, for messages.
   std::string place();
 
@@ -59,8 +64,12 @@ class Session {
   Exit done(const Answer& answer, const std::string& message);
 
  private:
-  Answer exchange(const std::string& method, const std::string& path, std::string body,
-                  const char* content_type);
+  struct Message {
+    std::string method, path, body;
+    const char* content_type;
+  };
+  Answer send(const Message& message);
+  Answer exchange(const std::string& where, const Message& message) const;
 
   Options options_;
   std::optional<config::Config> config_;

@@ -1,0 +1,342 @@
+// duet failover, takeover, giveback: the pair at a glance, and moving its filers.
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "commands.h"
+#include "text.h"
+
+namespace duet::cli {
+
+namespace {
+
+constexpr std::size_t kEventsShown = 8;
+
+std::string text(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// What each node that can be reached from here says; by the nodes' names.
+Json ask_both(Session& session, const config::Config& pair) {
+  Json views = Json::object();
+  for (const config::Node& node : pair.nodes) {
+    const bool meant = session.options().node.empty() || session.options().node == node.name;
+    if (meant) {
+      Answer answer = session.call_node(node, "GET", "/v1/failover");
+      if (answer.ok()) {
+        views[node.name] = std::move(answer.json);
+      }
+    }
+  }
+  return views;
+}
+
+std::string mirror_text(const Json& filer) {
+  const Json mirror = filer.value("mirror", Json::object());
+  if (mirror.empty()) {
+    return "-";
+  }
+  const double seconds = mirror.value("seconds", 0.0);
+  return mirror.value("solo", false) ? "solo since " + duration_text(seconds)
+                                     : text(mirror, "state");
+}
+
+// A filer's row from the node that serves it, else from whoever answers.
+std::vector<std::string> filer_row(const Json& views, std::size_t index) {
+  Json best;
+  for (const auto& [node, view] : views.items()) {
+    const Json filer = view.at("filers").at(index);
+    const bool here = text(filer, "state") != "away";
+    if (best.is_null() || here) {
+      best = filer;
+    }
+  }
+  const bool away = text(best, "state") == "away";
+  const std::string state = away ? "served by node " + text(best, "owner") + ", as the record says"
+                            : best.value("answering", false) ? text(best, "state")
+                                                             : text(best, "state") + ", silent";
+  return {text(best, "name"),
+          text(best, "home"),
+          text(best, "owner"),
+          fmt::format("{}", best.value("epoch", std::uint64_t{0})),
+          state,
+          mirror_text(best),
+          text(best, "waits_for")};
+}
+
+void show_vetoes(const Json& vetoes, const std::string& indent) {
+  for (const Json& veto : vetoes) {
+    fmt::print("{}{}: {}; {}\n", indent, veto.value("hard", true) ? "no" : "warning",
+               text(veto, "reason"), text(veto, "remedy"));
+  }
+}
+
+void show_node(const std::string& name, const Json& view) {
+  const Json partner = view.value("partner", Json::object());
+  std::size_t lost = 0;
+  const Json disks = view.value("disks", Json::array());
+  for (const Json& disk : disks) {
+    lost += disk.value("connected", false) ? 0 : 1;
+  }
+  fmt::print("node {}: {}, {} disks{}; sees node {}: link {}, mailbox {} and {}{}\n", name,
+             view.value("halted", false)        ? "halted"
+             : view.value("conflict", false)    ? "resolving a reservation conflict"
+             : view.value("lease_valid", false) ? "lease valid"
+                                                : "no lease: silent",
+             disks.size(), lost == 0 ? ", all connected" : fmt::format(", {} LOST", lost),
+             text(partner, "node"), text(partner, "link"), text(partner, "mailbox"),
+             text(partner, "beat"), partner.value("solo", false) ? ", SOLO" : "");
+  for (const Json& disk : disks) {
+    if (!disk.value("connected", false)) {
+      fmt::print("  disk {}: {}\n", text(disk, "url"), text(disk, "last_error"));
+    }
+  }
+  if (!text(partner, "remedy").empty()) {
+    fmt::print("  alarm: {}; {}\n", text(partner, "alarm"), text(partner, "remedy"));
+  }
+  const bool possible = view.value("takeover_possible", false);
+  fmt::print("  takeover of node {} by node {}: {}\n", text(partner, "node"), name,
+             possible ? "possible" : "NOT possible");
+  show_vetoes(view.value("takeover_vetoes", Json::array()), "    ");
+}
+
+std::string clock_text(std::int64_t ns_since_epoch) {
+  const std::time_t seconds = ns_since_epoch / 1'000'000'000;
+  std::tm fields{};
+  localtime_r(&seconds, &fields);
+  return fmt::format("{:02}:{:02}:{:02}.{:03}", fields.tm_hour, fields.tm_min, fields.tm_sec,
+                     ns_since_epoch / 1'000'000 % 1000);
+}
+
+void show_past(const std::string& name, const Json& view) {
+  const Json last = view.value("last_takeover", Json::object());
+  if (!last.empty()) {
+    fmt::print(
+        "\nlast takeover by node {}: detect {:.0f} ms, fence {:.0f} ms, replay {:.0f} ms, "
+        "address {:.0f} ms; swap to first answer {:.0f} ms\n",
+        name, last.value("detect_ms", 0.0), last.value("fence_ms", 0.0),
+        last.value("replay_ms", 0.0), last.value("address_ms", 0.0), last.value("serve_ms", 0.0));
+  }
+  const Json events = view.value("events", Json::array());
+  const std::size_t first = events.size() > kEventsShown ? events.size() - kEventsShown : 0;
+  for (std::size_t i = first; i < events.size(); ++i) {
+    const Json& event = events[i];
+    const std::string filer = text(event, "filer");
+    fmt::print("{} node {} {}: {}{}{}\n", clock_text(event.value("time_ns", std::int64_t{0})), name,
+               text(event, "severity"), filer.empty() ? "" : "filer " + filer + ": ",
+               text(event, "what"),
+               text(event, "remedy").empty() ? "" : "; " + text(event, "remedy"));
+  }
+}
+
+// Null, and why is printed.
+const config::Config* pair_of(Session& session) {
+  const config::Config* config = session.config();
+  if (config != nullptr && !config->is_pair()) {
+    session.fail(Exit::kUsage, config->file + ": no pair: there is no pair.interconnect");
+    return nullptr;
+  }
+  return config;
+}
+
+Exit unreachable(Session& session) {
+  return session.fail(Exit::kUnreachable,
+                      "no node of the pair answers here: is duetd running, and may this user "
+                      "connect?");
+}
+
+Exit show_failover(Session& session) {
+  const config::Config* pair = pair_of(session);
+  if (pair == nullptr) {
+    return Exit::kUsage;
+  }
+  const Json views = ask_both(session, *pair);
+  if (views.empty()) {
+    return unreachable(session);
+  }
+  if (session.options().json) {
+    fmt::print("{}\n", views.dump(2));
+    return Exit::kOk;
+  }
+  std::vector<std::vector<std::string>> rows{
+      {"FILER", "HOME", "OWNER", "EPOCH", "STATE", "LOG MIRROR", "WAITS FOR"}};
+  for (std::size_t i = 0; i < views.begin()->at("filers").size(); ++i) {
+    rows.push_back(filer_row(views, i));
+  }
+  fmt::print("pair {}\n{}\n", pair->pair, table(rows));
+  for (const config::Node& node : pair->nodes) {
+    const auto view = views.find(node.name);
+    if (view == views.end()) {
+      fmt::print("node {}: not reached from here\n", node.name);
+    } else {
+      show_node(node.name, *view);
+    }
+  }
+  for (const auto& [name, view] : views.items()) {
+    show_past(name, view);
+  }
+  return Exit::kOk;
+}
+
+// Exit code 1: something would not work.
+Exit check_failover(Session& session) {
+  const config::Config* pair = pair_of(session);
+  if (pair == nullptr) {
+    return Exit::kUsage;
+  }
+  const Json views = ask_both(session, *pair);
+  if (views.empty()) {
+    return unreachable(session);
+  }
+  bool good = views.size() == pair->nodes.size() || !session.options().node.empty();
+  for (const auto& [name, view] : views.items()) {
+    good = good && view.value("takeover_possible", false);
+    for (const Json& vetoes : view.value("handover_vetoes", Json::object())) {
+      for (const Json& veto : vetoes) {
+        good = good && !veto.value("hard", true);
+      }
+    }
+  }
+  if (session.options().json) {
+    Json result = {{"good", good}, {"nodes", Json::object()}};
+    for (const auto& [name, view] : views.items()) {
+      result["nodes"][name] = {{"takeover_vetoes", view.at("takeover_vetoes")},
+                               {"handover_vetoes", view.at("handover_vetoes")}};
+    }
+    fmt::print("{}\n", result.dump(2));
+    return good ? Exit::kOk : Exit::kFailed;
+  }
+  for (const config::Node& node : pair->nodes) {
+    const auto view = views.find(node.name);
+    if (view == views.end()) {
+      fmt::print("node {}: not reached from here\n", node.name);
+      continue;
+    }
+    const std::string peer = text(view->at("partner"), "node");
+    fmt::print("takeover of node {} by node {}: {}\n", peer, node.name,
+               view->value("takeover_possible", false) ? "possible" : "NOT possible");
+    show_vetoes(view->at("takeover_vetoes"), "  ");
+    for (const auto& [filer, vetoes] : view->at("handover_vetoes").items()) {
+      fmt::print("handover of filer {} from node {} to node {}: {}\n", filer, node.name, peer,
+                 vetoes.empty() ? "possible" : "see");
+      show_vetoes(vetoes, "  ");
+    }
+  }
+  return good ? Exit::kOk : Exit::kFailed;
+}
+
+// The filers that the partner of `of` would take: those that `of` owns.
+Exit take_over(Session& session, const std::string& of, bool forced, std::uint64_t confirmation) {
+  const config::Config* pair = pair_of(session);
+  if (pair == nullptr) {
+    return Exit::kUsage;
+  }
+  const std::string taker_name = of == "a" ? "b" : "a";
+  const config::Node* taker = pair->node(taker_name);
+  if (of != "a" && of != "b") {
+    return session.fail(Exit::kUsage, "--of: the nodes of a pair are a and b");
+  }
+  if (forced) {
+    const Json body = confirmation == 0 ? Json::object() : Json{{"confirmation", confirmation}};
+    const Answer answer = session.call_node(*taker, "POST", "/v1/failover/force", body);
+    if (!answer.ok()) {
+      return session.fail(answer);
+    }
+    if (confirmation == 0) {
+      fmt::print("{}\nTo do it: duet takeover --of {} --force --confirm {}\n",
+                 text(answer.json, "warning"), of,
+                 answer.json.value("confirmation", std::uint64_t{0}));
+      return Exit::kFailed;
+    }
+    fmt::print("node {} takes over by force; see duet failover show\n", taker_name);
+    return Exit::kOk;
+  }
+  const Answer view = session.call_node(*taker, "GET", "/v1/failover");
+  if (!view.ok()) {
+    return view.status == 0 ? session.fail(Exit::kUnreachable, "node " + taker_name +
+                                                                   " does not answer here: run "
+                                                                   "this on its machine")
+                            : session.fail(view);
+  }
+  Json moved = Json::array();
+  for (const Json& filer : view.json.at("filers")) {
+    if (text(filer, "owner") != of) {
+      continue;
+    }
+    const Answer answer = session.call_node(*taker, "POST", "/v1/failover/takeover",
+                                            {{"filer", text(filer, "name")}});
+    if (!answer.ok()) {
+      return session.fail(answer);
+    }
+    moved.push_back(answer.json);
+    if (!session.options().json) {
+      fmt::print("filer {} is served by node {}\n", text(filer, "name"), taker_name);
+    }
+  }
+  if (session.options().json) {
+    fmt::print("{}\n", Json{{"moved", moved}}.dump(2));
+  } else if (moved.empty()) {
+    fmt::print("node {} serves nothing\n", of);
+  }
+  return Exit::kOk;
+}
+
+Exit give_back(Session& session, bool check) {
+  if (check) {
+    return check_failover(session);
+  }
+  if (pair_of(session) == nullptr) {
+    return Exit::kUsage;
+  }
+  const Answer answer = session.call("POST", "/v1/failover/giveback");
+  if (!answer.ok()) {
+    return session.fail(answer);
+  }
+  if (session.options().json) {
+    fmt::print("{}\n", answer.json.dump(2));
+    return Exit::kOk;
+  }
+  const Json moved = answer.json.value("moved", Json::array());
+  for (const Json& one : moved) {
+    fmt::print("filer {} is served by node {}, its home\n", text(one, "filer"), text(one, "to"));
+  }
+  if (moved.empty()) {
+    fmt::print("every filer is at home\n");
+  }
+  return Exit::kOk;
+}
+
+}  // namespace
+
+void add_failover_commands(CLI::App& app, Action& action) {
+  CLI::App* group = app.add_subcommand("failover", "The pair: who serves what, and what would be");
+  group->require_subcommand(1);
+  group->add_subcommand("show", "Nodes, filers, log mirrors, disks and events on one screen")
+      ->callback([&] { action = show_failover; });
+  group->add_subcommand("check", "Whether takeover and handover would work now, and why not")
+      ->callback([&] { action = check_failover; });
+
+  CLI::App* takeover =
+      app.add_subcommand("takeover", "Moves all that a node serves to its partner");
+  const auto of = std::make_shared<std::string>();
+  const auto forced = std::make_shared<bool>(false);
+  const auto confirmation = std::make_shared<std::uint64_t>(0);
+  takeover->add_option("--of", *of, "The node whose filers are taken")->required();
+  takeover->add_flag("--force", *forced,
+                     "Take over a dead node although requests will be lost; asks twice");
+  takeover->add_option("--confirm", *confirmation, "With --force: the number that it gave");
+  takeover->footer("Planned: clients see a pause, nothing is lost.\nExample: duet takeover --of b");
+  takeover->callback([&action, of, forced, confirmation] {
+    action = [=](Session& session) { return take_over(session, *of, *forced, *confirmation); };
+  });
+
+  CLI::App* giveback = app.add_subcommand("giveback", "Moves every filer to its home");
+  const auto check = std::make_shared<bool>(false);
+  giveback->add_flag("--check", *check, "Only say what stands in the way");
+  giveback->callback(
+      [&action, check] { action = [=](Session& session) { return give_back(session, *check); }; });
+}
+
+}  // namespace duet::cli
