@@ -26,6 +26,13 @@ std::uint64_t verify(const Server& server, const std::string& prefix, const std:
 // Removes all of `tree`, and sees that the server's root is empty.
 void remove(const Server& server, const Tree& tree, int clients);
 
+// Changes, reads back and compares with `clients` connections until `stop_file` is there; then
+// writes what must be on the server to `manifest`, and prints how long any client ever waited.
+void work(const Server& server, int clients, const std::string& stop_file,
+          const std::string& manifest);
+// The number of things that are not as the manifest says.
+std::uint64_t verify_work(const Server& server, const std::string& manifest);
+
 // Gives the numbers 0 .. count - 1 to `clients` threads, each with its own connection.
 template <typename Job>
 void share_out(const Server& server, std::size_t count, int clients, Job job) {
