@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <variant>
+
 #include "commands.h"
+#include "living.h"
 #include "local.h"
 #include "text.h"
 #include "wafl_check/check.h"
@@ -74,33 +77,108 @@ void show_report(const wafl::CheckReport& report) {
              grouped(report.volumes), grouped(report.snapshots), grouped(report.inodes));
 }
 
-Exit check(Session& session, bool quick, bool snapshots) {
-  const config::Config* config = session.config();
-  const config::Node* node = config == nullptr ? nullptr : session.node();
-  const config::Filer* filer = node == nullptr ? nullptr : config->filer_at_home(node->name);
-  if (filer == nullptr) {
-    return config == nullptr || node == nullptr
-               ? Exit::kUsage
-               : session.fail(Exit::kUsage, config->file + ": this node is no filer's home");
-  }
-  Local local;
-  if (std::string wrong = local.open_disks(*config, *filer, Local::Disks::kReadOnly);
-      !wrong.empty()) {
-    return session.fail(Exit::kUsage, wrong);
-  }
+struct What {
+  bool quick = false;
+  bool snapshots = false;
+};
+
+wafl::CheckReport check_disks(os::EpollScheduler& scheduler, std::vector<BlockDevice*> disks,
+                              const What& what) {
   const auto progress = std::make_shared<Progress>();
   wafl::CheckOptions options;
-  options.read_data = !quick;
-  options.names_of_snapshots = snapshots;
+  options.read_data = !what.quick;
+  options.names_of_snapshots = what.snapshots;
   options.progress = [progress](const wafl::CheckProgress& now) { progress->show(now); };
-  const wafl::CheckReport report =
-      run(local.scheduler, wafl::check(local.disk_pointers(), std::move(options)));
-  if (session.options().json) {
-    fmt::print("{}\n", report_json(report).dump(2, ' ', false, Json::error_handler_t::replace));
-  } else {
-    show_report(report);
+  return run(scheduler, wafl::check(std::move(disks), std::move(options)));
+}
+
+// Disks at shelves are locked by nobody: whoever serves them is seen in their mailbox.
+std::variant<wafl::CheckReport, std::string> check_shared(const config::Config& config,
+                                                          const config::Filer& filer,
+                                                          const What& what) {
+  Local local;
+  const shelf::DiskKey key = draw_key(Purpose::kRead, local.clock, local.entropy);
+  std::vector<std::unique_ptr<shelf::SharedDisk>> disks;
+  std::vector<shelf::SharedDisk*> all;
+  std::vector<BlockDevice*> own;
+  for (const config::Filer& each : config.filers) {  // a taker's mailbox is on the other filer's
+    for (const config::Disk& disk : each.disks) {
+      const bool checked = &each == &filer;
+      if (!checked && !disk.mailbox) {
+        continue;
+      }
+      std::string wrong = open_shared(local.scheduler, config, disk, key, disks.emplace_back());
+      if (!wrong.empty()) {
+        return wrong;
+      }
+      all.push_back(disks.back().get());
+      if (checked) {
+        own.push_back(disks.back().get());
+      }
+    }
   }
-  return report.clean() ? Exit::kOk : Exit::kFailed;
+  const auto living = run(local.scheduler, find_living(local.scheduler, all));
+  if (!living.ok()) {
+    return "the mailbox: " + error_text(living.error());
+  }
+  for (const LivingNode& node : living.value()) {
+    if ((node.serving & (1U << filer.index())) != 0) {
+      return fmt::format("filer {} cannot be checked: {}; `duet scrub` reads it while it serves",
+                         filer.name, text_of(node));
+    }
+  }
+  return check_disks(local.scheduler, std::move(own), what);
+}
+
+std::variant<wafl::CheckReport, std::string> check_own(const config::Config& config,
+                                                       const config::Filer& filer,
+                                                       const What& what) {
+  Local local;
+  if (std::string wrong = local.open_disks(config, filer, Local::Disks::kReadOnly);
+      !wrong.empty()) {
+    return wrong;
+  }
+  return check_disks(local.scheduler, local.disk_pointers(), what);
+}
+
+Exit check(Session& session, const What& what) {
+  const config::Config* config = session.config();
+  if (config == nullptr) {
+    return Exit::kUsage;
+  }
+  std::vector<const config::Filer*> filers;
+  if (config->is_pair() && session.options().node.empty()) {
+    filers = {&config->filers[0], &config->filers[1]};
+  } else if (const config::Node* node = session.node(); node == nullptr) {
+    return Exit::kUsage;
+  } else {
+    filers = {config->filer_at_home(node->name)};
+  }
+  if (filers.front() == nullptr) {
+    return session.fail(Exit::kUsage, config->file + ": this node is no filer's home");
+  }
+  bool clean = true;
+  Json reports = Json::object();
+  for (const config::Filer* const filer : filers) {
+    const auto checked =
+        config->is_pair() ? check_shared(*config, *filer, what) : check_own(*config, *filer, what);
+    if (const std::string* wrong = std::get_if<std::string>(&checked)) {
+      return session.fail(Exit::kUsage, *wrong);
+    }
+    const auto& report = std::get<wafl::CheckReport>(checked);
+    clean = clean && report.clean();
+    reports[filer->name] = report_json(report);
+    if (!session.options().json) {
+      fmt::print("{}", filers.size() > 1 ? fmt::format("filer {}: ", filer->name) : "");
+      show_report(report);
+    }
+  }
+  if (session.options().json) {
+    const Json json = filers.size() > 1 ? Json{{"clean", clean}, {"filers", reports}}
+                                        : reports[filers.front()->name];
+    fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
+  }
+  return clean ? Exit::kOk : Exit::kFailed;
 }
 
 }  // namespace
@@ -113,9 +191,12 @@ void add_check_command(CLI::App& app, Action& action) {
   command->add_flag("--snapshots", *snapshots, "Check the names in every snapshot too");
   command->footer(
       "Changes nothing.  Exits with 0 when clean, with 1 when problems were found.\n"
+      "Of a pair it checks both filers, or with --node the one at home there.\n"
       "`duet scrub` reads the blocks of a filer that serves.");
   command->callback([&action, quick, snapshots] {
-    action = [quick, snapshots](Session& session) { return check(session, *quick, *snapshots); };
+    action = [quick, snapshots](Session& session) {
+      return check(session, {.quick = *quick, .snapshots = *snapshots});
+    };
   });
 }
 

@@ -2,9 +2,16 @@
 
 #include <fmt/format.h>
 
+#include "shelf/linux/open_disk.h"
+
 namespace duet::cli {
 
 namespace {
+
+// A shelf that is not there is an answer for the operator, not a reason to wait.
+constexpr std::chrono::seconds kShelfPatience{3};
+constexpr std::uint8_t kFormatNode = 2;  // after nodes a and b
+constexpr std::uint8_t kReadNodeMin = 3;
 
 std::string remedy(Errc code) {
   if (code == Errc::kRefused) {
@@ -57,18 +64,53 @@ std::string Local::open_disks(const config::Config& config, const config::Filer&
 
 std::string Local::open_memory(const config::Config& config, const config::Node& node,
                                bool create) {
+  return cli::open_memory(config, node.memory, create, memory);
+}
+
+std::string open_memory(const config::Config& config, const config::Memory& memory, bool create,
+                        std::unique_ptr<os::MappedMemory>& to) {
   os::PersistentMemoryOptions options;
   options.create = create;
-  options.accept_volatile = node.memory.accept_volatile;
-  auto opened = os::map_persistent_memory(node.memory.path.text, node.memory.size_bytes, options);
+  options.accept_volatile = memory.accept_volatile;
+  auto opened = os::map_persistent_memory(memory.path.text, memory.size_bytes, options);
   if (opened.ok()) {
-    memory = std::move(opened.value());
+    to = std::move(opened.value());
     return {};
   }
   if (!create && opened.error().code == Errc::kNotFound) {
     return {};
   }
-  return refusal(config, node.memory.path, "memory", opened.error());
+  return refusal(config, memory.path, "memory", opened.error());
+}
+
+std::string open_shared(os::EpollScheduler& scheduler, const config::Config& config,
+                        const config::Disk& disk, shelf::DiskKey key,
+                        std::unique_ptr<shelf::SharedDisk>& to) {
+  const std::string name = shelf::without_password(disk.path.text);
+  Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(disk.path.text);
+  DUET_CHECK(url.ok());  // the configuration's reader saw to it
+  const shelf::OpenOptions options{.key = key, .name = name, .fail_after = kShelfPatience};
+  auto opened = run(scheduler, shelf::open_shared_disk(scheduler, std::move(url.value()), options));
+  if (opened.ok()) {
+    to = std::move(opened.value());
+    return {};
+  }
+  const std::string_view what_to_do =
+      opened.error().code == Errc::kFenced
+          ? "another duet uses it: wait for its end"
+          : "start the shelf that serves it (duet-shelf serve; for the sample pair: "
+            "deploy/samples/pair.sh shelves), or correct the URL";
+  return fmt::format("{}:{}: disk {}: {}; {}", config.file, disk.path.line, name,
+                     error_text(opened.error()), what_to_do);
+}
+
+shelf::DiskKey draw_key(Purpose purpose, const WallClock& clock, Entropy& entropy) {
+  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(clock.since_epoch());
+  // One that formats shuts out another that does; those that only read do not meet.
+  const std::uint64_t readers = shelf::kNodeMax - kReadNodeMin + std::uint64_t{1};
+  const auto reader = static_cast<std::uint8_t>(kReadNodeMin + entropy.next() % readers);
+  return shelf::make_key(purpose == Purpose::kFormat ? kFormatNode : reader,
+                         static_cast<std::uint64_t>(now.count()) & shelf::kIncarnationMax);
 }
 
 }  // namespace duet::cli

@@ -14,6 +14,7 @@
 #include "platform/linux/epoll_scheduler.h"
 #include "platform/linux/persistent_memory.h"
 #include "platform/task_scope.h"
+#include "shelf/shared_disk.h"
 
 namespace duet::cli {
 
@@ -29,9 +30,7 @@ T run(os::EpollScheduler& scheduler, Task<T> task) {
   std::optional<T> result;
   TaskScope scope(scheduler);
   scope.spawn(keep_result(std::move(task), result, scheduler));
-  if (!result) {
-    scheduler.run();
-  }
+  scheduler.run();  // stopped at once, when the task has ended already
   return std::move(*result);
 }
 
@@ -46,10 +45,23 @@ struct Local {
 
   // Each gives an empty text, or why not.
   enum class Disks { kReadOnly, kExisting, kCreate };
-  // kExisting leaves out those that are not there.
+  // kExisting leaves out those that are not there.  REQUIRES: no pair.
   std::string open_disks(const config::Config& config, const config::Filer& filer, Disks how);
   std::string open_memory(const config::Config& config, const config::Node& node, bool create);
 };
+
+// A disk of a pair.  Empty, or why not.
+std::string open_shared(os::EpollScheduler& scheduler, const config::Config& config,
+                        const config::Disk& disk, shelf::DiskKey key,
+                        std::unique_ptr<shelf::SharedDisk>& to);
+
+// Leaves `to` alone when the memory is not there and `create` is false.  Empty, or why not.
+std::string open_memory(const config::Config& config, const config::Memory& memory, bool create,
+                        std::unique_ptr<os::MappedMemory>& to);
+
+// This program's key at shelves.  It is no node's: nodes that live keep their sessions and keys.
+enum class Purpose { kFormat, kRead };
+[[nodiscard]] shelf::DiskKey draw_key(Purpose purpose, const WallClock& clock, Entropy& entropy);
 
 [[nodiscard]] std::string error_text(const Error& error);
 

@@ -27,7 +27,7 @@ void show_serving(const Json& json) {
              json.value("replay_ms", 0.0));
 }
 
-Json probe_json(const nvlog::RegionProbe& probe, const config::Node& node, bool persistent) {
+Json probe_json(const nvlog::RegionProbe& probe, const config::Memory& memory, bool persistent) {
   Json areas = Json::array();
   for (std::uint32_t area = 0; area < nvlog::kAreas; ++area) {
     areas.push_back({{"filer", area == 0 ? "a" : "b"},
@@ -35,26 +35,52 @@ Json probe_json(const nvlog::RegionProbe& probe, const config::Node& node, bool 
                      {"epoch", probe.epochs[area]},
                      {"records", probe.records[area]}});
   }
-  return {{"memory", node.memory.path.text},
+  return {{"memory", memory.path.text},
           {"persistent", persistent},
           {"blank", probe.blank},
           {"ours", probe.ours},
           {"areas", areas}};
 }
 
-void show_probe(const Json& json) {
-  fmt::print("nobody serves; {} is {}persistent and {}\n", json.value("memory", std::string()),
+void show_areas(const Json& json, std::string_view what) {
+  fmt::print("{} is {}persistent and {}\n", json.value("memory", std::string()),
              json.value("persistent", false) ? "" : "NOT ",
              json.value("blank", false)  ? "blank"
              : json.value("ours", false) ? "a log region"
                                          : "not a log region");
   for (const Json& area : json.value("areas", Json::array())) {
     if (area.value("formatted", false)) {
-      fmt::print("filer {}: epoch {}, {} records that the next start looks at\n",
-                 area.value("filer", std::string()), area.value("epoch", std::uint64_t{0}),
-                 grouped(area.value("records", std::uint64_t{0})));
+      fmt::print("filer {}: epoch {}, {} records {}\n", area.value("filer", std::string()),
+                 area.value("epoch", std::uint64_t{0}),
+                 grouped(area.value("records", std::uint64_t{0})), what);
     }
   }
+}
+
+void show_probe(const Json& json) {
+  fmt::print("nobody serves; ");
+  show_areas(json, "that the next start looks at");
+  if (json.contains("mirror")) {
+    fmt::print("copies of the partner's logs: ");
+    show_areas(json.at("mirror"), "that a takeover looks at");
+  }
+}
+
+// Null, and the message is printed: it cannot be looked at.
+Json look(Session& session, config::Memory memory) {
+  memory.accept_volatile = true;  // looking is no serving
+  std::unique_ptr<os::MappedMemory> opened;
+  if (std::string wrong = open_memory(*session.config(), memory, /*create=*/false, opened);
+      !wrong.empty()) {
+    session.fail(Exit::kUsage, wrong);
+    return nullptr;
+  }
+  if (opened == nullptr) {
+    session.fail(Exit::kUsage,
+                 fmt::format("memory {} is not there; `duet init` makes it", memory.path.text));
+    return nullptr;
+  }
+  return probe_json(nvlog::probe(*opened), memory, opened->persistent());
 }
 
 Exit show_log(Session& session) {
@@ -66,18 +92,16 @@ Exit show_log(Session& session) {
   if (node == nullptr) {
     return Exit::kUsage;
   }
-  Local local;
-  config::Node tolerant = *node;
-  tolerant.memory.accept_volatile = true;  // looking is no serving
-  if (std::string wrong = local.open_memory(*session.config(), tolerant, /*create=*/false);
-      !wrong.empty()) {
-    return session.fail(Exit::kUsage, wrong);
+  Json json = look(session, node->memory);
+  if (json.is_null()) {
+    return Exit::kUsage;
   }
-  if (local.memory == nullptr) {
-    return session.fail(Exit::kUsage, fmt::format("memory {} is not there; `duet init` makes it",
-                                                  node->memory.path.text));
+  if (node->mirror) {
+    json["mirror"] = look(session, *node->mirror);
+    if (json["mirror"].is_null()) {
+      return Exit::kUsage;
+    }
   }
-  const Json json = probe_json(nvlog::probe(*local.memory), *node, local.memory->persistent());
   if (session.options().json) {
     fmt::print("{}\n", json.dump(2));
   } else {

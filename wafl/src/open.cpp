@@ -168,7 +168,8 @@ Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices, For
   state.growth = std::move(growth);
   Aggregate aggregate(std::move(owned));
   state.make_volume(static_cast<std::uint32_t>(kSystemVolume), "system", 0, options.now);
-  const LogPosition nothing_logged{.log_id = options.log_id, .log_empty = true};
+  const LogPosition nothing_logged{
+      .epoch = options.epoch, .log_id = options.log_id, .log_empty = true};
   const Status written = co_await aggregate.consistency_point(nothing_logged);
   co_return written;
 }

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "schema.h"
+#include "shelf/linux/disk_url.h"
 
 namespace duet::config {
 
@@ -21,7 +22,8 @@ void use_path(Reader& reader, Lines& used, const Path& path) {
   const auto [place, fresh] = used.emplace(plain, path.line);
   if (!fresh) {
     reader.fail(path.line,
-                fmt::format("{} is used twice; the first is in line {}", path.text, place->second),
+                fmt::format("{} is used twice; the first is in line {}",
+                            shelf::without_password(path.text), place->second),
                 "give each disk, memory and socket a path of its own");
   }
 }

@@ -158,8 +158,10 @@ Disk read_shared_disk(Reader& reader, MapReader& map) {
   }
   const Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(disk.path.text);
   const auto wrong = [&](std::string_view why, std::string_view remedy) {
-    reader.fail(disk.path.line, fmt::format("{}: {}: {}", map.path_of("url"), disk.path.text, why),
-                std::string(remedy));
+    reader.fail(
+        disk.path.line,
+        fmt::format("{}: {}: {}", map.path_of("url"), shelf::without_password(disk.path.text), why),
+        std::string(remedy));
   };
   if (!url.ok()) {
     wrong(url.error().context,

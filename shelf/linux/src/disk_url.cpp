@@ -51,6 +51,20 @@ Result<DiskUrl> parse_tcp(std::string_view rest) {
 
 }  // namespace
 
+std::string without_password(std::string_view url) {
+  constexpr std::string_view kIscsi = "iscsi://";
+  if (!url.starts_with(kIscsi)) {
+    return std::string(url);
+  }
+  const std::string_view authority = url.substr(0, url.find('/', kIscsi.size()));
+  const std::size_t at = authority.rfind('@');
+  const std::size_t percent = authority.find('%');
+  if (at == std::string_view::npos || percent > at) {
+    return std::string(url);
+  }
+  return std::string(url.substr(0, percent)) + std::string(url.substr(at));
+}
+
 Result<os::TcpAddress> parse_address(std::string_view text) {
   constexpr Error kWrong{Errc::kInvalid, "an address is 192.0.2.7:7420 or [2001:db8::7]:7420"};
   const std::size_t colon = text.rfind(':');

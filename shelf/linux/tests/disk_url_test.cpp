@@ -48,5 +48,14 @@ TEST(DiskUrl, RefusesTheRest) {
   EXPECT_FALSE(DiskUrl::parse(long_name).ok());
 }
 
+TEST(DiskUrl, PasswordsAreNotShown) {
+  EXPECT_EQ(without_password("iscsi://duet%se@c%ret@h:3260/iqn.x/1"),
+            "iscsi://duet@h:3260/iqn.x/1");
+  for (const char* const open : {"iscsi://duet@h/iqn.x/1", "iscsi://h/iqn.x%@/1",
+                                 "shelf+unix://run/s%@.sock#d0", "iscsi://", ""}) {
+    EXPECT_EQ(without_password(open), open);
+  }
+}
+
 }  // namespace
 }  // namespace duet::shelf

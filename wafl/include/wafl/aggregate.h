@@ -45,6 +45,7 @@ struct FormatOptions {
   std::uint32_t filer = 0;
   std::string filer_name;  // at most 63 bytes
   std::uint64_t log_id = 0;
+  std::uint64_t epoch = 0;  // of the root; the first opening has the next
   Timestamp now{};
 };
 

@@ -29,6 +29,9 @@ struct DiskUrl {
   static Result<DiskUrl> parse(std::string_view text);
 };
 
+// For messages: the URL without the password that one of an iSCSI unit may hold.
+[[nodiscard]] std::string without_password(std::string_view url);
+
 // "192.0.2.7:7420", "[::1]:7420".  kInvalid.
 [[nodiscard]] Result<os::TcpAddress> parse_address(std::string_view text);
 
