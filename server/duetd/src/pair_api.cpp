@@ -348,7 +348,8 @@ Task<admin::Response> Pair::answer(admin::Request request) {
   if (path.starts_with(kFailover)) {
     const std::string rest = path.substr(kFailover.size());
     if (rest.empty() || rest.front() == '/') {
-      co_return co_await failover_request(request, rest.empty() ? rest : rest.substr(1));
+      const std::string verb(rest, std::min<std::size_t>(rest.size(), 1));
+      co_return co_await failover_request(request, verb);
     }
     co_return admin::not_found();
   }
