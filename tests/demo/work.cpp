@@ -45,6 +45,10 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
+double since_epoch() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 // One client: its directory, what is in it, and how long it ever waited.
 class Worker {
  public:
@@ -60,6 +64,7 @@ class Worker {
 
   void step() {
     const Clock::time_point begin = Clock::now();
+    const double began_at = since_epoch();
     const std::uint64_t dice = random_() % 100;
     if (files_.empty() || (dice < 25 && files_.size() < kFilesMax)) {
       create();
@@ -79,7 +84,7 @@ class Worker {
       longest_ = took;
     }
     if (took > kStallSeconds) {
-      stalls_.emplace_back(begin, took);
+      stalls_.emplace_back(began_at, took);
     }
   }
 
@@ -203,14 +208,13 @@ class Worker {
   std::uint64_t next_ = 0;
   std::uint64_t operations_ = 0;
   double longest_ = 0;
-  std::vector<std::pair<Clock::time_point, double>> stalls_;
+  std::vector<std::pair<double, double>> stalls_;  // when, since 1970, and how long; seconds
 };
 
 }  // namespace
 
 void work(const Server& server, int clients, const std::string& stop_file,
           const std::string& manifest) {
-  const Clock::time_point began = Clock::now();
   const auto seed = static_cast<std::uint64_t>(getpid());
   std::vector<std::unique_ptr<Worker>> workers(static_cast<std::size_t>(clients));
   std::vector<std::thread> threads;
@@ -237,8 +241,7 @@ void work(const Server& server, int clients, const std::string& stop_file,
              longest * 1000);
   for (std::size_t i = 0; i < workers.size(); ++i) {
     for (const auto& [at, took] : workers[i]->stalls()) {
-      fmt::print("stall client {} at {:.3f} s: {:.0f} ms\n", i, seconds_between(began, at),
-                 took * 1000);
+      fmt::print("stall client {} at {:.3f} ms {:.0f}\n", i, at, took * 1000);
     }
   }
 }
