@@ -16,6 +16,7 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 sample=$PWD/deploy/samples/pair
+pair() { "$sample.sh" --bin "$bin" --config pair.yaml "$@"; }
 
 run=$(mktemp -d "${TMPDIR:-/tmp}/duet-pair.XXXXXX")
 cd "$run"
@@ -24,14 +25,14 @@ cleanup() {
   touch "$run/stop"
   if [ "$failed" = yes ]; then
     echo "demo: FAILED; the nodes' traces:" >&2
-    tail -n 15 run/a.trace run/b.trace >&2 || true
+    tail -n 15 run/a/duetd.trace run/b/duetd.trace >&2 || true
   elif [ "$keep" = yes ]; then
     return
   fi
   for process in $workers; do
     kill -9 "$process" 2> /dev/null && wait "$process" 2> /dev/null || true
   done
-  "$sample.sh" kill > /dev/null 2>&1 || true
+  pair kill all > /dev/null 2>&1 || true
   cd /
   rm -rf "$run"
 }
@@ -44,8 +45,6 @@ while (: < "/dev/tcp/127.0.1.1/$port") 2> /dev/null || (: < "/dev/tcp/127.0.1.2/
   port=$((port + 1))
 done
 sed "s/20049/$port/" "$sample.yaml" > pair.yaml
-export DUET_BIN=$bin DUET_CONFIG=$run/pair.yaml
-
 began=$(date +%s.%N)
 say() {
   printf '%6.1f s  %s\n' "$(echo "$(date +%s.%N) $began" | awk '{print $1 - $2}')" "$*"
@@ -72,13 +71,13 @@ wait_until() {  # FILER NODE
 }
 # The waits of a filer's clients that began between two moments.
 stalls() {  # FILER FROM TO
-  awk -v from="$2" -v to="$3" '$1 == "stall" && $5 >= from - 3 && $5 < to {
+  awk -v from="$2" -v to="$3" '$1 == "stall" && $5 + $7 / 1000 >= from && $5 < to {
       longest[$3] = longest[$3] > $7 ? longest[$3] : $7 }
     END { for (c in longest) text = text (text == "" ? "" : ", ") longest[c] " ms"
       print (text == "" ? "none above 100 ms" : text) }' "out-$1"
 }
 
-"$sample.sh" start > start.out
+pair start > start.out
 wait_until a a
 wait_until b b
 say "two shelves, node a serves /vola on 127.0.1.1:$port, node b /volb on 127.0.1.2:$port; logs mirrored"
@@ -90,7 +89,7 @@ say "$clients clients of each filer create, append, rename, remove, read back an
 sleep 3
 
 killed=$(date +%s.%N)
-"$sample.sh" kill a
+pair kill a > kill.out
 say "kill -9 of node a"
 for _ in $(seq 200); do
   ! duet failover show --node b | grep -q '^a .* b .*serving' || break
@@ -99,7 +98,7 @@ done
 sleep 1
 phases=$(duet failover show --node b | grep '^last takeover')
 say "$phases"
-"$sample.sh" start > start.out
+pair start > start.out
 wait_until a b
 say "node a is back: it waits for giveback, and mirrors"
 gave=$(date +%s.%N)
@@ -132,10 +131,10 @@ for filer in a b; do
   say "what every client knows to be there, compared: $(client verify-work "$filer")"
 done
 if [ "$keep" = no ]; then
-  "$sample.sh" stop > stop.out
-  "$sample.sh" shelves > start.out
+  pair stop > stop.out
+  pair shelves > start.out
   duet check 2> /dev/null | while read -r line; do say "offline check: $line"; done
-  "$sample.sh" stop > stop.out
+  pair stop > stop.out
 fi
 failed=no
 echo "demo: nothing lost, nothing done twice, no client saw an error"
@@ -149,6 +148,6 @@ The pair runs on (everything is below $run):
   sudo mount -t nfs -o vers=3,tcp,port=$port,mountport=$port,nolock 127.0.1.1:/vola /mnt
   $bin/duet --config pair.yaml failover show
   $bin/duet --config pair.yaml takeover --of b
-Stop it with: DUET_BIN=$bin DUET_CONFIG=$run/pair.yaml $sample.sh stop; rm -r $run
+Stop it with: $sample.sh --bin $bin --config pair.yaml stop; rm -r $run
 KEEP
 fi

@@ -1,9 +1,11 @@
 #!/bin/bash
 # The sample pair on this machine: two shelves, two nodes; all of it under ./run of the current directory.
 # Usage: deploy/samples/pair.sh [--bin DIR] [--config FILE] shelves|start|stop|status
+#        deploy/samples/pair.sh ... kill a|b|all
 #   shelves      starts the two shelves only; `duet init` needs them
 #   start        starts the shelves, runs `duet init` if it never was, starts both nodes
 #   stop         stops both nodes, then the shelves
+#   kill         ends a node, or all of it, as a crash would (kill -9)
 #   status       what runs, and what the pair says of itself; 0 if all of it runs, else 1
 #   --bin DIR    where duet, duetd and duet-shelf are (default: build/release/bin, else the PATH)
 #   --config FILE   instead of pair.yaml beside this script; with the same shelves and disks
@@ -19,10 +21,11 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --bin) bin=${2:?"--bin: name a directory"}; shift 2 ;;
     --config) config=${2:?"--config: name a file"}; shift 2 ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     shelves | start | stop | status)
       [ -z "$verb" ] || { echo "pair: say one of $verb and $1" >&2; exit 2; }
       verb=$1; shift ;;
+    kill) verb=kill; victim=${2:?"kill: name a node, or all"}; shift 2 ;;
     *) echo "pair: $1 is not known; see --help" >&2; exit 2 ;;
   esac
 done
@@ -116,7 +119,7 @@ start_nodes() {
     fi
   done
   for node in a b; do
-    await "$node" "$duet" --config "$config" --node "$node" status
+    await "$node" "$duet" --config "$config" --node "$node" failover show
     echo "node $node is up, pid $(running "$node"); its trace is $(log_file "$node")"
   done
 }
@@ -141,6 +144,17 @@ stop() {
   for who in "$@"; do
     rm -f "$(pid_file "$who")"
     echo "$who is stopped"
+  done
+}
+kill_hard() { # WHO...
+  local who pid
+  for who in "$@"; do
+    if pid=$(running "$who"); then
+      kill -9 "$pid"
+      while alive "$pid"; do sleep 0.02; done
+      echo "$who is killed"
+    fi
+    rm -f "$(pid_file "$who")"
   done
 }
 status() {
@@ -172,5 +186,12 @@ case "$verb" in
     start_nodes
     ;;
   stop) stop a b && stop shelf1 shelf2 ;;
+  kill)
+    case "$victim" in
+      a | b) kill_hard "$victim" ;;
+      all) kill_hard a b shelf1 shelf2 ;;
+      *) echo "pair: kill a, b or all" >&2; exit 2 ;;
+    esac
+    ;;
   status) status ;;
 esac
