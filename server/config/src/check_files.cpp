@@ -25,7 +25,9 @@ class Checker {
     struct stat status {};
     if (stat(path.text.c_str(), &status) != 0) {
       const int error = errno;
-      if (error == ENOENT && purpose_ == Purpose::kFormat && size_bytes > 0) {
+      // A node of a pair that lost its memory comes back with a blank one.
+      const bool made = purpose_ == Purpose::kFormat || (config_.is_pair() && what != "disk");
+      if (error == ENOENT && made && size_bytes > 0) {
         return;
       }
       const std::string remedy =

@@ -32,7 +32,8 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // Maps persistent memory of this node.  An empty text, or why not.
+  // Maps persistent memory of this node.  An empty text, or why not.  A missing file is made, blank,
+  // in a pair: a node that lost its memory comes back without it, and its partner has the log.
   std::string map(const config::Memory& from, std::unique_ptr<os::MappedMemory>& to) const;
   // "FILE:LINE".
   [[nodiscard]] std::string place(int line) const;
