@@ -132,7 +132,7 @@ int Supervisor::run() {
   for (;;) {
     const Ending ending = run_child();
     if (ending.kind == Ending::Kind::kFinal) {
-      let_go();
+      bury(ending, false);
       return ending.code;
     }
     const bool over = count_crash() > options_.restarts_max;
@@ -159,7 +159,11 @@ void Supervisor::bury(const Ending& ending, bool comes_back) {
   if (!restart) {
     let_go();
   }
-  if (ending.kind == Ending::Kind::kCrashed && options_.last_words && incarnation_ != 0) {
+  // One that ended in order has said what there was to say.
+  const bool failed =
+      ending.kind == Ending::Kind::kFinal && ending.code != 0 && ending.code != kExitRefused;
+  const bool unsaid = failed || ending.kind == Ending::Kind::kCrashed;
+  if (unsaid && options_.last_words && incarnation_ != 0) {
     const Death death{.incarnation = incarnation_,
                       .cause = ending.cause,
                       .restart = restart ? options_.restart_deadline : Duration{},
@@ -313,6 +317,7 @@ Ending Supervisor::judge(int status) const {
     if (std::ranges::find(options_.final_codes, code) != options_.final_codes.end()) {
       ending.kind = Ending::Kind::kFinal;
       ending.code = code;
+      ending.cause = mailbox::Cause::kStopped;
       return ending;
     }
     ending.kind = code == options_.again_code ? Ending::Kind::kAgain : Ending::Kind::kCrashed;

@@ -39,7 +39,7 @@ namespace duet::address {
 [[nodiscard]] Problems check_addresses(std::span<const FilerAddress> addresses);
 
 // Removes whatever of them is on its interface with a lifetime; finding none is well.  Also of an
-// earlier process: for a node that starts without the filer, and for a supervisor.
+// earlier process: for a node that finds its filer elsewhere, and for a supervisor.
 [[nodiscard]] Problems drop_addresses(std::span<const FilerAddress> addresses);
 
 class AddressKeeper {

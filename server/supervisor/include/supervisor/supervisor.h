@@ -51,7 +51,7 @@ struct Death {
   std::uint64_t incarnation = 0;  // that it told; 0: it had none yet, and has touched no disk
   mailbox::Cause cause = mailbox::Cause::kCrashed;
   Duration restart{};         // the partner leaves it to this node for so long; zero: not at all
-  std::uint64_t crashes = 0;  // within the window, this one included
+  std::uint64_t crashes = 0;  // within the window, this one included if it is one
 };
 
 struct SupervisorOptions {
@@ -61,7 +61,8 @@ struct SupervisorOptions {
   // So many crashes in the window are restarts; one more ends it.  At most kCrashesMax.
   std::size_t restarts_max = 3;
   Duration crash_window = std::chrono::minutes(1);
-  // How the child ends on its own, which is passed on.
+  // How the child ends on its own, which is passed on; after last words, unless with 0 or
+  // kExitRefused.
   std::vector<int> final_codes{0, 1, 2};
   // "Start me again, as a new incarnation": a node that was fenced or lost its filer (rule 3).  No
   // last words: its key is gone, or it has said all itself.  Counted like a crash.
