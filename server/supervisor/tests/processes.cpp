@@ -109,7 +109,11 @@ int Process::wait() {
 }
 
 Watched::Watched(pid_t pid) : descriptor_(open_pidfd(pid)) {}
-Watched::~Watched() { close(descriptor_); }
+Watched::~Watched() {
+  // Nobody else would end it when the test has failed.
+  syscall(SYS_pidfd_send_signal, descriptor_, SIGKILL, nullptr, 0);
+  close(descriptor_);
+}
 bool Watched::ends() { return descriptor_ >= 0 && readable(descriptor_, kPatienceMs); }
 
 Connection::Connection(std::uint16_t port)

@@ -53,7 +53,7 @@ class Process {
   int result_ = 0;
 };
 
-// Whether a process that is no child of ours ends within ten seconds.
+// Whether a process that is no child of ours ends within ten seconds; killed with this object.
 class Watched {
  public:
   explicit Watched(pid_t pid);
