@@ -1,3 +1,4 @@
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -22,10 +23,26 @@ bool set(const Descriptor& socket, int level, int name, int value) {
   return setsockopt(socket.get(), level, name, &value, sizeof(value)) == 0;
 }
 
+// The kernel asks this program which of the listeners that share an address gets a connection: the
+// first.  When that is closed the last one moves to its place (reuseport_detach_sock).
+bool share_in_line(const Descriptor& socket) {
+  sock_filter first[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+  const sock_fprog program{.len = 1, .filter = first};
+  return setsockopt(socket.get(), SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
+                    sizeof(program)) == 0;
+}
+
+bool permit_absent_address(const Descriptor& socket, int family) {
+  return family == AF_INET6 ? set(socket, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+                            : set(socket, IPPROTO_IP, IP_FREEBIND, 1);
+}
+
 // What is set on a listener its connections inherit.
-bool apply(const Descriptor& socket, const TcpOptions& options) {
+bool apply(const Descriptor& socket, int family, const TcpOptions& options) {
+  const bool shared = options.reuse_port || options.in_line;
   bool done = set(socket, SOL_SOCKET, SO_REUSEADDR, 1);
-  done = done && (!options.reuse_port || set(socket, SOL_SOCKET, SO_REUSEPORT, 1));
+  done = done && (!shared || set(socket, SOL_SOCKET, SO_REUSEPORT, 1));
+  done = done && (!options.freebind || permit_absent_address(socket, family));
   done = done && (options.send_buffer_bytes == 0 ||
                   set(socket, SOL_SOCKET, SO_SNDBUF, options.send_buffer_bytes));
   done = done && (options.user_timeout_ms == 0 ||
@@ -41,7 +58,7 @@ bool apply(const Descriptor& socket, const TcpOptions& options) {
 
 Result<Descriptor> open_listener(const SystemAddress& system, const TcpOptions& options) {
   Descriptor socket(::socket(system.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket.valid() || !apply(socket, options)) {
+  if (!socket.valid() || !apply(socket, system.family(), options)) {
     return os_error(errno);
   }
   if (system.family() == AF_INET6 && !set(socket, IPPROTO_IPV6, IPV6_V6ONLY, 0)) {
@@ -49,6 +66,10 @@ Result<Descriptor> open_listener(const SystemAddress& system, const TcpOptions& 
   }
   if (bind(socket.get(), system.get(), system.bytes) != 0 ||
       ::listen(socket.get(), options.backlog) != 0) {
+    return os_error(errno);
+  }
+  // The program is the group's, which a listener joins when it begins to listen.
+  if (options.in_line && !share_in_line(socket)) {
     return os_error(errno);
   }
   return socket;
@@ -71,11 +92,20 @@ bool was_lost() { return errno == ECONNABORTED || errno == EPROTO || errno == EI
 Result<std::unique_ptr<TcpListener>> TcpListener::listen(EpollScheduler& scheduler,
                                                          const TcpAddress& address,
                                                          const TcpOptions& options) {
+  const Result<Socket> socket = open(address, options);
+  if (!socket.ok()) {
+    return socket.error();
+  }
+  return std::make_unique<TcpListener>(scheduler, socket.value());
+}
+
+Result<TcpListener::Socket> TcpListener::open(const TcpAddress& address,
+                                              const TcpOptions& options) {
   Result<Descriptor> socket = open_listener(address, options);
   if (!socket.ok()) {
     return socket.error();
   }
-  return std::make_unique<TcpListener>(scheduler, Socket{socket.value().release()});
+  return Socket{socket.value().release()};
 }
 
 TcpListener::TcpListener(EpollScheduler& scheduler, std::uint16_t port)

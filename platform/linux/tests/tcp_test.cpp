@@ -57,6 +57,15 @@ TEST(TcpListener, SeveralShareAnAddressWhereTheyAllAskForIt) {
   EXPECT_FALSE(TcpListener::listen(scheduler, first.value()->address()).ok());
 }
 
+TEST(TcpListener, ListensBeforeItsAddressArrives) {
+  EpollScheduler scheduler;
+  const TcpOptions early{.freebind = true};
+  EXPECT_TRUE(TcpListener::listen(scheduler, parsed("203.0.113.1", 0), early).ok());
+  const auto v6 = TcpListener::listen(scheduler, parsed("2001:db8::1", 0), early);
+  const bool has_v6 = TcpListener::listen(scheduler, parsed("::1", 0)).ok();
+  EXPECT_TRUE(v6.ok() || !has_v6);
+}
+
 Task<void> accept_one(EpollScheduler& scheduler, TcpListener& listener,
                       std::unique_ptr<TcpStream>& accepted) {
   accepted = listener.try_accept();
@@ -104,6 +113,29 @@ TEST(TcpListener, TellsBothEndsOfEveryConnection) {
     EXPECT_EQ(ends.server->local(), target) << c.connect;
     EXPECT_EQ(ends.server->peer(), ends.client->local());
     EXPECT_EQ(ends.client->peer(), target);
+  }
+}
+
+TEST(TcpListener, TheNextInLineGetsConnectionsWhenTheFirstIsClosed) {
+  EpollScheduler scheduler;
+  const TcpOptions in_line{.in_line = true};
+  auto first = TcpListener::listen(scheduler, TcpAddress::loopback(0), in_line);
+  ASSERT_TRUE(first.ok());
+  const TcpAddress address = first.value()->address();
+  auto next = TcpListener::listen(scheduler, address, in_line);
+  ASSERT_TRUE(next.ok());
+  for (int turn = 0; turn < 3; ++turn) {
+    for (int i = 0; i < 20; ++i) {  // by chance they would be spread over both
+      const auto client = TcpStream::connect(scheduler, address);
+      ASSERT_TRUE(client.ok()) << "refused";
+      EXPECT_EQ(next.value()->try_accept(), nullptr);
+      EXPECT_NE(first.value()->try_accept(), nullptr);
+    }
+    first.value().reset();  // which makes the other the first
+    std::swap(first.value(), next.value());
+    auto again = TcpListener::listen(scheduler, address, in_line);
+    ASSERT_TRUE(again.ok());
+    next = std::move(again);
   }
 }
 
