@@ -49,7 +49,12 @@ PairNode::PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptio
     marks_.push_back(std::make_unique<mailbox::Marks>(scheduler, options.self, filer, members));
     duties_.push_back(std::make_unique<Duties>(*this, filer));
   }
-  beater_.on_renewed = [this] { guard_.renewed(*beater_.renewed()); };
+  beater_.on_renewed = [this] {
+    guard_.renewed(*beater_.renewed());
+    if (on_renewed && guard_.may_answer()) {
+      on_renewed();
+    }
+  };
   beater_.on_fenced = [this] { conflict(); };
   beater_.progress = [this] { return !progress || progress(); };
   link_.attach(interconnect::Channel::kFailover, this);

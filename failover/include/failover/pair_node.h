@@ -141,7 +141,8 @@ class PairNode final : private interconnect::ChannelUser {
   std::function<bool()> progress;                 // of the serving strands; as Beater's
   // The second fence, where there is one: ends the partner's process on this host.
   std::function<Status()> fence_partner;
-  std::function<void()> on_halt;  // a newer process of this node is there: exit
+  std::function<void()> on_renewed;  // the lease, while filers may be served here
+  std::function<void()> on_halt;     // a newer process of this node is there: exit
   // Solo or back: as nvlog asks.  Called to start a CP.
   std::function<void(std::uint32_t filer)> on_want_cp;
 

@@ -91,6 +91,10 @@ void check_together(Reader& reader, const Config& config) {
       use_path(reader, paths, disk.path);
     }
     for (const Listener& listener : filer.listeners) {
+      if (!listener.interface.empty() && !config.is_pair()) {
+        reader.fail(listener.line, "an address on an interface moves, and this is no pair",
+                    "write the address alone, and give it to the machine");
+      }
       use_listener(reader, listeners, listener);
     }
   }

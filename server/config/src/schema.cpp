@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace duet::config {
 
@@ -82,14 +83,42 @@ Memory read_memory(Reader& reader, const Value& value, const std::string& path) 
   return memory;
 }
 
+// {address: 192.0.2.21/24, interface: eth0}: comes and goes with the filer.
+void read_moving_address(Reader& reader, const Value& item, const std::string& path,
+                         Listener& listener) {
+  MapReader map(reader, item, path);
+  const std::string text = map.text("address");
+  listener.interface = map.text("interface");
+  map.finish();
+  const std::size_t slash = text.find('/');
+  listener.address = text.substr(0, slash);
+  const std::string digits = slash == std::string::npos ? "" : text.substr(slash + 1);
+  const unsigned most = listener.address.find(':') == std::string::npos ? 32 : 128;
+  unsigned bits = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+  const bool whole = error == std::errc{} && end == digits.data() + digits.size();
+  if (!reader.error() && (!whole || bits == 0 || bits > most)) {
+    reader.fail(item.line, fmt::format("{}: \"{}\" names no network", map.path_of("address"), text),
+                "write the address and the bits of its network, such as 192.0.2.21/24");
+  }
+  listener.prefix_bits = static_cast<std::uint8_t>(bits);
+}
+
 std::vector<Listener> read_addresses(Reader& reader, MapReader& map) {
   std::vector<Listener> listeners;
   const Value& addresses = map.need("addresses");
   const auto port = static_cast<std::uint16_t>(map.number("port", 2049, 1, 65'535));
   for (const Value& item : list_items(reader, addresses, map.path_of("addresses"))) {
-    const std::string address = scalar_text(reader, item, map.path_of("addresses"));
-    check_address(reader, item.line, map.path_of("addresses"), address);
-    listeners.push_back({address, port, item.line});
+    Listener listener;
+    listener.port = port;
+    listener.line = item.line;
+    if (item.kind == Value::Kind::kMap) {
+      read_moving_address(reader, item, map.path_of("addresses"), listener);
+    } else {
+      listener.address = scalar_text(reader, item, map.path_of("addresses"));
+    }
+    check_address(reader, item.line, map.path_of("addresses"), listener.address);
+    listeners.push_back(listener);
   }
   return listeners;
 }

@@ -39,19 +39,19 @@ void raise_descriptor_limit(std::uint64_t connections) {
   }
 }
 
-std::unique_ptr<Role> make_role(Machine& machine) {
+std::unique_ptr<Role> make_role(Machine& machine, supervisor::ParentLink* parent) {
   if (machine.config.is_pair()) {
-    return std::make_unique<Pair>(machine);
+    return std::make_unique<Pair>(machine, *parent);
   }
   return std::make_unique<Single>(machine);
 }
 
 }  // namespace
 
-Daemon::Daemon(config::Config config, const std::string& node_name)
+Daemon::Daemon(config::Config config, const std::string& node_name, supervisor::ParentLink* parent)
     : machine_(std::move(config), node_name),
       signals_(machine_.strand),
-      role_(make_role(machine_)),
+      role_(make_role(machine_, parent)),
       http_(machine_.strand, [this](admin::Request request) { return answer(std::move(request)); }),
       scope_(machine_.strand) {}
 
@@ -131,9 +131,9 @@ Task<int> Daemon::work() {
     co_await role_->reload();
   }
   notify("STOPPING=1");
-  const bool clean = co_await role_->stop();
+  const int exit_code = co_await role_->stop();
   co_await http_.stop();
-  co_return clean ? kExitOk : kExitFailed;
+  co_return exit_code;
 }
 
 Task<admin::Response> Daemon::answer(admin::Request request) {

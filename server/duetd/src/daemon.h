@@ -15,12 +15,15 @@
 #include "platform/linux/signal_source.h"
 #include "platform/task_scope.h"
 #include "role.h"
+#include "supervisor/parent_link.h"
 
 namespace duet::daemon {
 
 class Daemon {
  public:
-  Daemon(config::Config config, const std::string& node_name);
+  // `parent`: of a node of a pair, its supervisor; borrowed.
+  Daemon(config::Config config, const std::string& node_name,
+         supervisor::ParentLink* parent = nullptr);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;

@@ -10,21 +10,32 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// The host before us closes its sockets when it sees that it lost the filer.
-constexpr Duration kListenPatience = 2s;
 constexpr Duration kPoll = 2ms;
 constexpr Error kGone{Errc::kClosed, "the filer is not open here"};
 
 }  // namespace
 
+std::vector<address::FilerAddress> HostedFiler::filer_addresses(const config::Filer& configured) {
+  std::vector<address::FilerAddress> list;
+  for (const config::Listener& listener : configured.listeners) {
+    const Result<os::TcpAddress> ip = os::TcpAddress::parse(listener.address, listener.port);
+    DUET_CHECK(ip.ok());  // the configuration's reader saw to it
+    list.push_back({ip.value(), listener.interface, listener.prefix_bits});
+  }
+  return list;
+}
+
 HostedFiler::HostedFiler(Machine& machine, const config::Filer& configured,
-                         failover::PairNode& pair, nvlog::MirrorPort& port, DiskAccess disks)
+                         failover::PairNode& pair, nvlog::MirrorPort& port, DiskAccess disks,
+                         SocketKeeper sockets)
     : machine_(machine),
       configured_(configured),
       index_(configured.index()),
       pair_(pair),
       port_(port),
-      served_(machine, configured, std::move(disks)) {}
+      served_(machine, configured, std::move(disks), std::move(sockets)),
+      addresses_(machine.strand, filer_addresses(configured), machine.config.failover.lease),
+      scope_(machine.strand) {}
 
 HostedFiler::~HostedFiler() = default;
 
@@ -100,25 +111,44 @@ Task<Result<failover::Opened>> HostedFiler::open(const failover::Opening& openin
   co_return result;
 }
 
+Task<std::string> HostedFiler::stand_by() { return served_.listen(); }
+
 Task<Status> HostedFiler::take_addresses() {
   const Busy busy(*this);
-  const Instant deadline = machine_.strand.now() + kListenPatience;
-  for (;;) {
-    const std::string wrong = co_await served_.listen();
-    if (wrong.empty()) {
-      break;
-    }
-    if (ending_ || machine_.strand.now() >= deadline) {
-      trace(Level::kError, "address_not_taken", {{"filer", configured_.name}, {"message", wrong}});
-      co_return Error{Errc::kIo, "an address of the filer cannot be taken"};
-    }
-    co_await sleep(machine_.strand, kPoll);
+  std::string wrong = co_await served_.listen();
+  const address::Problems problems = addresses_.take();
+  if (wrong.empty() && !problems.empty()) {
+    wrong = fmt::format("{}: {}", configured_.listeners[problems.front().index].address,
+                        text_of(problems.front().error));
+  }
+  if (!wrong.empty()) {
+    trace(Level::kError, "address_not_taken", {{"filer", configured_.name}, {"message", wrong}});
+    co_return Error{Errc::kIo, "an address of the filer cannot be taken; see the trace"};
   }
   if (ending_ || filer_ == nullptr) {
     co_return kGone;
   }
+  scope_.spawn(announce());
   co_await served_.start(*filer_);
   co_return Ok{};
+}
+
+Task<void> HostedFiler::announce() {
+  const address::Problems problems = co_await addresses_.announce();
+  for (const address::Problem& problem : problems) {
+    trace(Level::kWarning, "address_not_announced",
+          {{"filer", configured_.name}, {"message", text_of(problem.error)}});
+  }
+}
+
+void HostedFiler::renew_addresses() {
+  if (!addresses_.here()) {
+    return;
+  }
+  for (const address::Problem& problem : addresses_.renew()) {
+    trace(Level::kError, "address_not_renewed",
+          {{"filer", configured_.name}, {"message", text_of(problem.error)}});
+  }
 }
 
 void HostedFiler::serve() {
@@ -159,8 +189,16 @@ Task<Status> HostedFiler::resume() {
   co_return co_await filer_->resume();
 }
 
+// The addresses go first: a client that connects again never meets a machine that has the address
+// and nobody who listens.
 Task<void> HostedFiler::abandon() {
   ending_ = true;
+  if (addresses_.here()) {
+    for (const address::Problem& problem : addresses_.drop()) {
+      trace(Level::kError, "address_not_dropped",
+            {{"filer", configured_.name}, {"message", text_of(problem.error)}});
+    }
+  }
   co_await served_.cut();
   if (filer_ != nullptr) {
     co_await filer_->abandon();
@@ -171,6 +209,10 @@ Task<void> HostedFiler::abandon() {
   co_await served_.close();
   filer_.reset();
   copy_.reset();
+  const std::string wrong = co_await stand_by();
+  if (!wrong.empty()) {
+    trace(Level::kWarning, "not_in_line", {{"filer", configured_.name}, {"message", wrong}});
+  }
 }
 
 void HostedFiler::want_consistency_point() {

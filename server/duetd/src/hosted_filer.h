@@ -5,7 +5,7 @@
 //
 // Invariants:
 //   (1) Clients reach the filer only between take_addresses() and abandon(), and get answers only
-//       while PairNode::may_answer(); what they ask earlier waits.
+//       while PairNode::may_answer(); what they ask earlier waits, and nobody is refused.
 //   (2) abandon() completes when nothing of the filer is left: no connection, request or I/O.
 //
 // Ownership: borrows machine, configuration, pair and port.  Thread-safety: the strand.
@@ -15,9 +15,11 @@
 #include <memory>
 #include <string>
 
+#include "address/address_keeper.h"
 #include "failover/pair_node.h"
 #include "filer/filer.h"
 #include "nvlog/mirror_port.h"
+#include "platform/task_scope.h"
 #include "served_filer.h"
 
 namespace duet::daemon {
@@ -25,7 +27,7 @@ namespace duet::daemon {
 class HostedFiler final : public failover::FilerHost, private filer::AnswerGate {
  public:
   HostedFiler(Machine& machine, const config::Filer& configured, failover::PairNode& pair,
-              nvlog::MirrorPort& port, DiskAccess disks);
+              nvlog::MirrorPort& port, DiskAccess disks, SocketKeeper sockets);
   ~HostedFiler();
 
   // failover::FilerHost
@@ -41,6 +43,12 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   Task<Status> resume() override;
   Task<void> abandon() override;
 
+  // Listens, behind who serves the filer now: nobody is refused while the filer is on its way here.
+  // An empty text, or why not.
+  Task<std::string> stand_by();
+  // The lease was renewed: the addresses live on.
+  void renew_addresses();
+
   // The log asks for a CP; any time.
   void want_consistency_point();
 
@@ -48,6 +56,9 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   [[nodiscard]] const config::Filer& configured() const { return configured_; }
   // Null while it is not open here.
   [[nodiscard]] const filer::Filer* filer() const { return filer_.get(); }
+
+  // The addresses of a filer, as server/address wants them.
+  static std::vector<address::FilerAddress> filer_addresses(const config::Filer& configured);
 
  private:
   // Something of the filer runs that abandon() must wait for.
@@ -64,6 +75,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   [[nodiscard]] bool may_answer() const override { return pair_.may_answer(index_); }
   WaitList& resumed() override { return pair_.answers_resumed(); }
   [[nodiscard]] std::vector<BlockDevice*> disks() const;
+  Task<void> announce();
 
   Machine& machine_;
   const config::Filer& configured_;
@@ -71,11 +83,13 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   failover::PairNode& pair_;
   nvlog::MirrorPort& port_;
   ServedFiler served_;
+  address::AddressKeeper addresses_;
   std::unique_ptr<PersistentMemory> copy_;  // of the partner's log, once it is cut off
   std::unique_ptr<filer::Filer> filer_;
   bool cp_wanted_ = false;  // while the filer is being opened
   bool ending_ = false;
   std::size_t busy_ = 0;
+  TaskScope scope_;  // announcements
 };
 
 }  // namespace duet::daemon

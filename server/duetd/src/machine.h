@@ -22,6 +22,7 @@ namespace duet::daemon {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitRefused = 2;  // the configuration or the machine; nothing was changed
+inline constexpr int kExitAgain = 3;    // of a pair, for its supervisor: start a new incarnation
 
 inline constexpr std::chrono::seconds kLockWait{5};  // I/O of a killed duetd ends within it
 
@@ -32,8 +33,9 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // Maps persistent memory of this node.  An empty text, or why not.  A missing file is made, blank,
-  // in a pair: a node that lost its memory comes back without it, and its partner has the log.
+  // Maps persistent memory of this node.  An empty text, or why not.  A missing file is made,
+  // blank, in a pair: a node that lost its memory comes back without it, and its partner has the
+  // log.
   std::string map(const config::Memory& from, std::unique_ptr<os::MappedMemory>& to) const;
   // "FILE:LINE".
   [[nodiscard]] std::string place(int line) const;

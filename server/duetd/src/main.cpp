@@ -8,6 +8,7 @@
 #include "admin/version.h"
 #include "config/config.h"
 #include "daemon.h"
+#include "pair.h"
 
 namespace {
 
@@ -43,8 +44,20 @@ int serve(const std::string& file, const std::string& node_name) {
   if (const auto wrong = duet::config::check_files(config, *node, duet::config::Purpose::kServe)) {
     return refuse(wrong->text());
   }
-  duet::daemon::Daemon daemon(config, node_name);
-  return daemon.run();
+  if (!config.is_pair()) {
+    duet::daemon::Daemon daemon(config, node_name);
+    return daemon.run();
+  }
+  // The process that serves has a small one above it, which outlives it.
+  return duet::supervisor::supervise(duet::daemon::supervisor_options(config, node_name),
+                                     [&](const duet::supervisor::Inherited& inherited) {
+                                       duet::supervisor::ParentLink parent(inherited.channel);
+                                       // Never destroyed: what is under way at its end ends with
+                                       // the process.
+                                       auto* const daemon =
+                                           new duet::daemon::Daemon(config, node_name, &parent);
+                                       return daemon->run();
+                                     });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "notify.h"
 #include "shelf/linux/open_disk.h"
+#include "supervisor/words_writer.h"
 #include "trace.h"
 
 namespace duet::daemon {
@@ -21,6 +22,7 @@ constexpr std::size_t kEventsKept = 100;
 constexpr Duration kHandoverPatience = 20s;  // when stopping
 constexpr Duration kRestPatience = 10s;
 constexpr Duration kTlsWithin = 2s;
+constexpr Duration kWordsPatience = 900ms;
 
 constexpr std::string_view kNodeNames[] = {"a", "b"};
 
@@ -41,9 +43,73 @@ Level level_of(failover::Severity severity) {
   return Level::kError;
 }
 
+// Of a filer among all that the supervisor keeps.
+std::size_t first_listener(const config::Config& config, std::uint32_t filer) {
+  std::size_t first = 0;
+  for (const config::Filer& each : config.filers) {
+    if (each.index() == filer) {
+      break;
+    }
+    first += each.listeners.size();
+  }
+  return first;
+}
+
+supervisor::WordsPlace words_place(const config::Config& config, const std::string& node_name) {
+  const std::uint32_t node = node_name == "b" ? 1 : 0;
+  supervisor::WordsPlace place;
+  place.pair = config::pair_id(config.pair);
+  place.node = mailbox_node(node);
+  for (const config::Disk& disk : config.filer_at_home(node_name)->disks) {
+    if (disk.mailbox) {
+      place.members.push_back(shelf::DiskUrl::parse(disk.path.text).value());
+    }
+  }
+  return place;
+}
+
 }  // namespace
 
-Pair::Pair(Machine& machine) : machine_(machine), id_(config::pair_id(machine.config.pair)) {
+supervisor::SupervisorOptions supervisor_options(const config::Config& config,
+                                                 const std::string& node_name) {
+  supervisor::SupervisorOptions options;
+  std::vector<address::FilerAddress> addresses;
+  for (const config::Filer& filer : config.filers) {
+    for (const address::FilerAddress& each : HostedFiler::filer_addresses(filer)) {
+      supervisor::ListenerSpec spec;
+      spec.address = each.ip;
+      spec.options = tcp_options(/*reactors=*/1);
+      spec.options.in_line = true;
+      spec.options.freebind = !each.interface.empty();
+      spec.open_at_start = false;
+      options.listeners.push_back(spec);
+      addresses.push_back(each);
+    }
+  }
+  options.on_crash = config.failover.on_crash == config::OnCrash::kRestartFirst
+                         ? supervisor::OnCrash::kRestartFirst
+                         : supervisor::OnCrash::kTakeoverFirst;
+  options.restart_deadline = config.failover.restart_deadline;
+  options.again_code = kExitAgain;
+  options.last_words = [place = words_place(config, node_name)](const supervisor::Death& death) {
+    const Status written = supervisor::write_last_words(place, death, kWordsPatience);
+    trace(written.ok() ? Level::kInfo : Level::kWarning, "last_words",
+          {{"incarnation", std::to_string(death.incarnation)},
+           {"message", written.ok() ? "written" : text_of(written.error())}});
+  };
+  options.let_go = [addresses] {
+    for (const address::Problem& problem : address::drop_addresses(addresses)) {
+      trace(Level::kError, "address_not_dropped", {{"message", text_of(problem.error)}});
+    }
+  };
+  options.say = [](std::string_view text) {
+    trace(Level::kWarning, "supervisor", {{"message", std::string(text)}});
+  };
+  return options;
+}
+
+Pair::Pair(Machine& machine, supervisor::ParentLink& parent)
+    : machine_(machine), parent_(parent), id_(config::pair_id(machine.config.pair)) {
   for (const config::Filer& filer : machine.config.filers) {
     for (const config::Disk& disk : filer.disks) {
       disks_.push_back({&disk, filer.index(), nullptr});
@@ -77,6 +143,11 @@ std::string Pair::open() {
 Task<int> Pair::begin() {
   std::string wrong = co_await choose_incarnation();
   if (wrong.empty()) {
+    if (const Status told = parent_.tell_incarnation(incarnation_); !told.ok()) {
+      wrong = "the supervisor: " + text_of(told.error());
+    }
+  }
+  if (wrong.empty()) {
     wrong = co_await open_disks();
   }
   if (wrong.empty()) {
@@ -87,6 +158,13 @@ Task<int> Pair::begin() {
     co_return kExitRefused;
   }
   make_pair();
+  for (const auto& host : hosts_) {
+    const std::string cannot = co_await host->stand_by();
+    if (!cannot.empty()) {
+      fmt::print(stderr, "duetd: {}\n", cannot);
+      co_return kExitRefused;
+    }
+  }
   pair_->start();
   trace(Level::kInfo, "node_started",
         {{"node", machine_.node.name}, {"incarnation", std::to_string(incarnation_)}});
@@ -250,14 +328,28 @@ void Pair::make_pair() {
                         return {nullptr, "disks of a pair cannot be added while it runs yet"};
                       },
                       .close = [](BlockDevice*) {}};
-    hosts_[index] =
-        std::make_unique<HostedFiler>(machine_, filer, *pair_, *port_, std::move(access));
+    const std::size_t first = first_listener(machine_.config, index);
+    SocketKeeper sockets{
+        .open = [this,
+                 first](std::size_t listener) { return parent_.open_listener(first + listener); },
+        .close =
+            [this, first](std::size_t listener) {
+              // No parent: then nothing of it listens.
+              static_cast<void>(parent_.close_listener(first + listener));
+            }};
+    hosts_[index] = std::make_unique<HostedFiler>(machine_, filer, *pair_, *port_,
+                                                  std::move(access), std::move(sockets));
     pair_->set_host(index, *hosts_[index]);
   }
   pair_->on_want_cp = [this](std::uint32_t filer) { hosts_[filer]->want_consistency_point(); };
   pair_->on_event = [this](const failover::Event& event) { told(event); };
   pair_->on_step = [this](std::string_view step) { stepped(step); };
   pair_->on_halt = [] { kill(getpid(), SIGTERM); };
+  pair_->on_renewed = [this] {
+    for (const auto& host : hosts_) {
+      host->renew_addresses();
+    }
+  };
   if (one_host_ != nullptr) {
     pair_->fence_partner = [this] { return one_host_->kill_partner(); };
   }
@@ -291,7 +383,7 @@ Task<void> Pair::reload() {
 }
 
 // Both nodes may be on their way out: what nobody can take comes to rest here.
-Task<bool> Pair::stop() {
+Task<int> Pair::stop() {
   pair_->leave();
   co_await sleep(machine_.strand, 4 * machine_.config.failover.beat);
   bool clean = true;
@@ -313,9 +405,8 @@ Task<bool> Pair::stop() {
     }
   }
   trace(Level::kInfo, "stopped");
-  // What ends with this process needs no farewell: the partner sees it go.
-  pair_.reset();
-  co_return clean;
+  const bool halted = pair_->status().halted;
+  co_return halted ? kExitAgain : clean ? kExitOk : kExitFailed;
 }
 
 Task<bool> Pair::rest(std::uint32_t filer) {

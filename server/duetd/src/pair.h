@@ -24,18 +24,25 @@
 #include "platform/linux/clock.h"
 #include "role.h"
 #include "shelf/shared_disk.h"
+#include "supervisor/parent_link.h"
+#include "supervisor/supervisor.h"
 
 namespace duet::daemon {
 
+// What the supervisor of a node does for it.  `config` outlives the options.
+[[nodiscard]] supervisor::SupervisorOptions supervisor_options(const config::Config& config,
+                                                               const std::string& node_name);
+
 class Pair final : public Role {
  public:
-  explicit Pair(Machine& machine);
+  // `parent`: this process's supervisor.
+  Pair(Machine& machine, supervisor::ParentLink& parent);
   ~Pair() override;
 
   std::string open() override;
   Task<int> begin() override;
   Task<void> reload() override;
-  Task<bool> stop() override;
+  Task<int> stop() override;
   Task<admin::Response> answer(admin::Request request) override;
 
  private:
@@ -74,6 +81,7 @@ class Pair final : public Role {
   [[nodiscard]] std::vector<admin::DiskInfo> disk_infos(std::uint32_t filer) const;
 
   Machine& machine_;
+  supervisor::ParentLink& parent_;
   const std::array<std::uint64_t, 2> id_;
   os::SystemBootClock boot_clock_;
   std::unique_ptr<os::MappedMemory> mirror_;  // copies of the partner's logs

@@ -23,8 +23,9 @@ class Role {
   virtual Task<int> begin() = 0;
   // SIGHUP: the exports of the configuration file.
   virtual Task<void> reload() = 0;
-  // Comes to an orderly end.  False: what was acknowledged is in the log only.
-  virtual Task<bool> stop() = 0;
+  // Comes to an orderly end.  The program's exit code; kExitFailed: what was acknowledged is in the
+  // log only.
+  virtual Task<int> stop() = 0;
 
   virtual Task<admin::Response> answer(admin::Request request) = 0;
 };

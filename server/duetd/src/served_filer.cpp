@@ -6,18 +6,26 @@
 
 namespace duet::daemon {
 
-ServedFiler::ServedFiler(Machine& machine, const config::Filer& configured, DiskAccess disks)
+ServedFiler::ServedFiler(Machine& machine, const config::Filer& configured, DiskAccess disks,
+                         SocketKeeper keeper)
     : machine_(machine),
       configured_(configured),
       disks_(std::move(disks)),
+      keeper_(std::move(keeper)),
       answered_(machine.strand) {}
 
 ServedFiler::~ServedFiler() = default;
 
 Task<std::string> ServedFiler::listen() {
+  if (std::exchange(listening_, true)) {
+    co_return std::string();
+  }
   sockets_.resize(machine_.reactors());
   std::string wrong;
-  for (std::uint32_t i = 0; i < machine_.reactors() && wrong.empty(); ++i) {
+  if (keeper_.open) {
+    wrong = get_kept(sockets_[0]);
+  }
+  for (std::uint32_t i = 0; i < machine_.reactors() && wrong.empty() && !keeper_.open; ++i) {
     os::EpollScheduler& own = machine_.scheduler(i);
     co_await os::hop_to(own);
     wrong = bind(own, sockets_[i]);
@@ -49,15 +57,39 @@ std::string ServedFiler::bind(os::EpollScheduler& scheduler, Sockets& sockets) c
       }
       tried = socket.error();
     }
-    const Errc code = tried.error().code;
-    const std::string_view remedy =
-        code == Errc::kExists   ? "stop what uses it, or choose another port"
-        : code == Errc::kAccess ? "use a port from 1024 up, or run as root"
-                                : "give this machine the address, or correct it";
-    return fmt::format("{}: {} port {}: {}; {}", machine_.place(listener.line), listener.address,
-                       listener.port, text_of(tried.error()), remedy);
+    return refusal(listener, tried.error());
   }
   return {};
+}
+
+std::string ServedFiler::refusal(const config::Listener& listener, const Error& error) const {
+  const std::string_view remedy =
+      error.code == Errc::kExists   ? "stop what uses it, or choose another port"
+      : error.code == Errc::kAccess ? "use a port from 1024 up, or run as root"
+                                    : "give this machine the address, or correct it";
+  return fmt::format("{}: {} port {}: {}; {}", machine_.place(listener.line), listener.address,
+                     listener.port, text_of(error), remedy);
+}
+
+// All of them for the strand.
+std::string ServedFiler::get_kept(Sockets& sockets) const {
+  for (std::size_t i = 0; i < configured_.listeners.size(); ++i) {
+    const Result<int> socket = keeper_.open(i);
+    if (!socket.ok()) {
+      return refusal(configured_.listeners[i], socket.error());
+    }
+    sockets.push_back(std::make_unique<os::TcpListener>(machine_.strand,
+                                                        os::TcpListener::Socket{socket.value()}));
+  }
+  return {};
+}
+
+// Whoever stands in line behind this node for an address is the first one now.
+void ServedFiler::give_up_kept() {
+  listening_ = false;
+  for (std::size_t i = 0; keeper_.close && i < configured_.listeners.size(); ++i) {
+    keeper_.close(i);
+  }
 }
 
 Task<void> ServedFiler::start(filer::Filer& filer) {
@@ -94,6 +126,7 @@ Task<void> ServedFiler::drain() {
 }
 
 Task<void> ServedFiler::cut() {
+  give_up_kept();
   for (std::uint32_t i = 0; i < machine_.reactors(); ++i) {
     co_await os::hop_to(machine_.scheduler(i));
     if (i < sockets_.size()) {
@@ -107,6 +140,7 @@ Task<void> ServedFiler::cut() {
 }
 
 Task<void> ServedFiler::close() {
+  give_up_kept();
   co_await end_administration();
   for (std::uint32_t i = 0; i < machine_.reactors(); ++i) {
     co_await os::hop_to(machine_.scheduler(i));

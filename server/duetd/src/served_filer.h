@@ -29,14 +29,24 @@ struct DiskAccess {
   std::function<void(BlockDevice*)> close;
 };
 
+// Of a pair: listening sockets, one for each of the filer's listeners, from and to the supervisor,
+// which keeps them over a crash.
+struct SocketKeeper {
+  std::function<Result<int>(std::size_t listener)> open;
+  std::function<void(std::size_t listener)> close;
+};
+
 class ServedFiler {
  public:
-  ServedFiler(Machine& machine, const config::Filer& configured, DiskAccess disks);
+  // Without a keeper it binds for itself, a socket for each reactor.
+  ServedFiler(Machine& machine, const config::Filer& configured, DiskAccess disks,
+              SocketKeeper keeper = {});
   ~ServedFiler();
   ServedFiler(const ServedFiler&) = delete;
   ServedFiler& operator=(const ServedFiler&) = delete;
 
-  // Binds every address for every reactor.  An empty text, or why not; then nothing is bound.
+  // Binds every address for every reactor, unless it listens already.  An empty text, or why not;
+  // then nothing is bound.
   Task<std::string> listen();
   // REQUIRES: listening; `filer` lives until close() has completed.
   Task<void> start(filer::Filer& filer);
@@ -57,6 +67,9 @@ class ServedFiler {
 
  private:
   std::string bind(os::EpollScheduler& scheduler, Sockets& sockets) const;
+  std::string get_kept(Sockets& sockets) const;
+  void give_up_kept();
+  [[nodiscard]] std::string refusal(const config::Listener& listener, const Error& error) const;
   Task<void> end_administration();
   Task<admin::ServerCounters> count();
   void make_api(filer::Filer& filer);
@@ -64,6 +77,8 @@ class ServedFiler {
   Machine& machine_;
   const config::Filer& configured_;
   const DiskAccess disks_;
+  const SocketKeeper keeper_;
+  bool listening_ = false;
   server::MountList mounts_;
   std::vector<Sockets> sockets_;                    // by reactor, until start()
   std::vector<std::unique_ptr<Reactor>> reactors_;  // each of its own thread

@@ -125,7 +125,7 @@ Task<void> Single::reload() {
   }
 }
 
-Task<bool> Single::stop() {
+Task<int> Single::stop() {
   if (machine_.node.register_rpcbind) {
     co_await tell_rpcbind(false);
   }
@@ -139,7 +139,7 @@ Task<bool> Single::stop() {
           {{"message", text_of(stopped.error())},
            {"remedy", "the log still holds what it would have held; the next start replays it"}});
   }
-  co_return stopped.ok();
+  co_return stopped.ok() ? kExitOk : kExitFailed;
 }
 
 Task<void> Single::tell_rpcbind(bool set) {

@@ -24,7 +24,7 @@ class Single final : public Role {
   std::string open() override;
   Task<int> begin() override;
   Task<void> reload() override;
-  Task<bool> stop() override;
+  Task<int> stop() override;
   Task<admin::Response> answer(admin::Request request) override;
 
  private:

@@ -67,6 +67,10 @@ struct Listener {
   std::string address;
   std::uint16_t port = 0;
   int line = 0;
+  // Of a pair's filer: where the address is added when the filer comes, and removed when it goes.
+  // Empty: the machine has it.
+  std::string interface;
+  std::uint8_t prefix_bits = 0;
 };
 
 struct Https {
