@@ -177,6 +177,10 @@ Task<void> PairNode::follow_record() {
         slot.host->admit_partner(entry.epoch);
         slot.admitted = entry.epoch;
       }
+      if (slot.lined_up != entry.epoch && partner_serves(filer)) {
+        slot.lined_up = entry.epoch;
+        slot.host->line_up();
+      }
       slot.waits_for = filer == my_number() ? "giveback" : "";
       continue;
     }
@@ -198,6 +202,14 @@ Task<void> PairNode::follow_record() {
   }
 }
 
+// As its owner in the record says in its beats; a dead owner's last beat says it for good.
+bool PairNode::partner_serves(std::uint32_t filer) const {
+  const auto& beat = observer_.beat();
+  const mailbox::OwnerEntry& entry = record_->owners[filer];
+  return beat && beat->header.incarnation == entry.incarnation &&
+         (beat->serving >> filer & 1U) != 0 && beat->epochs[filer] == entry.epoch;
+}
+
 void PairNode::describe() {
   mailbox::BeatContent content;
   content.membership_generation = options_.membership_generation;
@@ -207,10 +219,12 @@ void PairNode::describe() {
     if (filers_[filer].state == FilerState::kAway) {
       continue;
     }
-    content.serving |= 1U << filer;
+    const bool serves = filers_[filer].state == FilerState::kServing;
+    const bool hands = filers_[filer].state == FilerState::kHanding;
+    content.serving |= serves || hands ? 1U << filer : 0U;
     content.epochs[filer] = filers_[filer].epoch;
-    serving = serving || filers_[filer].state == FilerState::kServing;
-    handing = handing || filers_[filer].state == FilerState::kHanding;
+    serving = serving || serves;
+    handing = handing || hands;
   }
   content.state = taking_   ? mailbox::NodeState::kTaking
                   : handing ? mailbox::NodeState::kHanding

@@ -157,6 +157,7 @@ class PairNode final : private interconnect::ChannelUser {
     std::uint64_t admitted = 0;          // the epoch last given to admit_partner()
     bool failed = false;                 // the host says so
     bool lost = false;                   // while kOpening: the record names another
+    std::uint64_t lined_up = 0;          // the epoch last given to line_up()
     std::uint64_t handovers = 0;         // tries that have ended
     std::string_view handover_error;     // of the last
     Duration handover_silence{};         // of the last
@@ -188,6 +189,7 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] BeatEvidence beat_evidence() const;
   Task<void> act();
   Task<void> follow_record();
+  [[nodiscard]] bool partner_serves(std::uint32_t filer) const;
   void describe();
   void say_state();
   void alarm(Alarm alarm);

@@ -5,6 +5,10 @@
 
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
 #include <utility>
 
 extern "C" {  // glibc 2.36 forgets it
@@ -23,6 +27,40 @@ constexpr Error kNoSession{Errc::kClosed, "link: no session"};
 constexpr Error kBroke{Errc::kIo, "the partner's process is gone"};
 constexpr Error kNotPartner{Errc::kForeign, "a connection was not our partner's"};
 constexpr Duration kHandshakeWithin = std::chrono::seconds(5);
+
+// The parent of `process` if it runs the same program; 0: it does not.
+int same_program_above(int process) {
+  const std::string place = "/proc/" + std::to_string(process);
+  std::ifstream status(place + "/status");
+  std::string key;
+  int parent = 0;
+  while (status >> key) {
+    if (key == "PPid:") {
+      status >> parent;
+      break;
+    }
+  }
+  std::error_code failed;
+  const auto program = std::filesystem::read_symlink(place + "/exe", failed);
+  const auto above =
+      std::filesystem::read_symlink("/proc/" + std::to_string(parent) + "/exe", failed);
+  return !failed && program == above ? parent : 0;
+}
+
+Status kill_process(int process) {
+  if (process < 0) {
+    return Ok{};
+  }
+  if (pidfd_send_signal(process, SIGKILL, nullptr, 0) != 0 && errno != ESRCH) {
+    return Error{Errc::kAccess, "the partner's process may not be killed by this user"};
+  }
+  pollfd gone{.fd = process, .events = POLLIN, .revents = 0};
+  constexpr int kPatienceMs = 1000;
+  if (poll(&gone, 1, kPatienceMs) != 1) {
+    return Error{Errc::kIo, "the partner's process was killed and does not end"};
+  }
+  return Ok{};
+}
 
 // Closes a connection that does not become a session.
 struct Limit final : Continuation {
@@ -153,22 +191,23 @@ SharedMemoryLink::~SharedMemoryLink() {
     end(*session_, "closed here");
   }
   scope_.cancel();
-  if (partner_ >= 0) {
-    close(partner_);
+  close_both();
+}
+
+void SharedMemoryLink::close_both() {
+  for (int* const process : {&partner_, &partner_parent_}) {
+    if (*process >= 0) {
+      close(*process);
+    }
+    *process = -1;
   }
 }
 
 Status SharedMemoryLink::kill_partner() {
-  if (partner_ < 0) {
-    return Ok{};
-  }
-  if (pidfd_send_signal(partner_, SIGKILL, nullptr, 0) != 0 && errno != ESRCH) {
-    return Error{Errc::kAccess, "the partner's process may not be killed by this user"};
-  }
-  pollfd gone{.fd = partner_, .events = POLLIN, .revents = 0};
-  constexpr int kPatienceMs = 1000;
-  if (poll(&gone, 1, kPatienceMs) != 1) {
-    return Error{Errc::kIo, "the partner's process was killed and does not end"};
+  for (const int process : {partner_parent_, partner_}) {
+    if (Status killed = kill_process(process); !killed.ok()) {
+      return killed;
+    }
   }
   return Ok{};
 }
@@ -217,10 +256,10 @@ Task<void> SharedMemoryLink::serve(std::unique_ptr<os::TcpStream> stream) {
     }
     co_return;
   }
-  if (partner_ >= 0) {
-    close(partner_);
-  }
+  close_both();
   partner_ = process > 0 ? pidfd_open(process, 0) : -1;
+  const int above = process > 0 ? same_program_above(process) : 0;
+  partner_parent_ = above > 0 ? pidfd_open(above, 0) : -1;
   co_await hear_bells(session);
 }
 

@@ -72,7 +72,7 @@ struct BeatSector {
   std::uint32_t lease_ms = 0;  // the writer answers only so long after a renewal started
   std::uint32_t beat_ms = 0;
   std::uint32_t state = 0;    // NodeState
-  std::uint32_t serving = 0;  // bit f: filer f is hosted here
+  std::uint32_t serving = 0;  // bit f: filer f is served here
   std::uint64_t membership_generation = 0;
   std::array<std::uint64_t, kFilers> epochs{};  // of the filers hosted here; else 0
   std::array<std::uint64_t, 50> reserved{};

@@ -111,7 +111,21 @@ Task<Result<failover::Opened>> HostedFiler::open(const failover::Opening& openin
   co_return result;
 }
 
-Task<std::string> HostedFiler::stand_by() { return served_.listen(); }
+void HostedFiler::line_up() { scope_.spawn(stand_behind()); }
+
+// Whoever listened first gets every connection; so who stood in front of an owner that has opened
+// the filer anew steps back.
+Task<void> HostedFiler::stand_behind() {
+  const Busy busy(*this);
+  if (filer_ != nullptr) {
+    co_return;
+  }
+  co_await served_.close();
+  const std::string wrong = co_await served_.listen();
+  if (!wrong.empty()) {
+    trace(Level::kWarning, "not_in_line", {{"filer", configured_.name}, {"message", wrong}});
+  }
+}
 
 Task<Status> HostedFiler::take_addresses() {
   const Busy busy(*this);
@@ -209,10 +223,6 @@ Task<void> HostedFiler::abandon() {
   co_await served_.close();
   filer_.reset();
   copy_.reset();
-  const std::string wrong = co_await stand_by();
-  if (!wrong.empty()) {
-    trace(Level::kWarning, "not_in_line", {{"filer", configured_.name}, {"message", wrong}});
-  }
 }
 
 void HostedFiler::want_consistency_point() {

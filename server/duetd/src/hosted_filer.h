@@ -31,6 +31,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   ~HostedFiler();
 
   // failover::FilerHost
+  void line_up() override;
   Task<Result<failover::FilerFacts>> facts() override;
   void admit_partner(std::uint64_t epoch) override;
   void cut_partner() override;
@@ -43,9 +44,6 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   Task<Status> resume() override;
   Task<void> abandon() override;
 
-  // Listens, behind who serves the filer now: nobody is refused while the filer is on its way here.
-  // An empty text, or why not.
-  Task<std::string> stand_by();
   // The lease was renewed: the addresses live on.
   void renew_addresses();
 
@@ -76,6 +74,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   WaitList& resumed() override { return pair_.answers_resumed(); }
   [[nodiscard]] std::vector<BlockDevice*> disks() const;
   Task<void> announce();
+  Task<void> stand_behind();
 
   Machine& machine_;
   const config::Filer& configured_;

@@ -158,13 +158,6 @@ Task<int> Pair::begin() {
     co_return kExitRefused;
   }
   make_pair();
-  for (const auto& host : hosts_) {
-    const std::string cannot = co_await host->stand_by();
-    if (!cannot.empty()) {
-      fmt::print(stderr, "duetd: {}\n", cannot);
-      co_return kExitRefused;
-    }
-  }
   pair_->start();
   trace(Level::kInfo, "node_started",
         {{"node", machine_.node.name}, {"incarnation", std::to_string(incarnation_)}});

@@ -54,7 +54,9 @@ class SharedMemoryLink final : public LinkBase {
   // Of the end that listens: why it does not, if so.
   [[nodiscard]] Status listening() const { return listening_; }
 
-  // Kills the process that the last session was with, and waits until it is gone: for who fences it.
+  // Kills the process that the last session was with, and before it the one above it if that is the
+  // same program (its supervisor, which may hold its listeners), and waits until both are gone: for
+  // who fences it.
   // Ok too when it was gone already.  Error: kIo: it does not end; kAccess: it is not ours to kill.
   Status kill_partner();
 
@@ -97,6 +99,7 @@ class SharedMemoryLink final : public LinkBase {
   void flush();
   void ring_bell(Session& session);
   void end(Session& session, std::string_view reason);
+  void close_both();
 
   os::EpollScheduler& epoll_;
   Entropy& entropy_;
@@ -104,7 +107,9 @@ class SharedMemoryLink final : public LinkBase {
   std::unique_ptr<os::TcpListener> listener_;
   Status listening_ = Ok{};
   Session* session_ = nullptr;  // the one that is up; its serve() owns it
-  int partner_ = -1;            // a pidfd of the process of the last session
+  // Pidfds of the process of the last session, and of the same program above it; -1: none.
+  int partner_ = -1;
+  int partner_parent_ = -1;
   std::uint64_t beat_ = 0;
   mutable std::uint64_t seen_beat_ = 0;
   mutable Instant seen_beat_at_{};
