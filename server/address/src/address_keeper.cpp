@@ -12,8 +12,13 @@ namespace duet::address {
 namespace {
 
 // From the first: a switch or a client that missed it hears the next.
-constexpr std::array kAnnounceAt{Duration{}, Duration(std::chrono::milliseconds(300)),
+constexpr std::array kAnnounceAt{Duration{}, Duration(std::chrono::milliseconds(50)),
+                                 Duration(std::chrono::milliseconds(300)),
                                  Duration(std::chrono::seconds(1))};
+
+// A worker of the kernel makes an IPv6 address local, within milliseconds.
+constexpr int kLocalChecks = 200;
+constexpr Duration kLocalCheck = std::chrono::milliseconds(1);
 
 bool is_loopback(const os::TcpAddress& ip) {
   return is_v4(ip) ? ip.ip[12] == 127 : ip == os::TcpAddress::parse("::1", ip.port).value();
@@ -167,7 +172,19 @@ Problems AddressKeeper::drop() {
   return drop_addresses(addresses_);
 }
 
+// Packets to all of them are taken here.
+bool AddressKeeper::all_local() const {
+  Result<KernelAddresses> kernel = KernelAddresses::open();
+  return !kernel.ok() || std::ranges::all_of(addresses_, [&](const FilerAddress& each) {
+    return each.interface.empty() || kernel.value().is_local(without_port(each.ip));
+  });
+}
+
 Task<Problems> AddressKeeper::announce() {
+  // A client that is told sooner would lose its first packet, and try again after a second.
+  for (int i = 0; i < kLocalChecks && here_ && !all_local(); ++i) {
+    co_await sleep(scheduler_, kLocalCheck);
+  }
   struct Prepared {
     std::size_t index;
     Announcement announcement;

@@ -183,6 +183,22 @@ Status KernelAddresses::add(const KernelAddress& address, std::chrono::seconds l
   return status_of(netlink_.command(request));
 }
 
+bool KernelAddresses::is_local(const os::TcpAddress& ip) {
+  rtmsg body{};
+  body.rtm_family = is_v4(ip) ? AF_INET : AF_INET6;
+  body.rtm_dst_len = bits_of(is_v4(ip));
+  Request request(RTM_GETROUTE, NLM_F_ACK, body);
+  request.attribute(RTA_DST, digits(ip));
+  bool local = false;
+  const int result = netlink_.ask(
+      request, [&] { local = false; },
+      [&](const Answer& answer) {
+        const auto route = answer.body<rtmsg>();
+        local = answer.type() == RTM_NEWROUTE && route && route->rtm_type == RTN_LOCAL;
+      });
+  return result == 0 && local;
+}
+
 Status KernelAddresses::remove(const KernelAddress& address) {
   Request request(RTM_DELADDR, NLM_F_ACK, body_for(address));
   request.attribute(IFA_LOCAL, digits(address.ip));

@@ -47,6 +47,9 @@ class KernelAddresses {
   Result<std::vector<KernelAddress>> list();
   // Adds it, or gives the one that is there a new lifetime.
   Status add(const KernelAddress& address, std::chrono::seconds lifetime);
+  // Whether packets to it are taken here.  A while after add() for IPv6: a worker of the kernel
+  // inserts the route.
+  [[nodiscard]] bool is_local(const os::TcpAddress& ip);
   // Ok when it is not there.
   Status remove(const KernelAddress& address);
 

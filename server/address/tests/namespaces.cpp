@@ -7,12 +7,20 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 
 namespace duet::address {
 
 namespace {
 
 int current() { return open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC); }
+
+// No second of asking around whether another has an interface's own address.
+void skip_duplicate_detection() {
+  for (const char* const which : {"all", "default"}) {
+    std::ofstream(std::string("/proc/sys/net/ipv6/conf/") + which + "/accept_dad") << "0";
+  }
+}
 
 void enter(int fd) {
   if (setns(fd, CLONE_NEWNET) != 0) {
@@ -26,6 +34,7 @@ Namespace::Namespace() {
   const int back = current();
   if (unshare(CLONE_NEWNET) == 0) {
     fd_ = current();
+    skip_duplicate_detection();
     enter(back);
   }
   close(back);
@@ -83,7 +92,28 @@ bool Network::build() {
            end.where.ip(std::string("addr add 10.77.0.") + end.digit + "/24 dev eth0") &&
            end.where.ip(std::string("addr add fd77::") + end.digit + "/64 dev eth0 nodad");
   }
-  return done;
+  return done && wait_until_up();
+}
+
+// The kernel tells bridge and IPv6 up to a second late that a cable has a carrier; until then they
+// drop what they get.
+bool Network::wait_until_up() const {
+  const auto is_up = [](const Namespace& where) {
+    return where.ip_says("-o link show dev eth0").find("state UP") != std::string::npos;
+  };
+  for (int i = 0; i < 500; ++i) {
+    const std::string ports = lan.ip_says("-o -d link show master br0");
+    std::size_t forwarding = 0;
+    for (std::size_t at = ports.find("state forwarding"); at != std::string::npos;
+         at = ports.find("state forwarding", at + 1)) {
+      ++forwarding;
+    }
+    if (forwarding == 3 && is_up(a) && is_up(b) && is_up(client)) {
+      return true;
+    }
+    usleep(10'000);
+  }
+  return false;
 }
 
 }  // namespace duet::address

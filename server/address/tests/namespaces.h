@@ -44,6 +44,9 @@ struct Network {
   Namespace lan, a, b, client;
 
   [[nodiscard]] bool build();
+
+ private:
+  [[nodiscard]] bool wait_until_up() const;
 };
 
 }  // namespace duet::address

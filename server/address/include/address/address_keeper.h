@@ -52,7 +52,8 @@ class AddressKeeper {
   [[nodiscard]] const std::vector<FilerAddress>& addresses() const { return addresses_; }
   [[nodiscard]] bool here() const { return here_; }
 
-  // Adds them; usable when it returns.  Those without a problem are here even if others have one,
+  // Adds them.  Over IPv6 the kernel takes their packets some milliseconds later; announce() waits
+  // for that.  Those without a problem are here even if others have one,
   // and renew() goes on trying for the rest.
   // kNotFound: no such interface, or (without one) no interface has the address; kAccess: the
   // capability; kRefused: the interface is down, or does no IPv6; kInvalid: the prefix; kIo.
@@ -66,15 +67,16 @@ class AddressKeeper {
   // the next owner, with a reset, and nobody here refuses them when they connect again.
   [[nodiscard]] Problems drop();
 
-  // Tells the networks where the addresses are now, at once and twice more within a second:
-  // gratuitous ARP, as request and as answer (RFC 5227 section 2.3, RFC 5944 section 4.6);
-  // unsolicited neighbour advertisements that override (RFC 4861 section 7.2.6).  Ends early when
-  // they are dropped.  A failure leaves clients with what they know until they ask again.
-  // REQUIRES: this outlives the task.
+  // Tells the networks where the addresses are now, as soon as they are usable and three times more
+  // within a second: gratuitous ARP, as request and as answer (RFC 5227 section 2.3, RFC 5944
+  // section 4.6); unsolicited neighbour advertisements that override (RFC 4861 section 7.2.6). Ends
+  // early when they are dropped.  A failure leaves clients with what they know until they ask
+  // again. REQUIRES: this outlives the task.
   Task<Problems> announce();
 
  private:
   Problems add_all();
+  [[nodiscard]] bool all_local() const;
 
   Scheduler& scheduler_;
   const std::vector<FilerAddress> addresses_;
