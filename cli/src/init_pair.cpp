@@ -63,17 +63,6 @@ Task<Result<shelf::DiskState>> read_state(shelf::SharedDisk& disk) {
   co_return co_await disk.read_state();
 }
 
-// Of a filer that nobody serves.
-Task<Result<wafl::DiskRoot>> read_root(Scheduler& scheduler, WallClock& clock,
-                                       std::vector<BlockDevice*> disks) {
-  const wafl::AggregateOptions options;
-  auto opened = co_await wafl::Aggregate::open(scheduler, clock, std::move(disks), options);
-  if (!opened.ok()) {
-    co_return opened.error();
-  }
-  co_return opened.value()->root();
-}
-
 class PairInit {
  public:
   PairInit(Session& session, const config::Config& config)
@@ -297,7 +286,7 @@ std::string PairInit::format(const config::Node& node) {
   if (std::string refused = format_filer(scheduler_, clock_, entropy_, format); !refused.empty()) {
     return refused;
   }
-  const Result<wafl::DiskRoot> root = run(scheduler_, read_root(scheduler_, clock_, format.disks));
+  const Result<wafl::DiskRoot> root = run(scheduler_, wafl::read_root(format.disks));
   if (!root.ok()) {
     return "the new root: " + error_text(root.error());
   }
@@ -317,8 +306,7 @@ Result<mailbox::Owners> PairInit::owners() {
     } else if (record_) {
       entry = record_->owners[filer];
     } else {
-      const Result<wafl::DiskRoot> root =
-          run(scheduler_, read_root(scheduler_, clock_, disks_of(filer)));
+      const Result<wafl::DiskRoot> root = run(scheduler_, wafl::read_root(disks_of(filer)));
       if (!root.ok() && root.error().code == Errc::kIo) {
         return root.error();
       }

@@ -31,8 +31,7 @@ SH
 cat > bin/duet <<SH
 #!/bin/bash
 case "\$*" in
-  *" status") [ -e "run/\$4/up" ] ;;
-  *"failover show") echo "what node \$4 says of the pair" ;;
+  *"failover show") [ -e "run/\$4/up" ] && echo "what node \$4 says of the pair" ;;
   *) exec "$bin/duet" "\$@" ;;
 esac
 SH
