@@ -47,7 +47,7 @@ Task<Status> Allocator::open_area() {
         break;
       }
     }
-    const Status loaded = co_await attempt.load();
+    const Status loaded = co_await attempt.load_patiently();
     if (!loaded.ok()) {
       co_return loaded;
     }

@@ -4,6 +4,7 @@
 
 #include "aggregate_state.h"
 #include "disk_set.h"
+#include "platform/wait.h"
 
 namespace duet::wafl {
 
@@ -46,8 +47,15 @@ class LoadingMarks {
 
 }  // namespace
 
+bool Attempt::leads_nowhere() const {
+  const std::uint64_t end = aggregate_.state().disks.block_count();
+  return std::ranges::any_of(missing_,
+                             [end](const Missing& m) { return m.pointer.block() >= end; });
+}
+
 Task<Status> Attempt::load() {
   AggregateState& state = aggregate_.state();
+  const bool nowhere = leads_nowhere();
   std::vector<Missing> missing = std::move(missing_);
   missing_.clear();
   passing_missing_ = 0;
@@ -58,7 +66,7 @@ Task<Status> Attempt::load() {
   });
 
   // Before the first transfer starts: nothing may be left under way.
-  if (!missing.empty() && missing.back().pointer.block() >= state.disks.block_count()) {
+  if (nowhere) {
     co_return Error{Errc::kCorrupt, "a pointer leads behind the end of the aggregate"};
   }
   std::vector<Wanted> wanted;
@@ -77,25 +85,39 @@ Task<Status> Attempt::load() {
     wanted.push_back({pointer, passes, state.pool.allocate()});
     reads.add(pointer.block(), wanted.back().buffer);
   }
-  const Status read = co_await reads.finish();
-  if (!read.ok()) {
-    co_return read;
-  }
+  // What came whole is kept, whatever became of the others.
+  Status read = co_await reads.finish();
+  const bool all_read = read.ok();
   for (Wanted& block : wanted) {
     if (crc32c(block.buffer.bytes()) == block.pointer.checksum) {
       state.cache.insert(block.buffer, block.pointer.block(), block.pointer.birth);
       (block.passing ? passing : held_).push_back(std::move(block.buffer));
+    } else if (!all_read) {
+      continue;  // perhaps it was not read at all
     } else if (std::ranges::find(suspects_, block.pointer) != suspects_.end()) {
-      co_return Error{Errc::kCorrupt, "a block's checksum is wrong"};
+      read = Error{Errc::kCorrupt, "a block's checksum is wrong"};
     } else {
       // A CP may have given the block to others meanwhile: the next try walks the new tree, and
       // comes back to this pointer only if the block is really damaged.
       suspects_.push_back(block.pointer);
     }
   }
+  if (!read.ok()) {
+    co_return read;
+  }
   if (wanted.empty() && others) {
     co_await state.load_done.wait();
   }
+  co_return Ok{};
+}
+
+Task<Status> Attempt::load_patiently() {
+  const bool in_vain = leads_nowhere();
+  const Status loaded = co_await load();
+  if (loaded.ok() || in_vain || ++failures_ == kFailuresMax) {
+    co_return loaded;
+  }
+  co_await sleep(aggregate_.state().scheduler, kFirstPause * (1 << (failures_ - 1)));
   co_return Ok{};
 }
 

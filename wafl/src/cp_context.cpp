@@ -25,27 +25,16 @@ BlockPointer CpContext::place(const BufferRef& buffer, const TreeOwner& owner, s
 
 Task<Result<BufferRef>> CpContext::get(BlockPointer pointer) {
   Attempt attempt(*state.aggregate);
-  int failures = 0;
   for (;;) {
     Result<BufferRef> block = get_block(attempt, pointer);
     if (block.ok()) {
       co_return block;
     }
-    const Status loaded = co_await load(attempt, failures);
+    const Status loaded = co_await attempt.load_patiently();
     if (!loaded.ok()) {
       co_return loaded.error();
     }
   }
-}
-
-// A wrong checksum was read twice already; an error may be that of a path that comes back.
-Task<Status> CpContext::load(Attempt& attempt, int& failures) {
-  const Status loaded = co_await attempt.load();
-  if (loaded.ok() || loaded.error().code != Errc::kIo || ++failures == kReadsMax) {
-    co_return loaded;
-  }
-  co_await sleep(state.scheduler, kReadAgain);
-  co_return Ok{};
 }
 
 Task<void> CpContext::pause() {

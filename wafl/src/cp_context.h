@@ -5,7 +5,6 @@
 
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -53,11 +52,8 @@ class CpContext {
   BlockPointer place(const BufferRef& buffer, const TreeOwner& owner, std::uint32_t level,
                      std::uint64_t offset);
 
-  // The block at `pointer`, from memory or disk; what cannot be read is tried again after a
-  // while.  Error: kIo, kCorrupt.
+  // The block at `pointer`, from memory or disk, read with patience.  Error: kIo, kCorrupt.
   Task<Result<BufferRef>> get(BlockPointer pointer);
-  // attempt.load(), in a loop that tries again after Ok.  `failures` begins as 0.
-  Task<Status> load(Attempt& attempt, int& failures);
 
   // Frees the block with this CP.  False: the pointer leads nowhere, so there is nothing to free.
   bool free(const BlockPointer& pointer) {
@@ -79,10 +75,8 @@ class CpContext {
 
  private:
   static constexpr std::uint64_t kLostBlock = 0xFFFF'FFFF'FFFF;  // behind any aggregate's end
-  static constexpr int kReadsMax = 3;
-  static constexpr std::chrono::seconds kReadAgain{1};
-  static constexpr std::uint32_t kPlacedPerTurn = 64;      // about 50 us of work
-  static constexpr std::size_t kBlocksUnderWayMax = 8192;  // 32 MiB
+  static constexpr std::uint32_t kPlacedPerTurn = 64;            // about 50 us of work
+  static constexpr std::size_t kBlocksUnderWayMax = 8192;        // 32 MiB
 
   std::uint32_t placed_since_pause_ = 0;
 };

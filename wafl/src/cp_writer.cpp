@@ -249,7 +249,7 @@ Task<Status> CpWriter::write_inode_file(VolumeState& volume, const InodeList& in
     if (!attempt.missed()) {
       break;
     }
-    const Status loaded = co_await attempt.load();
+    const Status loaded = co_await attempt.load_patiently();
     if (!loaded.ok()) {
       co_return loaded;
     }
@@ -401,7 +401,7 @@ Task<Status> CpWriter::write_datasets() {
       Attempt attempt(*state_.aggregate);
       Result<BlockPointer> leaf = find_leaf(attempt, root_.datasets, index);
       while (!leaf.ok()) {
-        const Status loaded = co_await attempt.load();
+        const Status loaded = co_await attempt.load_patiently();
         if (!loaded.ok()) {
           co_return loaded;
         }

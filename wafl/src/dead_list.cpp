@@ -21,7 +21,6 @@ TreeOwner owner_of(TreeKind kind, const DiskDataset& record) { return {kind, rec
 // Leaf `index` of a tree of this CP or an older one; empty: a hole.
 Task<Result<BufferRef>> read_leaf(CpContext& context, TreeRoot root, std::uint64_t index) {
   Attempt attempt(*context.state.aggregate);
-  int failures = 0;
   for (;;) {
     const Result<BlockPointer> leaf = find_leaf(attempt, root, index);
     if (leaf.ok()) {
@@ -33,7 +32,7 @@ Task<Result<BufferRef>> read_leaf(CpContext& context, TreeRoot root, std::uint64
         co_return block;
       }
     }
-    const Status loaded = co_await context.load(attempt, failures);
+    const Status loaded = co_await attempt.load_patiently();
     if (!loaded.ok()) {
       co_return loaded.error();
     }

@@ -11,7 +11,8 @@
 //     held by D alone: free.  What is left joins D's list, which becomes N's; so do the zombies.
 //
 // What is damaged costs space, and nothing else: a subtree or part of a list that cannot be read
-// stays allocated, is counted, and never fails a CP, which would fail at each start again.
+// stays allocated, is counted, and never fails a CP, which would fail at each start again.  No
+// later CP gets that space back, so it is given up only after Attempt::load_patiently().
 //
 // Thread-safety: the strand; one CP.
 

@@ -168,6 +168,50 @@ TEST(Damage, OfACutFilesIndirectBlockDoesNotFailTheCp) {
   EXPECT_EQ(files.get(kLive, "file"), std::string(1U << 20U, 'x'));
 }
 
+void turn_reads(World& world, std::uint64_t block, int reads) {
+  world.devices[block / kDiskBlocks]->turned_reads[block % kDiskBlocks] = reads;
+}
+
+// What a CP gives up it gives up for good: not for a path that turns a few bits.
+TEST(DamageThatPasses, OfARemovedFilesIndirectBlockCostsNothing) {
+  World world;
+  make_file(world, "file", 3, 'x');
+  const std::vector<std::uint64_t> parents = parents_of(world, 'x');
+  ASSERT_EQ(parents.size(), 3U);
+  turn_reads(world, parents[1], 4);
+  const std::uint64_t before = free_blocks(world);
+  ASSERT_TRUE(Files(world, "vol0").erase("file").ok());
+  for (int i = 0; i < 3; ++i) {
+    world.cp();
+  }
+  EXPECT_EQ(world.aggregate->cp_statistics().leaked_subtrees, 0U);
+  EXPECT_GE(free_blocks(world), before + 3 * 256);
+}
+
+TEST(DamageThatPasses, OfAWrittenFilesIndirectBlockLosesNothing) {
+  World world;
+  make_file(world, "file", 3, 'x');
+  const std::vector<std::uint64_t> parents = parents_of(world, 'x');
+  ASSERT_EQ(parents.size(), 3U);
+  turn_reads(world, parents[2], 4);
+  Files files(world, "vol0");
+  ASSERT_TRUE(files.put("file", (2U << 20U) + 8192, std::string(4096, 'n')).ok());
+  world.cp();
+  EXPECT_EQ(world.aggregate->cp_statistics().lost_subtrees, 0U);
+  world.reopen();
+  std::string expected(3U << 20U, 'x');
+  expected.replace((2U << 20U) + 8192, 4096, std::string(4096, 'n'));
+  EXPECT_EQ(files.get(kLive, "file"), expected);
+}
+
+TEST(DamageThatPasses, OfTheBlockMapDoesNotFailTheCp) {
+  World world;
+  make_file(world, "file", 1, 'x');
+  ASSERT_TRUE(Files(world, "vol0").put("file", 8192, std::string(4096, 'n')).ok());
+  turn_reads(world, world.aggregate->root().block_map.pointer.block(), 4);
+  world.cp();
+}
+
 TEST(Attempt, StartsNoReadWhenAPointerLeadsBehindTheEnd) {
   World world;
   Attempt attempt(*world.aggregate);

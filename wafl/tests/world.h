@@ -42,6 +42,11 @@ class MemoryDisk final : public BlockDevice {
         } else if (const auto it = contents_.find(block); it != contents_.end()) {
           std::memcpy(bytes.data(), it->second.data(), kBlockBytes);
           ++reads;
+          if (const auto turned = turned_reads.find(block);
+              turned != turned_reads.end() && turned->second > 0) {
+            --turned->second;
+            bytes[100] ^= std::byte{1};
+          }
         } else {
           std::memset(bytes.data(), 0, kBlockBytes);
         }
@@ -57,6 +62,8 @@ class MemoryDisk final : public BlockDevice {
   }
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;
+  // So many reads of a block, from now on, give it with a bit turned.
+  std::map<std::uint64_t, int> turned_reads;
 
  private:
   Scheduler* scheduler_;

@@ -443,6 +443,9 @@ Complaint World::settle() {
         if (!learned.value_or(false)) {
           return "a clone cannot be mounted";
         }
+      } else if (std::ranges::any_of(
+                     clones_, [this](const auto& clone) { return clone->name == job_name2_; })) {
+        return "I5: a clone was acknowledged and is lost: " + job_name2_;
       }
       break;
     case Job::kDestroyClone:

@@ -277,6 +277,9 @@ Complaint World::recover() {
     return complaint;
   }
   for (const auto& clone : clones_) {
+    if (!clone->volume.has_value()) {
+      continue;  // just made: settle() learns it, and nobody has asked it anything
+    }
     if (Complaint complaint = clone->volume->history.recovered(last); !complaint.empty()) {
       return "clone " + clone->name + ": " + complaint;
     }

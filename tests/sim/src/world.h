@@ -58,6 +58,7 @@ class World {
   struct Clone {
     std::string name;
     std::string snapshot;  // of vol0
+    // None between add_clone() and the end of learn_clone(); the filer may die there.
     std::optional<Volume> volume;
     Client client;
   };

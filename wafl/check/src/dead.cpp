@@ -99,6 +99,9 @@ Task<void> Difference::trees(Compared file, TreeRoot before, TreeRoot after) {
   }
   BlockPointer older = before.pointer;
   for (std::uint32_t height = before.height; height > after.height && !newer.hole(); --height) {
+    if (older.hole()) {
+      co_return;  // nothing of it stands where the lower tree is
+    }
     const bool follow = co_await note(file, older, height, 0);
     if (!follow) {
       co_return;

@@ -73,6 +73,15 @@ TEST_F(CheckClones, SnapshotsOfThemAreClean) {
   EXPECT_TRUE(report.clean()) << describe(report);
 }
 
+TEST_F(CheckClones, AFileThatGrewTwoLevelsOverAHoleIsClean) {
+  clone_->put_block(3, 70'000, "two levels more");
+  clone_->drop_block(3, 0);  // and nothing where the origin has its blocks
+  clone_->drop_block(3, 1);
+  clone_->commit();
+  const CheckReport report = finish();
+  EXPECT_TRUE(report.clean()) << describe(report);
+}
+
 TEST_F(CheckClones, ZombiesThatSpareTheOriginAreClean) {
   clone_->put_block(8, 0, "young");
   names_without_8();

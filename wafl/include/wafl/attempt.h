@@ -22,6 +22,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -80,14 +81,22 @@ class Attempt {
   // Reads everything that was named since the last load().
   // Error: kIo, kCorrupt.
   Task<Status> load();
+  // The same for those who give up for good what they cannot read (CPs): what failed is Ok until it
+  // did so kFailuresMax times, with growing pauses, 2.5 s in all, as a path that fails or turns
+  // bits may come back.
+  // Error: kIo, kCorrupt.
+  Task<Status> load_patiently();
 
  private:
+  static constexpr int kFailuresMax = 10;
+  static constexpr std::chrono::milliseconds kFirstPause{5};  // each is twice the one before
   static constexpr std::size_t kPassingMax = 64;
   static constexpr std::size_t kPassingLoads = kHeightMax + 2;
   struct Missing {
     BlockPointer pointer;
     bool passing;
   };
+  [[nodiscard]] bool leads_nowhere() const;
 
   Aggregate& aggregate_;
   std::vector<Missing> missing_;
@@ -97,6 +106,7 @@ class Attempt {
   std::unordered_map<std::uint64_t, std::pair<BlockPointer, std::uint64_t>> leaves_below_;
   std::vector<BufferRef> held_;
   std::vector<BlockPointer> suspects_;  // read once with a wrong checksum
+  int failures_ = 0;                    // of load_patiently()
 };
 
 }  // namespace duet::wafl
