@@ -32,7 +32,7 @@ struct BeatOptions {
 // What a beat says of the node, beside that it lives.
 struct BeatContent {
   NodeState state = NodeState::kStarting;
-  std::uint32_t serving = 0;  // bit f: filer f
+  std::uint32_t serving = 0;  // bit f: filer f is served
   std::uint64_t membership_generation = 0;
   std::array<std::uint64_t, kFilers> epochs{};
 };
