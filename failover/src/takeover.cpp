@@ -71,6 +71,7 @@ Task<bool> PairNode::wait_out_lease(Claim& claim) {
     const Evidence now = evidence();
     const bool dead = now.words == WordsEvidence::kDead;
     const bool blind = claim.forced && waited > 2 * observer_.wait_time();
+    claim.known_dead = dead && words_->restart_ms == 0;
     if (dead || observer_.lease_is_over() || blind) {
       co_return !conflict_ && (claim.forced || decide(now).action == Action::kTakeOver);
     }
@@ -95,7 +96,7 @@ Task<Status> PairNode::fence(const Claim& claim) {
       }
     }
   }
-  if (claim.takeover && fence_partner) {
+  if (claim.takeover && fence_partner && !claim.known_dead) {
     co_return fence_partner();
   }
   co_return Ok{};
@@ -127,9 +128,13 @@ Task<Status> PairNode::fence_one(shelf::SharedDisk& disk) {
 }
 
 // Whatever the partner answered under a lease that it renewed after the wait began is over before
-// its log is looked at.
+// its log is looked at.  Of a process that is known to be dead nothing is left; a newer one of its
+// node, whose beats move, owns nothing.
 Task<void> PairNode::second_wait(Claim& claim) {
   claim.fenced = scheduler_.now();
+  if (claim.known_dead && !claim.always_wait) {
+    co_return;
+  }
   co_await observer_.look(options_.beat.lease);
   if (claim.always_wait || observer_.moved_since(claim.beat)) {
     step("second wait");

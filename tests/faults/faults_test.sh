@@ -29,7 +29,7 @@ cleanup() {
   touch stop
   if [ "$failed" = yes ]; then
     echo "FAILED; SEED=$seed; the nodes' traces, the older ones first:" >&2
-    tail -n 40 run/a/duetd.trace.before run/a/duetd.trace run/b/duetd.trace.before run/b/duetd.trace >&2 || true
+    tail -n ${TAIL:-40} run/a/duetd.trace.before run/a/duetd.trace run/b/duetd.trace.before run/b/duetd.trace >&2 || true
     tail -n 5 out-a out-b >&2 || true
   fi
   for process in $workers; do
@@ -69,6 +69,15 @@ await() {  # FILER NODE WORDS
   return 1
 }
 await_home() { await a a "in sync" && await b b "in sync"; }
+# A node that has only just come back says so, and is asked again.
+give_back() {
+  for _ in $(seq 100); do
+    ! duet giveback > giveback.out 2>&1 || return 0
+    sleep 0.2
+  done
+  cat giveback.out >&2
+  return 1
+}
 say() { echo "$(date +%T) $*"; }
 pause() { sleep "$((RANDOM % 2)).$((RANDOM % 10))"; }
 pid_of() { cat "run/$1/duetd.pid"; }
@@ -89,7 +98,7 @@ kills() {
   pause
   pair start > start.out
   await "$victim" "$(other "$victim")" "in sync"
-  duet giveback > giveback.out
+  give_back
   await_home
 }
 words() {
@@ -98,7 +107,7 @@ words() {
   sleep 0.2
   await "$victim" "[ab]" ""
   await "$victim" "[ab]" "in sync"
-  duet giveback > giveback.out
+  give_back
   await_home
 }
 frozen() {
@@ -111,7 +120,7 @@ frozen() {
   pair kill "$victim" > kill.out
   pair start > start.out
   await "$victim" "$(other "$victim")" "in sync"
-  duet giveback > giveback.out
+  give_back
   await_home
 }
 shelves() {
@@ -122,7 +131,7 @@ shelves() {
   # Nobody was dead: whoever serves a filer now, it is served and mirrored again.
   await a "[ab]" "in sync"
   await b "[ab]" "in sync"
-  duet giveback > giveback.out
+  give_back
   await_home
 }
 power() {
@@ -130,7 +139,7 @@ power() {
   pair start > start.out
   await a "[ab]" "in sync"
   await b "[ab]" "in sync"
-  duet giveback > giveback.out
+  give_back
   await_home
 }
 memory() {
@@ -140,7 +149,7 @@ memory() {
   rm "run/$victim/nvlog.pmem" "run/$victim/mirror.pmem"
   pair start > start.out
   await "$victim" "$(other "$victim")" "in sync"
-  duet giveback > giveback.out
+  give_back
   await_home
 }
 moves() {
@@ -148,7 +157,7 @@ moves() {
   duet takeover --of "$victim" > takeover.out
   await "$victim" "$(other "$victim")" "in sync"
   pause
-  duet giveback > giveback.out
+  give_back
   await_home
 }
 

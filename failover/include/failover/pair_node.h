@@ -172,6 +172,7 @@ class PairNode final : private interconnect::ChannelUser {
     mailbox::BeatSnapshot beat;  // when the wait for the lease began
     bool hard = false;           // the partner is fenced, and its log may be needed
     bool always_wait = false;
+    bool known_dead = false;     // the owning process, by last words that leave it no time
     bool forced = false;
     bool takeover = false;
     Instant begun{};
