@@ -106,6 +106,7 @@ words() {
   pkill -9 -P "$(pid_of "$victim")" || { echo "no server below its supervisor" >&2; return 1; }
   sleep 0.2
   await "$victim" "[ab]" ""
+  pair start > start.out  # a supervisor gives up after the fourth crash in a minute
   await "$victim" "[ab]" "in sync"
   give_back
   await_home
