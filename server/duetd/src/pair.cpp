@@ -170,7 +170,7 @@ Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
   DUET_CHECK(url.ok());  // the configuration's reader saw to it
   shelf::OpenOptions options;
   options.key = key;
-  options.name = path.text;
+  options.name = shelf::without_password(path.text);
   options.fail_after = machine_.config.failover.disk_patience;
   auto opened =
       co_await shelf::open_shared_disk(machine_.strand, std::move(url.value()), std::move(options));
@@ -179,7 +179,8 @@ Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
     co_return std::string();
   }
   co_return fmt::format("{}: disk {}: {}; start what serves it, or correct its URL",
-                        machine_.place(path.line), path.text, text_of(opened.error()));
+                        machine_.place(path.line), shelf::without_password(path.text),
+                        text_of(opened.error()));
 }
 
 // Greater than every earlier one of this node, whatever the clock says: the disks remember the
@@ -196,7 +197,8 @@ Task<std::string> Pair::choose_incarnation() {
     }
     const Result<shelf::DiskState> state = co_await disk.device->read_state();
     if (!state.ok()) {
-      co_return fmt::format("disk {}: {}", disk.configured->path.text, text_of(state.error()));
+      co_return fmt::format("disk {}: {}", shelf::without_password(disk.configured->path.text),
+                            text_of(state.error()));
     }
     for (const shelf::DiskKey key : state.value().keys) {
       if (shelf::node_of(key) == number()) {
@@ -421,7 +423,8 @@ std::vector<admin::DiskInfo> Pair::disk_infos(std::uint32_t filer) const {
   std::vector<admin::DiskInfo> infos;
   for (const Disk& disk : disks_) {
     if (disk.filer == filer) {
-      infos.push_back({disk.configured->path.text, disk.device->block_count() * kBlockBytes});
+      infos.push_back({shelf::without_password(disk.configured->path.text),
+                       disk.device->block_count() * kBlockBytes});
     }
   }
   return infos;

@@ -78,6 +78,8 @@ class Pair final : public Role {
   Task<admin::Response> give_back();
   Task<admin::Response> move(std::uint32_t filer);
   Task<admin::Response> force(const admin::Request& request);
+  [[nodiscard]] admin::Metrics pair_metrics() const;
+  Task<admin::Response> metrics();
   [[nodiscard]] std::vector<admin::DiskInfo> disk_infos(std::uint32_t filer) const;
 
   Machine& machine_;

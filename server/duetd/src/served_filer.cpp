@@ -171,6 +171,17 @@ Task<admin::Response> ServedFiler::answer(admin::Request request) {
   co_return response;
 }
 
+Task<admin::Metrics> ServedFiler::metrics(admin::Metrics::Labels always) {
+  if (api_ == nullptr) {
+    co_return admin::Metrics();
+  }
+  ++asked_;
+  admin::Metrics collected = co_await api_->metrics(std::move(always));
+  --asked_;
+  answered_.wake_all();
+  co_return collected;
+}
+
 Task<std::string> ServedFiler::reload_exports() {
   if (api_ == nullptr) {
     co_return "the filer is not served here";

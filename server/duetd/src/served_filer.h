@@ -59,6 +59,8 @@ class ServedFiler {
   Task<void> close();
 
   Task<admin::Response> answer(admin::Request request);
+  // Nothing while it does not serve.
+  Task<admin::Metrics> metrics(admin::Metrics::Labels always);
   // The configuration file's exports become the filer's.  Empty: done; else why not.
   Task<std::string> reload_exports();
 
