@@ -162,9 +162,12 @@ moves() {
   await_home
 }
 
+began=() victims=()
 for round in $(seq "$rounds"); do
   victim=$([ $((RANDOM % 2)) = 0 ] && echo a || echo b)
   say "round $round: $scenario ($victim)"
+  began[round]=$(date +%s.%N)
+  victims[round]=$victim
   "$scenario" "$victim"
   for process in $workers; do
     kill -0 "$process" 2> /dev/null || { echo "a client ended early" >&2; exit 1; }
@@ -180,6 +183,14 @@ for filer in a b; do
   say "filer $filer: $(head -n 1 "out-$filer")"
   say "filer $filer: longest waits, ms: $(awk '$1 == "stall" { print $7 }' "out-$filer" | sort -rn | head -n 8 | xargs)"
   client verify-work "$filer"
+done
+# Each round's longest wait of each client of the victim's filer.
+began[rounds + 1]=$(date +%s.%N)
+for round in $(seq "$rounds"); do
+  waited=$(awk -v from="${began[round]}" -v to="${began[round + 1]}" '$1 == "stall" && $5 + $7 / 1000 >= from && $5 < to {
+      longest[$3] = longest[$3] > $7 ? longest[$3] : $7 }
+    END { for (c in longest) printf "%d ", longest[c] }' "out-${victims[round]}")
+  [ -z "$waited" ] || echo "wait round $round victim ${victims[round]} ms $waited"
 done
 pair stop > stop.out
 pair shelves > start.out
