@@ -89,12 +89,18 @@ Task<void> PairNode::look_closer() {
 BeatEvidence PairNode::beat_evidence() const {
   const auto& beat = observer_.beat();
   const bool words_of_it = words_ && beat && words_->dead_incarnation == beat->header.incarnation;
-  if (observer_.stale() || words_of_it) {
+  if (observer_.stale() || words_of_it || (beat && gone(beat->header.incarnation))) {
     return BeatEvidence::kStale;
   }
   const bool taking =
       beat && beat->state == static_cast<std::uint32_t>(mailbox::NodeState::kTaking);
   return taking && hosts_any() ? BeatEvidence::kClaims : BeatEvidence::kChanging;
+}
+
+// Dead, and not expected back by itself.
+bool PairNode::gone(std::uint64_t incarnation) const {
+  const bool said = words_ && words_->dead_incarnation == incarnation && words_->restart_ms == 0;
+  return incarnation != 0 && (said || (partner_gone && partner_gone(incarnation)));
 }
 
 Evidence PairNode::evidence() const {
@@ -114,7 +120,9 @@ Evidence PairNode::evidence() const {
     if (seen_marks_[filer].mark) {
       result.mirror = MirrorEvidence::kSolo;
     }
-    if (words_ && entry.incarnation == words_->dead_incarnation) {
+    if (gone(entry.incarnation)) {
+      result.words = WordsEvidence::kDead;
+    } else if (words_ && entry.incarnation == words_->dead_incarnation) {
       const bool its_time =
           scheduler_.now() < words_seen_ + std::chrono::milliseconds(words_->restart_ms);
       result.words = its_time ? WordsEvidence::kRestarting : WordsEvidence::kDead;

@@ -139,6 +139,9 @@ class PairNode final : private interconnect::ChannelUser {
   std::function<void(const Event&)> on_event;
   std::function<void(std::string_view)> on_step;  // each step as it begins, for the trace
   std::function<bool()> progress;                 // of the serving strands; as Beater's
+  // Whether the partner's process of that incarnation is known to be gone, by something surer than
+  // silence: the kernel of this host.  As good as last words that leave it no time.
+  std::function<bool(std::uint64_t incarnation)> partner_gone;
   // The second fence, where there is one: ends the partner's process on this host.
   std::function<Status()> fence_partner;
   std::function<void()> on_renewed;  // the lease, while filers may be served here
@@ -188,6 +191,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<void> look_closer();
   [[nodiscard]] Evidence evidence() const;
   [[nodiscard]] BeatEvidence beat_evidence() const;
+  [[nodiscard]] bool gone(std::uint64_t incarnation) const;
   Task<void> act();
   Task<void> follow_record();
   [[nodiscard]] bool partner_serves(std::uint32_t filer) const;

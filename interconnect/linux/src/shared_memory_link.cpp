@@ -194,6 +194,11 @@ SharedMemoryLink::~SharedMemoryLink() {
   close_both();
 }
 
+bool SharedMemoryLink::partner_gone(Incarnation peer) const {
+  pollfd gone{.fd = partner_, .events = POLLIN, .revents = 0};
+  return partner_ >= 0 && status_.peer == peer && poll(&gone, 1, 0) == 1;
+}
+
 void SharedMemoryLink::close_both() {
   for (int* const process : {&partner_, &partner_parent_}) {
     if (*process >= 0) {

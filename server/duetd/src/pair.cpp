@@ -347,6 +347,12 @@ void Pair::make_pair() {
   };
   if (one_host_ != nullptr) {
     pair_->fence_partner = [this] { return one_host_->kill_partner(); };
+    // With restart-first its supervisor is asked first: its last words say how long.
+    if (machine_.config.failover.on_crash == config::OnCrash::kTakeoverFirst) {
+      pair_->partner_gone = [this](std::uint64_t incarnation) {
+        return one_host_->partner_gone(interconnect::Incarnation{incarnation});
+      };
+    }
   }
 }
 
