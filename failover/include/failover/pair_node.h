@@ -117,6 +117,9 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] std::vector<Veto> handover_vetoes(std::uint32_t filer) const;
   // This node is about to stop: from now on it takes nothing, and opens nothing.
   void leave() { leaving_ = true; }
+  // Nobody takes the filer: it comes to rest here, with nothing to replay if that can be done in
+  // time, and goes from here.  status() tells when it is away.  REQUIRES: leave().
+  void come_to_rest(std::uint32_t filer) { rest_asked_[filer] = true; }
 
   // Why a takeover of the partner would not work now.
   [[nodiscard]] std::vector<Veto> takeover_vetoes() const;
@@ -175,7 +178,7 @@ class PairNode final : private interconnect::ChannelUser {
     mailbox::BeatSnapshot beat;  // when the wait for the lease began
     bool hard = false;           // the partner is fenced, and its log may be needed
     bool always_wait = false;
-    bool known_dead = false;     // the owning process, by last words that leave it no time
+    bool known_dead = false;  // the owning process, by last words that leave it no time
     bool forced = false;
     bool takeover = false;
     Instant begun{};
@@ -191,6 +194,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<void> look_closer();
   [[nodiscard]] Evidence evidence() const;
   [[nodiscard]] BeatEvidence beat_evidence() const;
+  [[nodiscard]] bool marked_by_partner(std::uint32_t filer) const;
   [[nodiscard]] bool gone(std::uint64_t incarnation) const;
   Task<void> act();
   Task<void> follow_record();
@@ -232,6 +236,7 @@ class PairNode final : private interconnect::ChannelUser {
   void halt();
   // handover.cpp
   Task<Status> hand_over(std::uint32_t filer);
+  Task<void> rest(std::uint32_t filer);
   Task<Status> settle(std::uint32_t filer);
   Task<Status> ask_to_prepare(std::uint32_t filer);
   Task<Status> commit(std::uint32_t filer);
@@ -288,6 +293,7 @@ class PairNode final : private interconnect::ChannelUser {
   std::uint64_t force_number_ = 0;
   bool force_ = false;
   FilerSet handover_asked_{};
+  FilerSet rest_asked_{};
   std::optional<PairMessage> prepare_;
   std::optional<PairMessage> prepared_;
   std::uint64_t questions_ = 0;

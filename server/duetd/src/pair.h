@@ -67,7 +67,9 @@ class Pair final : public Role {
   void make_pair();
   void told(const failover::Event& event);
   void stepped(std::string_view step);
-  Task<bool> rest(std::uint32_t filer);
+  Task<void> look_for_older(shelf::SharedDisk& disk);
+  void later_than(std::uint64_t incarnation);
+  Task<bool> wait_for(std::function<bool()> condition);
 
   // pair_api.cpp
   [[nodiscard]] nlohmann::json status_json() const;

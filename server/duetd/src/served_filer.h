@@ -68,6 +68,8 @@ class ServedFiler {
   [[nodiscard]] bool serves() const { return api_ != nullptr; }
 
  private:
+  // What a keeper keeps is all the strand's.
+  [[nodiscard]] std::uint32_t reactors() const { return keeper_.open ? 1 : machine_.reactors(); }
   std::string bind(os::EpollScheduler& scheduler, Sockets& sockets) const;
   std::string get_kept(Sockets& sockets) const;
   void give_up_kept();

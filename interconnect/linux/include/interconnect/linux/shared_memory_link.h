@@ -103,6 +103,7 @@ class SharedMemoryLink final : public LinkBase {
   void ring_bell(Session& session);
   void end(Session& session, std::string_view reason);
   void close_both();
+  void watch_process(int process);
 
   os::EpollScheduler& epoll_;
   Entropy& entropy_;
