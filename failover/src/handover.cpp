@@ -76,21 +76,31 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
   return result;
 }
 
-Status PairNode::start_handover(std::uint32_t filer) {
+std::optional<std::string_view> PairNode::hard_veto(std::uint32_t filer) const {
   for (const Veto& veto : handover_vetoes(filer)) {
     if (veto.hard) {
-      return Error{Errc::kRefused, veto.reason};
+      return veto.reason;
     }
   }
-  handover_asked_[filer] = true;
+  return std::nullopt;
+}
+
+Status PairNode::start_handover(std::uint32_t filer) {
+  if (filers_[filer].state != FilerState::kServing) {
+    return Error{Errc::kRefused, "the filer is not served here"};
+  }
+  ask_handover(filer);
   return Ok{};
 }
 
+void PairNode::ask_handover(std::uint32_t filer) {
+  handover_asked_[filer] = true;
+  handover_until_[filer] = scheduler_.now() + options_.handover_patience;
+}
+
 Task<Status> PairNode::hand_over(std::uint32_t filer) {
-  for (const Veto& veto : handover_vetoes(filer)) {
-    if (veto.hard) {
-      co_return Error{Errc::kRefused, veto.reason};
-    }
+  if (const std::optional<std::string_view> veto = hard_veto(filer)) {
+    co_return Error{Errc::kRefused, *veto};
   }
   Slot& slot = filers_[filer];
   step("make ready");
@@ -316,7 +326,7 @@ void PairNode::on_message(ConstBytes bytes) {
     case PairVerb::kCommitted:  // the next look finds it
       break;
     case PairVerb::kAskHandover:
-      handover_asked_[message.filer] = true;
+      ask_handover(message.filer);
       break;
     case PairVerb::kAskTakeover:
       asked_ = true;

@@ -162,7 +162,9 @@ Task<void> PairNode::act() {
   // kGoSolo and kResync are the log's own: it knows its link better than a look does.
   // kReadOwner: every look reads it.  kAwaitRestart: nothing to do.
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    if (std::exchange(handover_asked_[filer], false)) {
+    // What passes by itself (a beat that is late) is waited for.
+    const bool wait = scheduler_.now() < handover_until_[filer] && hard_veto(filer).has_value();
+    if (!wait && std::exchange(handover_asked_[filer], false)) {
       const Status handed = co_await hand_over(filer);
       ++filers_[filer].handovers;
       filers_[filer].handover_error = handed.ok() ? "" : handed.error().context;

@@ -124,7 +124,8 @@ class PairNode final : private interconnect::ChannelUser {
   // Why a takeover of the partner would not work now.
   [[nodiscard]] std::vector<Veto> takeover_vetoes() const;
   // Begins to hand the filer, hosted here, to the partner: giveback or planned takeover.  status()
-  // and events tell what came of it.  kRefused: a veto.
+  // and events tell what came of it; a veto is given some time to pass.  kRefused: it is not served
+  // here.
   Status start_handover(std::uint32_t filer);
   // Asks the partner to hand over; kClosed: it cannot be asked.
   Status ask_for(std::uint32_t filer);
@@ -237,6 +238,8 @@ class PairNode final : private interconnect::ChannelUser {
   // handover.cpp
   Task<Status> hand_over(std::uint32_t filer);
   Task<void> rest(std::uint32_t filer);
+  void ask_handover(std::uint32_t filer);
+  [[nodiscard]] std::optional<std::string_view> hard_veto(std::uint32_t filer) const;
   Task<Status> settle(std::uint32_t filer);
   Task<Status> ask_to_prepare(std::uint32_t filer);
   Task<Status> commit(std::uint32_t filer);
@@ -293,6 +296,7 @@ class PairNode final : private interconnect::ChannelUser {
   std::uint64_t force_number_ = 0;
   bool force_ = false;
   FilerSet handover_asked_{};
+  std::array<Instant, kFilers> handover_until_{};  // a veto is waited out so long
   FilerSet rest_asked_{};
   std::optional<PairMessage> prepare_;
   std::optional<PairMessage> prepared_;

@@ -432,7 +432,9 @@ Task<int> Pair::stop() {
   pair_->leave();
   co_await sleep(machine_.strand, 4 * machine_.config.failover.beat);
   for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
-    if (pair_->start_handover(filer).ok()) {
+    const auto vetoes = pair_->handover_vetoes(filer);
+    const bool possible = std::ranges::none_of(vetoes, &failover::Veto::hard);
+    if (possible && pair_->start_handover(filer).ok()) {
       const std::uint64_t before = pair_->status().filers[filer].handovers;
       co_await wait_for(
           [this, filer, before] { return pair_->status().filers[filer].handovers != before; });
