@@ -158,6 +158,28 @@ TEST(PairConfig, OverTcpBothNodesMayUseTheSameNames) {
   EXPECT_EQ(config.node("b")->interconnect->port, 7430);
 }
 
+// Listeners of filer a: "address/bits@interface:port".
+std::string listeners(std::string_view text) {
+  const Outcome<Config> outcome = parse(text, "d.yaml");
+  if (!outcome.ok()) {
+    return outcome.error().text();
+  }
+  std::string all;
+  for (const Listener& each : outcome.value().filers[0].listeners) {
+    all += (all.empty() ? "" : " ") + each.address + "/" + std::to_string(each.prefix_bits) + "@" +
+           each.interface + ":" + std::to_string(each.port);
+  }
+  return all;
+}
+
+TEST(PairConfig, AnAddressOnAnInterfaceMoves) {
+  EXPECT_EQ(listeners(kTcpPair), "192.0.2.11/0@:2049");
+  EXPECT_EQ(listeners(with(kTcpPair, "[192.0.2.11]",
+                           "\n      - address: 192.0.2.11/24\n        interface: eth0\n      - {address: "
+                           "\"2001:db8::11/64\", interface: eth1}\n      - 192.0.2.13")),
+            "192.0.2.11/24@eth0:2049 2001:db8::11/64@eth1:2049 192.0.2.13/0@:2049");
+}
+
 TEST(PairConfig, FailoverIsReadWhole) {
   const Outcome<Config> outcome =
       parse(with(kPair, "    lease: 500ms\n    beat: 100ms\n",
@@ -269,6 +291,30 @@ INSTANTIATE_TEST_SUITE_P(
                 "    interconnect:\n      address: 127.0.0.1\n      port: 1\n    admin:\n",
                 "d.yaml:17: nodes.a.interconnect: only nodes that are linked by TCP have an "
                 "address; remove it, or write `transport: tcp` in `pair.interconnect`"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Addresses, PairConfigRefuses,
+    testing::Values(
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11, interface: eth0}",
+                "X1"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/33, interface: eth0}",
+                "X2"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/0, interface: eth0}",
+                "X3"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: \"2001:db8::11/129\", interface: eth0}",
+                "X4"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/24x, interface: eth0}",
+                "X5"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: filer-a/24, interface: eth0}",
+                "X6"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/24}",
+                "X7"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {interface: eth0}",
+                "X8"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/24, interface: eth0, colour: blue}",
+                "X9"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/24, interface: eth0}\n      - 192.0.2.11",
+                "X10"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Failover, PairConfigRefuses,
