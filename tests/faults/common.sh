@@ -1,11 +1,12 @@
 # What the fault tests share; to be sourced.  Before it: $bin, $here (the repository), $seed.
-# A test defines pair_up, pair_down and pair_kill (all of it, hard), fills $log_files, sets host_of()
-# and, for clients somewhere else, in_client(); its directory is made and left here.
+# A test defines pair_kill (ends all of it, hard), host_of() and $port; where they differ, $log_files and
+# in_client(), the clients' place.  Its directory is made, entered and removed here.
 
 run=$(mktemp -d "${TMPDIR:-/tmp}/duet-faults.XXXXXX")
 cd "$run"
 workers=
 failed=yes
+ask=
 log_files="run/a/duetd.trace.before run/a/duetd.trace run/b/duetd.trace.before run/b/duetd.trace"
 
 duet() { "$bin/duet" --config pair.yaml "$@"; }
@@ -21,16 +22,16 @@ client() {  # JOB FILER ...
   in_client "$bin/duet-demo-client" "$job" --host "$(host_of "$filer")" --port "$port" \
     --export "/vol$filer" --manifest "manifest-$filer" "$@"
 }
-# The filer is served by that node, and `failover show` says so with these words.
+# The filer is served by that node, and `failover show` (of $ask alone, if set) says so with these words.
 await() {  # FILER NODE WORDS
   for _ in $(seq 300); do
-    if duet failover show 2> /dev/null | grep -qE "^$1 +[ab] +$2 +[0-9]+ +serving.*$3"; then
+    if duet ${ask:+--node "$ask"} failover show 2> /dev/null | grep -E "^$1 +[ab] +$2 +[0-9]+ +serving.*$3" > /dev/null; then
       return 0
     fi
     sleep 0.1
   done
   echo "filer $1 is not served by node $2 ($3):" >&2
-  duet failover show >&2 || true
+  duet ${ask:+--node "$ask"} failover show >&2 || true
   return 1
 }
 await_home() { await a a "in sync" && await b b "in sync"; }

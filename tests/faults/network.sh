@@ -125,6 +125,7 @@ launch() {
   [ ! -e "run/$who.log" ] || mv "run/$who.log" "run/$who.log.before"
   ip netns exec "$net-$where" "$@" > "run/$who.log" 2>&1 < /dev/null &
   echo $! > "run/$who.pid"
+  disown  # whoever kills it knows
 }
 start_shelf() {  # 1 or 2
   local number=$1 disks disk options=()
