@@ -43,8 +43,8 @@ std::string mirror_text(const Json& filer) {
                                      : text(mirror, "state");
 }
 
-// A filer's row from whoever knows of its latest epoch, of two from the one that has the filer: a node
-// that is cut off still believes what was true before.
+// A filer's row from whoever knows of its latest epoch, of two from the one that has the filer: a
+// node that is cut off still believes what was true before.
 std::vector<std::string> filer_row(const Json& views, std::size_t index) {
   Json best;
   for (const auto& [node, view] : views.items()) {

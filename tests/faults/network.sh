@@ -137,7 +137,7 @@ start_shelf() {  # 1 or 2
   launch "shelf$number" "s$number" "$bin/duet-shelf" serve \
     --listen "tcp://10.9.$((number + 1)).1:7420" "${options[@]}"
   for _ in $(seq 100); do
-    grep -q '^duet-shelf: ready' "run/shelf$number.log" && return 0
+    grep -q '^duet-shelf: ready' "run/shelf$number.log" 2> /dev/null && return 0
     sleep 0.1
   done
   cat "run/shelf$number.log" >&2

@@ -15,8 +15,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration kPoll = 2ms;
-// After the addresses were taken: when switches and clients have heard of it, and again for what was
-// lost on the way.  A call of the kernel for each connection: so many in one turn.
+// After the addresses were taken: when switches and clients have heard of it, and again for what
+// was lost on the way.  A call of the kernel for each connection: so many in one turn.
 constexpr std::array kTickleAfter{Duration(20ms), Duration(100ms), Duration(400ms)};
 constexpr std::size_t kTicklesPerTurn = 32;
 constexpr Error kGone{Errc::kClosed, "the filer is not open here"};

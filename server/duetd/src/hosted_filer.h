@@ -28,8 +28,7 @@ namespace duet::daemon {
 class HostedFiler final : public failover::FilerHost, private filer::AnswerGate {
  public:
   HostedFiler(Machine& machine, const config::Filer& configured, failover::PairNode& pair,
-              nvlog::MirrorPort& port, ClientBook& clients, DiskAccess disks,
-              SocketKeeper sockets);
+              nvlog::MirrorPort& port, ClientBook& clients, DiskAccess disks, SocketKeeper sockets);
   ~HostedFiler();
 
   // failover::FilerHost

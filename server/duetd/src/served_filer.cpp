@@ -98,8 +98,9 @@ Task<void> ServedFiler::start(filer::Filer& filer) {
   for (std::uint32_t i = 0; i < machine_.reactors(); ++i) {
     os::EpollScheduler& own = machine_.scheduler(i);
     co_await os::hop_to(own);
-    reactors_[i] = std::make_unique<Reactor>(own, machine_.strand, filer, mounts_, configured_,
-                                             machine_.reactors(), std::move(sockets_[i]), observer_);
+    reactors_[i] =
+        std::make_unique<Reactor>(own, machine_.strand, filer, mounts_, configured_,
+                                  machine_.reactors(), std::move(sockets_[i]), observer_);
     sockets_[i].clear();
     co_await os::hop_to(machine_.strand);
   }
