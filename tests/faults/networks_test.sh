@@ -11,7 +11,7 @@
 #   paths      each path from a node to a shelf is cut in turn, and joined
 #   isolated   a node loses link, shelves and clients, and comes back
 #   moves      planned takeovers and givebacks
-#   kernel     Linux kernel clients through kills, crashes and moves
+#   kernel     Linux kernel clients through kills, deaths and moves
 # Fails when a client sees an error, a file is not as its client left it, or the check is not clean.
 # SEED=N repeats a run's choices; KEEP=1 leaves the directory.  77: not possible here.
 set -euo pipefail
@@ -223,6 +223,7 @@ finish_guest() {
     [ ! -e guest/result ] || break
     sleep 0.1
   done
+  [ -e guest/result ] || { echo "the guest does not come to its end" >&2; head -n 3 guest/kernel-* >&2; return 1; }
   wait "$guest" || true
   for user in guest/kernel-*; do
     say "$(head -n 1 "$user"); longest waits, ms: $(awk '$1 == "stall" { print $6 }' "$user" | sort -rn | head -n 8 | xargs)"
