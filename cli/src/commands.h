@@ -15,6 +15,7 @@ using Action = std::function<Exit(Session&)>;
 
 // Each adds its subcommands to `app`; parsing one of them sets `action`.
 void add_status_commands(CLI::App& app, Action& action);  // status, df, version
+Exit show_failover(Session& session);
 void add_failover_commands(CLI::App& app, Action& action);  // failover, takeover, giveback
 void add_log_command(CLI::App& app, Action& action);
 void add_top_command(CLI::App& app, Action& action);

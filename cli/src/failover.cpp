@@ -47,8 +47,10 @@ std::string mirror_text(const Json& filer) {
 // node that is cut off still believes what was true before.
 std::vector<std::string> filer_row(const Json& views, std::size_t index) {
   Json best;
+  std::string waits_for;
   for (const auto& [node, view] : views.items()) {
     const Json filer = view.at("filers").at(index);
+    waits_for = waits_for.empty() ? text(filer, "waits_for") : waits_for;
     const auto rank = [](const Json& one) {
       return std::pair(one.value("epoch", std::uint64_t{0}), text(one, "state") != "away");
     };
@@ -66,7 +68,7 @@ std::vector<std::string> filer_row(const Json& views, std::size_t index) {
           fmt::format("{}", best.value("epoch", std::uint64_t{0})),
           state,
           mirror_text(best),
-          text(best, "waits_for")};
+          waits_for};
 }
 
 void show_vetoes(const Json& vetoes, const std::string& indent) {
@@ -148,39 +150,6 @@ Exit unreachable(Session& session) {
   return session.fail(Exit::kUnreachable,
                       "no node of the pair answers here: is duetd running, and may this user "
                       "connect?");
-}
-
-Exit show_failover(Session& session) {
-  const config::Config* pair = pair_of(session);
-  if (pair == nullptr) {
-    return Exit::kUsage;
-  }
-  const Json views = ask_both(session, *pair);
-  if (views.empty()) {
-    return unreachable(session);
-  }
-  if (session.options().json) {
-    fmt::print("{}\n", views.dump(2));
-    return Exit::kOk;
-  }
-  std::vector<std::vector<std::string>> rows{
-      {"FILER", "HOME", "OWNER", "EPOCH", "STATE", "LOG MIRROR", "WAITS FOR"}};
-  for (std::size_t i = 0; i < views.begin()->at("filers").size(); ++i) {
-    rows.push_back(filer_row(views, i));
-  }
-  fmt::print("pair {}\n{}\n", pair->pair, table(rows));
-  for (const config::Node& node : pair->nodes) {
-    const auto view = views.find(node.name);
-    if (view == views.end()) {
-      fmt::print("node {}: not reached from here\n", node.name);
-    } else {
-      show_node(node.name, *view);
-    }
-  }
-  for (const auto& [name, view] : views.items()) {
-    show_past(name, view);
-  }
-  return Exit::kOk;
 }
 
 // Exit code 1: something would not work.
@@ -312,6 +281,39 @@ Exit give_back(Session& session, bool check) {
 }
 
 }  // namespace
+
+Exit show_failover(Session& session) {
+  const config::Config* pair = pair_of(session);
+  if (pair == nullptr) {
+    return Exit::kUsage;
+  }
+  const Json views = ask_both(session, *pair);
+  if (views.empty()) {
+    return unreachable(session);
+  }
+  if (session.options().json) {
+    fmt::print("{}\n", views.dump(2));
+    return Exit::kOk;
+  }
+  std::vector<std::vector<std::string>> rows{
+      {"FILER", "HOME", "OWNER", "EPOCH", "STATE", "LOG MIRROR", "WAITS FOR"}};
+  for (std::size_t i = 0; i < views.begin()->at("filers").size(); ++i) {
+    rows.push_back(filer_row(views, i));
+  }
+  fmt::print("pair {}\n{}\n", pair->pair, table(rows));
+  for (const config::Node& node : pair->nodes) {
+    const auto view = views.find(node.name);
+    if (view == views.end()) {
+      fmt::print("node {}: not reached from here\n", node.name);
+    } else {
+      show_node(node.name, *view);
+    }
+  }
+  for (const auto& [name, view] : views.items()) {
+    show_past(name, view);
+  }
+  return Exit::kOk;
+}
 
 void add_failover_commands(CLI::App& app, Action& action) {
   CLI::App* group = app.add_subcommand("failover", "The pair: who serves what, and what would be");

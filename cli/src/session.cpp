@@ -129,13 +129,17 @@ Answer Session::send(const Message& message) {
     return where.empty() ? Answer{} : exchange(where, message);
   }
   const config::Node* first = node();
-  const std::string filer = options_.filer.empty() ? first->name : options_.filer;
+  static constexpr std::string_view kFilers = "/v1/filers/";
+  const bool named = message.path.starts_with(kFilers);
+  const std::string filer = named                    ? message.path.substr(kFilers.size(), 1)
+                            : options_.filer.empty() ? first->name
+                                                     : options_.filer;
   if (options_.node.empty() && pair->node(filer) != nullptr) {
     first = pair->node(filer);
   }
   Message asked = message;
   const std::string_view rest = std::string_view(message.path).substr(std::strlen("/v1"));
-  if (!rest.starts_with("/failover")) {
+  if (!named && !rest.starts_with("/failover")) {
     asked.path = "/v1/filers/" + filer + std::string(rest);
   }
   constexpr int kElsewhere = 421;

@@ -117,10 +117,33 @@ Exit show(Session& session, const std::string& path,
   return failed ? Exit::kFailed : Exit::kOk;
 }
 
+namespace {
+
+// Of a pair, unless a filer is named: the pair, then each filer that can be reached from here.
+Exit status(Session& session) {
+  const Options& options = session.options();
+  const config::Config* config = options.url.empty() ? session.config() : nullptr;
+  const bool pair = config != nullptr && config->is_pair() && options.filer.empty();
+  if (!pair || options.json) {
+    return show(session, "/v1/status", show_status);
+  }
+  Exit result = show_failover(session);
+  if (result == Exit::kUnreachable) {
+    return result;
+  }
+  for (const config::Filer& filer : config->filers) {
+    fmt::print("\n");
+    const Exit shown = show(session, "/v1/filers/" + filer.name + "/status", show_status);
+    result = result == Exit::kOk ? shown : result;
+  }
+  return result;
+}
+
+}  // namespace
+
 void add_status_commands(CLI::App& app, Action& action) {
-  app.add_subcommand("status", "The filer at a glance, and what needs attention")->callback([&] {
-    action = [](Session& session) { return show(session, "/v1/status", show_status); };
-  });
+  app.add_subcommand("status", "The pair and its filers at a glance, and what needs attention")
+      ->callback([&] { action = status; });
   app.add_subcommand("df", "Space of the aggregate and its volumes")->callback([&] {
     action = [](Session& session) { return show(session, "/v1/df", show_space); };
   });

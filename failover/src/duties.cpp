@@ -22,6 +22,8 @@ Task<Status> PairNode::Duties::clear_solo_mark(std::uint64_t epoch) {
   co_return co_await pair_.marks_[filer_]->clear(epoch);
 }
 
+void PairNode::Duties::log_failed() { pair_.filer_failed(filer_); }
+
 void PairNode::Duties::want_consistency_point() {
   if (pair_.on_want_cp) {
     pair_.on_want_cp(filer_);

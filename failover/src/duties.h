@@ -13,6 +13,7 @@ class PairNode::Duties final : public nvlog::MirrorDuties {
   Task<Status> set_solo_mark(std::uint64_t epoch, nvlog::Sequence first_unmirrored) override;
   Task<Status> clear_solo_mark(std::uint64_t epoch) override;
   void want_consistency_point() override;
+  void log_failed() override;
 
  private:
   PairNode& pair_;

@@ -61,7 +61,7 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
                       .remedy = remedy(Alarm::kMemberLost)});
   }
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    if (seen_marks_[filer].mark) {
+    if (marked_by_partner(filer)) {
       result.push_back({.reason = "the partner acknowledged requests that this node does not hold",
                         .remedy = remedy(Alarm::kSoloPartner)});
     }
@@ -114,6 +114,29 @@ Task<Status> PairNode::hand_over(std::uint32_t filer) {
   }
   slot.handover_silence = scheduler_.now() - silent;
   co_return done;
+}
+
+Task<void> PairNode::rest(std::uint32_t filer) {
+  Slot& slot = filers_[filer];
+  if (slot.state != FilerState::kServing) {
+    co_return;
+  }
+  slot.state = FilerState::kHanding;
+  slot.waits_for = "this node stops";
+  describe();
+  // A node that may not answer now may not be able to write either: what is logged is enough.
+  const bool may = guard_.may_answer() && !conflict_;
+  Status rested = Error{Errc::kTryAgain, "this node is paused by its disks"};
+  if (may) {
+    rested = co_await settle(filer);
+  }
+  if (!rested.ok()) {
+    tell(Severity::kWarning, rested.error().context,
+         "the log holds what the last consistency point lacks; the next opening replays it", filer);
+  }
+  if (slot.state == FilerState::kHanding) {
+    co_await lose(filer);
+  }
 }
 
 Task<Status> PairNode::settle(std::uint32_t filer) {
@@ -241,7 +264,8 @@ Task<void> PairNode::prepare_for() {
   }
   const PairMessage asked = *std::exchange(prepare_, std::nullopt);
   Slot& slot = filers_[asked.filer];
-  bool ready = !conflict_ && !leaving_ && slot.state == FilerState::kAway && !gates_under_way(asked.filer);
+  bool ready =
+      !conflict_ && !leaving_ && slot.state == FilerState::kAway && !gates_under_way(asked.filer);
   for (const PairDisk& each : disks_) {
     if (!ready || each.filer != asked.filer) {
       continue;

@@ -71,7 +71,11 @@ Task<bool> PairNode::wait_out_lease(Claim& claim) {
     const Evidence now = evidence();
     const bool dead = now.words == WordsEvidence::kDead;
     const bool blind = claim.forced && waited > 2 * observer_.wait_time();
-    claim.known_dead = dead && words_->restart_ms == 0;
+    claim.known_dead = dead;
+    for (const mailbox::OwnerEntry& entry : record_->owners) {
+      const bool its = entry.owner == peer_number();
+      claim.known_dead = claim.known_dead && (!its || gone(entry.incarnation));
+    }
     if (dead || observer_.lease_is_over() || blind) {
       co_return !conflict_ && (claim.forced || decide(now).action == Action::kTakeOver);
     }

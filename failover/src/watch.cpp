@@ -74,7 +74,8 @@ Task<void> PairNode::look_closer() {
     co_return;
   }
   const std::optional<mailbox::WordsSector> words = co_await observer_.read_words();
-  if (words && (!words_ || words_->dead_incarnation != words->dead_incarnation)) {
+  if (words && (!words_ || words_->dead_incarnation != words->dead_incarnation ||
+                words_->restart_ms != words->restart_ms)) {
     words_seen_ = scheduler_.now();
     words_ = words;
   }
@@ -89,12 +90,25 @@ Task<void> PairNode::look_closer() {
 BeatEvidence PairNode::beat_evidence() const {
   const auto& beat = observer_.beat();
   const bool words_of_it = words_ && beat && words_->dead_incarnation == beat->header.incarnation;
-  if (observer_.stale() || words_of_it) {
+  if (observer_.stale() || words_of_it || (beat && gone(beat->header.incarnation))) {
     return BeatEvidence::kStale;
   }
   const bool taking =
       beat && beat->state == static_cast<std::uint32_t>(mailbox::NodeState::kTaking);
   return taking && hosts_any() ? BeatEvidence::kClaims : BeatEvidence::kChanging;
+}
+
+// A mark of this node's own says that the partner's copy lacks something: that is no reason not to
+// open the filer here.
+bool PairNode::marked_by_partner(std::uint32_t filer) const {
+  const auto& mark = seen_marks_[filer].mark;
+  return mark && mark->header.node == peer_number();
+}
+
+// Dead, and not expected back by itself.
+bool PairNode::gone(std::uint64_t incarnation) const {
+  const bool said = words_ && words_->dead_incarnation == incarnation && words_->restart_ms == 0;
+  return incarnation != 0 && (said || (partner_gone && partner_gone(incarnation)));
 }
 
 Evidence PairNode::evidence() const {
@@ -106,20 +120,28 @@ Evidence PairNode::evidence() const {
   result.link = !link_up() ? LinkEvidence::kLost : young ? LinkEvidence::kReset : LinkEvidence::kUp;
   result.mailbox = static_cast<MailboxEvidence>(observer_.readable());
   result.beat = beat_evidence();
+  bool any_owner = false;
+  bool all_dead = true;
+  bool restarting = false;
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     if (!record_ || record_->owners[filer].owner != peer_number()) {
       continue;
     }
     const mailbox::OwnerEntry& entry = record_->owners[filer];
-    if (seen_marks_[filer].mark) {
+    if (marked_by_partner(filer)) {
       result.mirror = MirrorEvidence::kSolo;
     }
-    if (words_ && entry.incarnation == words_->dead_incarnation) {
-      const bool its_time =
-          scheduler_.now() < words_seen_ + std::chrono::milliseconds(words_->restart_ms);
-      result.words = its_time ? WordsEvidence::kRestarting : WordsEvidence::kDead;
-    }
+    const bool said = words_ && entry.incarnation == words_->dead_incarnation;
+    const bool its_time =
+        said && scheduler_.now() < words_seen_ + std::chrono::milliseconds(words_->restart_ms);
+    any_owner = any_owner || entry.incarnation != 0;
+    restarting = restarting || (its_time && !gone(entry.incarnation));
+    all_dead = all_dead && (entry.incarnation == 0 || said || gone(entry.incarnation));
   }
+  // Every owner must be dead: of two, one may be a newer process of the node.
+  result.words = restarting              ? WordsEvidence::kRestarting
+                 : any_owner && all_dead ? WordsEvidence::kDead
+                                         : WordsEvidence::kNone;
   result.asked = asked_ && scheduler_.now() - asked_at_ < std::chrono::seconds(2);
   return result;
 }
@@ -147,6 +169,11 @@ Task<void> PairNode::act() {
       if (!handed.ok()) {
         tell(Severity::kWarning, handed.error().context, "see duet failover check", filer);
       }
+    }
+  }
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (std::exchange(rest_asked_[filer], false)) {
+      co_await rest(filer);
     }
   }
   const bool paused = hosts_any() && guard_.lapsed() > 2 * options_.beat.lease;
@@ -187,7 +214,7 @@ Task<void> PairNode::follow_record() {
     const bool handed = slot.expected != 0 && entry.epoch == slot.expected &&
                         entry.incarnation == static_cast<std::uint64_t>(options_.self.incarnation);
     slot.expected = 0;
-    if (handed) {
+    if (handed && !leaving_) {
       const Status opened = co_await open_handed_over(filer);
       if (opened.ok()) {
         continue;

@@ -94,7 +94,7 @@ Task<Reply> run_look(FilerState& filer, const Caller& caller, Look look) {
   }
   if (filer.failed()) {
     reply = Reply{};
-    reply.error = Errc::kIo;
+    reply.error = filer.failure();
   }
   co_return reply;
 }
@@ -218,7 +218,7 @@ Task<Reply> run_change(FilerState& filer, const Caller& caller, bool cached,
     co_await filer.pair->gate.resumed().wait();
   }
   if (filer.failed()) {
-    reply.error = Errc::kIo;
+    reply.error = filer.failure();
   } else {
     give(filer.handles, change.reply, reply);
   }

@@ -23,6 +23,9 @@ Task<Result<std::unique_ptr<FilerState>>> open_state(Scheduler& scheduler, WallC
   if (!aggregate.ok()) {
     co_return aggregate.error();
   }
+  if (pair.has_value() && pair->forced) {
+    aggregate.value()->renew_identity(entropy);  // rule 13; durable with the first CP below
+  }
   auto state = std::make_unique<FilerState>(scheduler, clock, entropy, memory, options,
                                             std::move(aggregate.value()), pair);
   const Status recovered = co_await state->recover();

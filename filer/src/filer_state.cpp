@@ -63,7 +63,7 @@ FilerState::FilerState(Scheduler& scheduler_given, WallClock& clock, Entropy& en
 
 bool FilerState::accepts(Failure& error) const {
   if (failed_) {
-    error = Errc::kIo;
+    error = failure();
   } else if (stopping) {
     error = Errc::kClosed;
   }

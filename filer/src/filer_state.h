@@ -5,7 +5,7 @@
 //   (1) Between a change of the aggregate and its append() nothing suspends, so the log's
 //       order is the order of the changes.
 //   (2) What a reply shows is durable when the reply is given.
-//   (3) After fail() nothing changes any more and nothing is answered but kIo.
+//   (3) After fail() nothing changes any more and nothing is answered but failure().
 
 #pragma once
 
@@ -60,6 +60,9 @@ class FilerState {
   // A change or its log failed: the memory state is no longer what the disk will say.
   void fail();
   [[nodiscard]] bool failed() const { return failed_; }
+  // What requests get then.  In a pair no answer: the filer is opened anew, here or at the partner,
+  // replays what they logged, and their retries get its replies.
+  [[nodiscard]] Errc failure() const { return pair.has_value() ? Errc::kClosed : Errc::kIo; }
 
   [[nodiscard]] bool is_durable(nvlog::Sequence sequence) const {
     return sequence <= log->durable() || sequence <= cps.covered();

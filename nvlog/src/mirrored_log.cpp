@@ -325,6 +325,7 @@ void MirroredLog::sealed_there() {
   DUET_CHECK(mirrored_ >= durable_ || durable_ <= base_);
   if (const Status noted = local_->note_mirror(generation_); !noted.ok()) {
     failed_ = noted;
+    duties_.log_failed();
     return;
   }
   enter(MirrorState::kSynced);
@@ -434,6 +435,7 @@ Task<void> MirroredLog::keep_mark() {
       const Status set = co_await duties_.set_solo_mark(epoch, Sequence(first_unmirrored_));
       if (!set.ok()) {
         failed_ = set;
+        duties_.log_failed();
         break;
       }
       mark_durable_ = true;

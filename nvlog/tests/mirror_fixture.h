@@ -68,6 +68,7 @@ class TestDuties final : public MirrorDuties {
     co_return Ok();
   }
   void want_consistency_point() override { cp_wanted = true; }
+  void log_failed() override {}
 
   bool hold = false;
   bool refuse = false;

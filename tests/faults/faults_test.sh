@@ -109,14 +109,25 @@ moves() {
   await_home
 }
 
+began=() victims=()
 for round in $(seq "$rounds"); do
   victim=$(a_node)
   say "round $round: $scenario ($victim)"
+  began[round]=$(date +%s.%N)
+  victims[round]=$victim
   "$scenario" "$victim"
   clients_work
 done
 
 finish_clients
+# Each round's longest wait of each client of the victim's filer.
+began[rounds + 1]=$(date +%s.%N)
+for round in $(seq "$rounds"); do
+  waited=$(awk -v from="${began[round]}" -v to="${began[round + 1]}" '$1 == "stall" && $5 + $7 / 1000 >= from && $5 < to {
+      longest[$3] = longest[$3] > $7 ? longest[$3] : $7 }
+    END { for (c in longest) printf "%d ", longest[c] }' "out-${victims[round]}")
+  [ -z "$waited" ] || echo "wait round $round victim ${victims[round]} ms $waited"
+done
 pair stop > stop.out
 pair shelves > start.out
 duet check --snapshots 2> check.err

@@ -32,6 +32,7 @@ struct Duties final : MirrorDuties {
     co_return Ok();
   }
   void want_consistency_point() override {}
+  void log_failed() override {}
   bool marked = false;
 };
 

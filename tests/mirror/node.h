@@ -35,6 +35,7 @@ class Duties final : public nvlog::MirrorDuties {
     co_return Ok();
   }
   void want_consistency_point() override { cp_wanted = true; }
+  void log_failed() override {}
   bool marked = false;
   bool cp_wanted = false;
 };

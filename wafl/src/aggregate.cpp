@@ -122,6 +122,16 @@ std::uint64_t fsid_of(const DiskRoot& root, std::uint32_t volume) {
 
 }  // namespace
 
+void Aggregate::renew_identity(Entropy& entropy) {
+  state_->root.handle_key = {entropy.next(), entropy.next()};
+  for (const auto& [id, volume] : state_->volumes) {
+    VolumeState& state = *volume->state_;
+    state.live.record.fsid = entropy.next() & 0x7FFF'FFFF'FFFF'FFFFU;
+    state.changed = true;
+  }
+  state_->admin_changed = true;
+}
+
 std::uint64_t AggregateState::take_slot() {
   if (free_slots.empty()) {
     return slots++;

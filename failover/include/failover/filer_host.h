@@ -49,8 +49,8 @@ class FilerHost {
  public:
   virtual ~FilerHost() = default;
 
-  // The partner serves the filer, in an epoch that this host has not been told of: what listens here
-  // stands behind what listens there.  Not called while this node hosts the filer.
+  // The partner serves the filer, in an epoch that this host has not been told of: what listens
+  // here stands behind what listens there.  Not called while this node hosts the filer.
   virtual void line_up() {}
 
   // Reads root, log header and copy; changes nothing.  Error: no root could be read.

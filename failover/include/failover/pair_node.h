@@ -117,6 +117,9 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] std::vector<Veto> handover_vetoes(std::uint32_t filer) const;
   // This node is about to stop: from now on it takes nothing, and opens nothing.
   void leave() { leaving_ = true; }
+  // Nobody takes the filer: it comes to rest here, with nothing to replay if that can be done in
+  // time, and goes from here.  status() tells when it is away.  REQUIRES: leave().
+  void come_to_rest(std::uint32_t filer) { rest_asked_[filer] = true; }
 
   // Why a takeover of the partner would not work now.
   [[nodiscard]] std::vector<Veto> takeover_vetoes() const;
@@ -139,6 +142,9 @@ class PairNode final : private interconnect::ChannelUser {
   std::function<void(const Event&)> on_event;
   std::function<void(std::string_view)> on_step;  // each step as it begins, for the trace
   std::function<bool()> progress;                 // of the serving strands; as Beater's
+  // Whether the partner's process of that incarnation is known to be gone, by something surer than
+  // silence: the kernel of this host.  As good as last words that leave it no time.
+  std::function<bool(std::uint64_t incarnation)> partner_gone;
   // The second fence, where there is one: ends the partner's process on this host.
   std::function<Status()> fence_partner;
   std::function<void()> on_renewed;  // the lease, while filers may be served here
@@ -172,7 +178,7 @@ class PairNode final : private interconnect::ChannelUser {
     mailbox::BeatSnapshot beat;  // when the wait for the lease began
     bool hard = false;           // the partner is fenced, and its log may be needed
     bool always_wait = false;
-    bool known_dead = false;     // the owning process, by last words that leave it no time
+    bool known_dead = false;  // the owning process, by last words that leave it no time
     bool forced = false;
     bool takeover = false;
     Instant begun{};
@@ -188,6 +194,8 @@ class PairNode final : private interconnect::ChannelUser {
   Task<void> look_closer();
   [[nodiscard]] Evidence evidence() const;
   [[nodiscard]] BeatEvidence beat_evidence() const;
+  [[nodiscard]] bool marked_by_partner(std::uint32_t filer) const;
+  [[nodiscard]] bool gone(std::uint64_t incarnation) const;
   Task<void> act();
   Task<void> follow_record();
   [[nodiscard]] bool partner_serves(std::uint32_t filer) const;
@@ -228,6 +236,7 @@ class PairNode final : private interconnect::ChannelUser {
   void halt();
   // handover.cpp
   Task<Status> hand_over(std::uint32_t filer);
+  Task<void> rest(std::uint32_t filer);
   Task<Status> settle(std::uint32_t filer);
   Task<Status> ask_to_prepare(std::uint32_t filer);
   Task<Status> commit(std::uint32_t filer);
@@ -284,6 +293,7 @@ class PairNode final : private interconnect::ChannelUser {
   std::uint64_t force_number_ = 0;
   bool force_ = false;
   FilerSet handover_asked_{};
+  FilerSet rest_asked_{};
   std::optional<PairMessage> prepare_;
   std::optional<PairMessage> prepared_;
   std::uint64_t questions_ = 0;

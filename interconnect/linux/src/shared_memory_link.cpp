@@ -1,10 +1,13 @@
 #include "interconnect/linux/shared_memory_link.h"
 
 #include <poll.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -56,10 +59,37 @@ Status kill_process(int process) {
   }
   pollfd gone{.fd = process, .events = POLLIN, .revents = 0};
   constexpr int kPatienceMs = 1000;
-  if (poll(&gone, 1, kPatienceMs) != 1) {
+  int ended = 0;
+  do {
+    ended = poll(&gone, 1, kPatienceMs);
+  } while (ended < 0 && errno == EINTR);
+  if (ended != 1) {
     return Error{Errc::kIo, "the partner's process was killed and does not end"};
   }
   return Ok{};
+}
+
+// The process that holds the lock (flock) of `file`; 0: none.
+int lock_holder(const std::string& file) {
+  struct stat status {};
+  if (stat(file.c_str(), &status) != 0) {
+    return 0;
+  }
+  std::ifstream locks("/proc/locks");
+  std::string line;
+  while (std::getline(locks, line)) {
+    int process = 0;
+    unsigned major_number = 0;
+    unsigned minor_number = 0;
+    unsigned long inode = 0;
+    if (std::sscanf(line.c_str(), "%*s FLOCK %*s %*s %d %x:%x:%lu", &process, &major_number,
+                    &minor_number, &inode) == 4 &&
+        inode == status.st_ino && major_number == major(status.st_dev) &&
+        minor_number == minor(status.st_dev)) {
+      return process;
+    }
+  }
+  return 0;
 }
 
 // Closes a connection that does not become a session.
@@ -194,6 +224,11 @@ SharedMemoryLink::~SharedMemoryLink() {
   close_both();
 }
 
+bool SharedMemoryLink::partner_gone(Incarnation peer) const {
+  pollfd gone{.fd = partner_, .events = POLLIN, .revents = 0};
+  return partner_ >= 0 && status_.peer == peer && poll(&gone, 1, 0) == 1;
+}
+
 void SharedMemoryLink::close_both() {
   for (int* const process : {&partner_, &partner_parent_}) {
     if (*process >= 0) {
@@ -203,13 +238,25 @@ void SharedMemoryLink::close_both() {
   }
 }
 
+// Whoever holds the lock of the partner's memory is the partner, also when it was never heard of
+// here: it may have been stopped before this process began.
 Status SharedMemoryLink::kill_partner() {
+  if (partner_ < 0) {
+    watch_process(lock_holder(options_.partner_memory_path));
+  }
   for (const int process : {partner_parent_, partner_}) {
     if (Status killed = kill_process(process); !killed.ok()) {
       return killed;
     }
   }
   return Ok{};
+}
+
+void SharedMemoryLink::watch_process(int process) {
+  close_both();
+  partner_ = process > 0 ? pidfd_open(process, 0) : -1;
+  const int above = process > 0 ? same_program_above(process) : 0;
+  partner_parent_ = above > 0 ? pidfd_open(above, 0) : -1;
 }
 
 // ---- connections
@@ -256,10 +303,7 @@ Task<void> SharedMemoryLink::serve(std::unique_ptr<os::TcpStream> stream) {
     }
     co_return;
   }
-  close_both();
-  partner_ = process > 0 ? pidfd_open(process, 0) : -1;
-  const int above = process > 0 ? same_program_above(process) : 0;
-  partner_parent_ = above > 0 ? pidfd_open(above, 0) : -1;
+  watch_process(process);
   co_await hear_bells(session);
 }
 

@@ -59,6 +59,8 @@ class MirrorDuties {
   virtual Task<Status> clear_solo_mark(std::uint64_t epoch) = 0;
   // A CP soon would let the log leave solo.
   virtual void want_consistency_point() = 0;
+  // Nothing will be durable in this log any more, and nobody was appending to be told so.
+  virtual void log_failed() = 0;
 
  protected:
   ~MirrorDuties() = default;

@@ -27,7 +27,8 @@ Api::~Api() = default;
 Task<Response> Api::handle(Request request) {
   Parts parts = split(request.path);
   if (request.method == "GET" && parts == Parts{"metrics"}) {
-    co_return co_await state_->metrics();
+    const Metrics collected = co_await metrics();
+    co_return metrics_response(collected);
   }
   if (parts.size() < 2 || parts[0] != "v1") {
     co_return not_found();

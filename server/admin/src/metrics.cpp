@@ -1,68 +1,80 @@
-#include <prometheus/metric_family.h>
+#include "admin/metrics.h"
+
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <limits>
 #include <sstream>
 
 #include "state.h"
 
 namespace duet::admin {
 
-namespace {
-
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-class Metrics {
- public:
-  void gauge(const char* name, const char* help, double value,
-             std::vector<ClientMetric::Label> labels = {}) {
-    ClientMetric& metric = add(name, help, MetricType::Gauge, std::move(labels));
-    metric.gauge.value = value;
-  }
-  void counter(const char* name, const char* help, double value,
-               std::vector<ClientMetric::Label> labels = {}) {
-    ClientMetric& metric = add(name, help, MetricType::Counter, std::move(labels));
-    metric.counter.value = value;
-  }
-  void histogram(const char* name, const char* help, const ProcedureCounters& counted,
-                 std::vector<ClientMetric::Label> labels) {
-    ClientMetric& metric = add(name, help, MetricType::Histogram, std::move(labels));
-    std::uint64_t below = 0;
-    double bound_seconds = 1024e-9;
-    for (std::size_t i = 0; i + 1 < counted.buckets.size(); ++i, bound_seconds *= 2) {
-      below += counted.buckets.at(i);
-      metric.histogram.bucket.push_back({below, bound_seconds});
-    }
-    below += counted.buckets.back();
-    metric.histogram.bucket.push_back({below, std::numeric_limits<double>::infinity()});
-    metric.histogram.sample_count = below;
-    metric.histogram.sample_sum = static_cast<double>(counted.total_ns) / 1e9;
-  }
-  [[nodiscard]] std::string text() const {
-    std::ostringstream stream;
-    prometheus::TextSerializer().Serialize(stream, families_);
-    return stream.str();
-  }
+void Metrics::gauge(const char* name, const char* help, double value, Labels labels) {
+  add(name, help, MetricType::Gauge, std::move(labels)).gauge.value = value;
+}
 
- private:
-  ClientMetric& add(const char* name, const char* help, MetricType type,
-                    std::vector<ClientMetric::Label> labels) {
-    if (families_.empty() || families_.back().name != name) {
-      families_.push_back({name, help, type, {}});
-    }
-    ClientMetric& metric = families_.back().metric.emplace_back();
-    metric.label = std::move(labels);
-    return metric;
+void Metrics::counter(const char* name, const char* help, double value, Labels labels) {
+  add(name, help, MetricType::Counter, std::move(labels)).counter.value = value;
+}
+
+void Metrics::histogram(const char* name, const char* help, const ProcedureCounters& counted,
+                        Labels labels) {
+  ClientMetric& metric = add(name, help, MetricType::Histogram, std::move(labels));
+  std::uint64_t below = 0;
+  double bound_seconds = 1024e-9;
+  for (std::size_t i = 0; i + 1 < counted.buckets.size(); ++i, bound_seconds *= 2) {
+    below += counted.buckets.at(i);
+    metric.histogram.bucket.push_back({below, bound_seconds});
   }
-  std::vector<MetricFamily> families_;
-};
+  below += counted.buckets.back();
+  metric.histogram.bucket.push_back({below, std::numeric_limits<double>::infinity()});
+  metric.histogram.sample_count = below;
+  metric.histogram.sample_sum = static_cast<double>(counted.total_ns) / 1e9;
+}
+
+void Metrics::merge(Metrics other) {
+  for (MetricFamily& family : other.families_) {
+    const auto same = std::ranges::find(families_, family.name, &MetricFamily::name);
+    if (same == families_.end()) {
+      families_.push_back(std::move(family));
+    } else {
+      std::ranges::move(family.metric, std::back_inserter(same->metric));
+    }
+  }
+}
+
+std::string Metrics::text() const {
+  std::ostringstream stream;
+  prometheus::TextSerializer().Serialize(stream, families_);
+  return stream.str();
+}
+
+ClientMetric& Metrics::add(const char* name, const char* help, MetricType type, Labels labels) {
+  if (families_.empty() || families_.back().name != name) {
+    families_.push_back({name, help, type, {}});
+  }
+  ClientMetric& metric = families_.back().metric.emplace_back();
+  metric.label = always_;
+  std::ranges::move(labels, std::back_inserter(metric.label));
+  return metric;
+}
+
+Response metrics_response(const Metrics& metrics) {
+  return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()};
+}
+
+namespace {
 
 double number(std::uint64_t value) { return static_cast<double>(value); }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-std::vector<ClientMetric::Label> labels_of(const ProcedureCounters& procedure) {
+Metrics::Labels labels_of(const ProcedureCounters& procedure) {
   return {{"program", procedure.program}, {"procedure", procedure.procedure}};
 }
 
@@ -161,9 +173,10 @@ void add_aggregate(Metrics& metrics, const wafl::Aggregate& aggregate) {
 
 }  // namespace
 
-Task<Response> Api::State::metrics() {
+Task<Metrics> Api::metrics(Metrics::Labels always) {
+  const Context& context = state_->context;
   const ServerCounters counted = co_await context.counters();
-  Metrics metrics;
+  Metrics metrics(std::move(always));
   metrics.gauge("duet_info", "Always 1; the labels tell who this is.", 1,
                 {{"version", context.version},
                  {"pair", context.pair},
@@ -182,7 +195,7 @@ Task<Response> Api::State::metrics() {
   metrics.gauge("duet_log_filling_bytes", "Used of the filling half.", number(log.filling_bytes()));
   metrics.gauge("duet_log_filling_records", "Records in it.", number(log.filling_records()));
   add_aggregate(metrics, context.filer.aggregate());
-  co_return Response{200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()};
+  co_return metrics;
 }
 
 }  // namespace duet::admin

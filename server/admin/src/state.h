@@ -79,7 +79,6 @@ class Api::State {
   [[nodiscard]] Response log();
   Task<Response> counters();
   [[nodiscard]] Response version();
-  Task<Response> metrics();
 
   [[nodiscard]] Json volume_json(const wafl::Volume& volume) const;
   [[nodiscard]] std::vector<std::string> warnings() const;

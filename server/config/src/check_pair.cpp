@@ -82,6 +82,13 @@ void choose_members(Reader& reader, Filer& filer) {
 
 void check_pair(Reader& reader, const Config& config) {
   check_both(reader, config);
+  for (const Node& node : config.nodes) {
+    if (node.register_rpcbind) {
+      reader.fail(node.line,
+                  fmt::format("nodes.{}.register_rpcbind: a pair does not do that", node.name),
+                  "remove it; clients name the port (port= and mountport=)");
+    }
+  }
   if (!reader.error()) {
     check_sizes(reader, config);
   }

@@ -126,12 +126,12 @@ void HostedFiler::line_up() { scope_.spawn(stand_behind()); }
 // Whoever listened first gets every connection; so who stood in front of an owner that has opened
 // the filer anew steps back.
 Task<void> HostedFiler::stand_behind() {
-  const Busy busy(*this);
-  if (filer_ != nullptr) {
+  if (filer_ != nullptr || std::exchange(lining_up_, true)) {
     co_return;
   }
   co_await served_.close();
   const std::string wrong = co_await served_.listen();
+  lining_up_ = false;
   if (!wrong.empty()) {
     trace(Level::kWarning, "not_in_line", {{"filer", configured_.name}, {"message", wrong}});
   }
@@ -139,6 +139,9 @@ Task<void> HostedFiler::stand_behind() {
 
 Task<Status> HostedFiler::take_addresses() {
   const Busy busy(*this);
+  while (lining_up_) {
+    co_await sleep(machine_.strand, kPoll);
+  }
   std::string wrong = co_await served_.listen();
   const address::Problems problems = addresses_.take();
   if (wrong.empty() && !problems.empty()) {

@@ -90,6 +90,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   std::unique_ptr<filer::Filer> filer_;
   bool cp_wanted_ = false;  // while the filer is being opened
   bool ending_ = false;
+  bool lining_up_ = false;
   std::size_t busy_ = 0;
   TaskScope scope_;  // announcements, tickles
 };

@@ -19,8 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kEventsKept = 100;
-constexpr Duration kHandoverPatience = 20s;  // when stopping
-constexpr Duration kRestPatience = 10s;
+constexpr Duration kStopPatience = 20s;  // for each step
 constexpr Duration kTlsWithin = 2s;
 constexpr Duration kWordsPatience = 900ms;
 
@@ -97,7 +96,12 @@ supervisor::SupervisorOptions supervisor_options(const config::Config& config,
           {{"incarnation", std::to_string(death.incarnation)},
            {"message", written.ok() ? "written" : text_of(written.error())}});
   };
-  options.let_go = [addresses] {
+  // On one host the partner may have the same addresses by now, on the same interfaces.
+  const bool one_host = config.interconnect->transport == config::Transport::kSharedMemory;
+  options.let_go = [addresses, one_host] {
+    if (one_host) {
+      return;
+    }
     for (const address::Problem& problem : address::drop_addresses(addresses)) {
       trace(Level::kError, "address_not_dropped", {{"message", text_of(problem.error)}});
     }
@@ -128,6 +132,12 @@ Pair::~Pair() {
 std::string Pair::open() {
   if (std::string wrong = machine_.map(*machine_.node.mirror, mirror_); !wrong.empty()) {
     return wrong;
+  }
+  if (nvlog::probe_headers(*machine_.memory).blank) {
+    trace(Level::kWarning, "blank_memory",
+          {{"message",
+            "this node's log memory is blank: its filer's last requests are with the "
+            "partner, if it was not stopped in order"}});
   }
   if (machine_.config.interconnect->transport == config::Transport::kSharedMemory) {
     std::error_code failed;
@@ -171,7 +181,7 @@ Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
   DUET_CHECK(url.ok());  // the configuration's reader saw to it
   shelf::OpenOptions options;
   options.key = key;
-  options.name = path.text;
+  options.name = shelf::without_password(path.text);
   options.fail_after = machine_.config.failover.disk_patience;
   auto opened =
       co_await shelf::open_shared_disk(machine_.strand, std::move(url.value()), std::move(options));
@@ -180,11 +190,12 @@ Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
     co_return std::string();
   }
   co_return fmt::format("{}: disk {}: {}; start what serves it, or correct its URL",
-                        machine_.place(path.line), path.text, text_of(opened.error()));
+                        machine_.place(path.line), shelf::without_password(path.text),
+                        text_of(opened.error()));
 }
 
-// Greater than every earlier one of this node, whatever the clock says: the disks remember the
-// last one's key.
+// Greater than every earlier one of this node, whatever the clock says: keys, beats, last words and
+// the owner record remember the last one's.
 Task<std::string> Pair::choose_incarnation() {
   const auto now =
       std::chrono::duration_cast<std::chrono::microseconds>(machine_.clock.since_epoch());
@@ -197,15 +208,44 @@ Task<std::string> Pair::choose_incarnation() {
     }
     const Result<shelf::DiskState> state = co_await disk.device->read_state();
     if (!state.ok()) {
-      co_return fmt::format("disk {}: {}", disk.configured->path.text, text_of(state.error()));
+      co_return fmt::format("disk {}: {}", shelf::without_password(disk.configured->path.text),
+                            text_of(state.error()));
     }
     for (const shelf::DiskKey key : state.value().keys) {
       if (shelf::node_of(key) == number()) {
-        incarnation_ = std::max(incarnation_, shelf::incarnation_of(key) + 1);
+        later_than(shelf::incarnation_of(key));
       }
     }
+    co_await look_for_older(*disk.device);
   }
   co_return std::string();
+}
+
+// What cannot be read says nothing.
+Task<void> Pair::look_for_older(shelf::SharedDisk& disk) {
+  const auto beat = co_await mailbox::read_sector<mailbox::BeatSector>(
+      disk, mailbox::kBeatBlock + number(), id_, number());
+  if (beat.ok()) {
+    later_than(beat.value().header.incarnation);
+  }
+  const auto words = co_await mailbox::read_sector<mailbox::WordsSector>(
+      disk, mailbox::kWordsBlock + number(), id_, number());
+  if (words.ok()) {
+    later_than(words.value().dead_incarnation);
+  }
+  const auto record = co_await mailbox::read_sector<mailbox::ArbitrationSector>(
+      disk, mailbox::kArbitrationBlock, id_, 0);
+  if (record.ok()) {
+    for (const mailbox::OwnerEntry& entry : record.value().filers) {
+      later_than(entry.owner == number() ? entry.incarnation : 0);
+    }
+  }
+}
+
+void Pair::later_than(std::uint64_t incarnation) {
+  if (incarnation < shelf::kIncarnationMax) {
+    incarnation_ = std::max(incarnation_, incarnation + 1);
+  }
 }
 
 Task<std::string> Pair::open_disks() {
@@ -348,6 +388,12 @@ void Pair::make_pair() {
   };
   if (one_host_ != nullptr) {
     pair_->fence_partner = [this] { return one_host_->kill_partner(); };
+    // With restart-first its supervisor is asked first: its last words say how long.
+    if (machine_.config.failover.on_crash == config::OnCrash::kTakeoverFirst) {
+      pair_->partner_gone = [this](std::uint64_t incarnation) {
+        return one_host_->partner_gone(interconnect::Incarnation{incarnation});
+      };
+    }
   }
 }
 
@@ -380,51 +426,51 @@ Task<void> Pair::reload() {
 
 // Both nodes may be on their way out: what nobody can take comes to rest here.
 Task<int> Pair::stop() {
+  const bool halted = pair_->status().halted;
+  if (halted) {
+    // Its disks are ended, and a newer process of this node is there.
+    trace(Level::kInfo, "stopped");
+    co_return kExitAgain;
+  }
   pair_->leave();
   co_await sleep(machine_.strand, 4 * machine_.config.failover.beat);
+  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
+    if (pair_->start_handover(filer).ok()) {
+      const std::uint64_t before = pair_->status().filers[filer].handovers;
+      co_await wait_for(
+          [this, filer, before] { return pair_->status().filers[filer].handovers != before; });
+    }
+  }
   bool clean = true;
   for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
-    if (hosts_[filer]->filer() == nullptr) {
-      continue;
-    }
-    if (pair_->start_handover(filer).ok()) {
-      const Instant deadline = machine_.strand.now() + kHandoverPatience;
-      const std::uint64_t before = pair_->status().filers[filer].handovers;
-      while (pair_->status().filers[filer].handovers == before &&
-             machine_.strand.now() < deadline) {
-        co_await sleep(machine_.strand, 5ms);
-      }
-    }
-    if (hosts_[filer]->filer() != nullptr) {
-      const bool rested = co_await rest(filer);
-      clean = clean && rested;
-    }
+    pair_->come_to_rest(filer);
+    const bool away = co_await wait_for([this, filer] {
+      return pair_->status().filers[filer].state == failover::FilerState::kAway;
+    });
+    clean = clean && away;
   }
   trace(Level::kInfo, "stopped");
-  const bool halted = pair_->status().halted;
-  co_return halted ? kExitAgain : clean ? kExitOk : kExitFailed;
+  co_return clean ? kExitOk : kExitFailed;
 }
 
-Task<bool> Pair::rest(std::uint32_t filer) {
-  HostedFiler& host = *hosts_[filer];
-  co_await host.served().drain();
-  host.stop_answering();
-  const Status settled = co_await host.settle(machine_.strand.now() + kRestPatience);
-  if (!settled.ok()) {
-    trace(Level::kError, "last_cp_failed",
-          {{"filer", host.configured().name},
-           {"message", text_of(settled.error())},
-           {"remedy", "the log still holds what it would have held; the next start replays it"}});
+// False: it did not come true in time.
+Task<bool> Pair::wait_for(std::function<bool()> condition) {
+  const Instant deadline = machine_.strand.now() + kStopPatience;
+  while (!condition()) {
+    if (machine_.strand.now() >= deadline) {
+      co_return false;
+    }
+    co_await sleep(machine_.strand, 5ms);
   }
-  co_await host.abandon();
-  co_return settled.ok();
+  co_return true;
 }
 
 std::vector<admin::DiskInfo> Pair::disk_infos(std::uint32_t filer) const {
   std::vector<admin::DiskInfo> infos;
   for (const Disk& disk : disks_) {
     if (disk.filer == filer) {
-      infos.push_back({disk.configured->path.text, disk.device->block_count() * kBlockBytes});
+      infos.push_back({shelf::without_password(disk.configured->path.text),
+                       disk.device->block_count() * kBlockBytes});
     }
   }
   return infos;

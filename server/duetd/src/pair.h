@@ -68,7 +68,9 @@ class Pair final : public Role {
   void make_pair();
   void told(const failover::Event& event);
   void stepped(std::string_view step);
-  Task<bool> rest(std::uint32_t filer);
+  Task<void> look_for_older(shelf::SharedDisk& disk);
+  void later_than(std::uint64_t incarnation);
+  Task<bool> wait_for(std::function<bool()> condition);
 
   // pair_api.cpp
   [[nodiscard]] nlohmann::json status_json() const;
@@ -79,6 +81,8 @@ class Pair final : public Role {
   Task<admin::Response> give_back();
   Task<admin::Response> move(std::uint32_t filer);
   Task<admin::Response> force(const admin::Request& request);
+  [[nodiscard]] admin::Metrics pair_metrics() const;
+  Task<admin::Response> metrics();
   [[nodiscard]] std::vector<admin::DiskInfo> disk_infos(std::uint32_t filer) const;
 
   Machine& machine_;

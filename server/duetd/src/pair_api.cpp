@@ -7,6 +7,7 @@
 #include "admin/reply.h"
 #include "admin/version.h"
 #include "pair.h"
+#include "shelf/linux/disk_url.h"
 
 namespace duet::daemon {
 
@@ -161,7 +162,7 @@ Json Pair::disks_json() const {
   Json list = Json::array();
   for (const Disk& disk : disks_) {
     const shelf::DiskHealth health = disk.device->health();
-    list.push_back({{"url", disk.configured->path.text},
+    list.push_back({{"url", shelf::without_password(disk.configured->path.text)},
                     {"filer", kNames[disk.filer]},
                     {"mailbox", disk.configured->mailbox},
                     {"arbitration", disk.configured->arbitration},
@@ -338,6 +339,58 @@ Task<admin::Response> Pair::failover_request(const admin::Request& request,
   co_return admin::not_found();
 }
 
+admin::Metrics Pair::pair_metrics() const {
+  const failover::PairStatus status = pair_->status();
+  const interconnect::LinkCounters& link = link_->counters();
+  const auto number_of = [](std::uint64_t value) { return static_cast<double>(value); };
+  admin::Metrics metrics({{"node", machine_.node.name}});
+  metrics.gauge("duet_lease_valid", "1: this node may answer clients.", status.lease_valid ? 1 : 0);
+  metrics.gauge("duet_takeover_possible", "1: this node could take the partner's filers now.",
+                pair_->takeover_vetoes().empty() ? 1 : 0);
+  metrics.gauge("duet_partner_link_up", "1: the partner's application answers over the link.",
+                status.evidence.link == failover::LinkEvidence::kLost ? 0 : 1);
+  metrics.gauge("duet_partner_mailbox_changing", "1: the partner's beats on the disks change.",
+                status.evidence.beat == failover::BeatEvidence::kStale ? 0 : 1);
+  metrics.counter("duet_link_sessions_total", "Sessions with the partner.",
+                  number_of(link.sessions));
+  metrics.counter("duet_link_sent_bytes_total", "Bytes to the partner.",
+                  number_of(link.bytes_sent));
+  metrics.counter("duet_link_damaged_packets_total", "Packets whose checksum was wrong.",
+                  number_of(link.damaged_packets));
+  metrics.counter("duet_link_refused_peers_total", "Connections that were not the partner.",
+                  number_of(link.refused_peers));
+  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
+    metrics.gauge("duet_filer_answering", "1: this node answers for the filer.",
+                  status.filers[filer].answering ? 1 : 0, {{"filer", kNames[filer]}});
+  }
+  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
+    const filer::Filer* open = hosts_[filer]->filer();
+    const nvlog::MirroredLog* log = open == nullptr ? nullptr : open->mirrored_log();
+    if (log != nullptr) {
+      const bool synced = log->mirror_status().state == nvlog::MirrorState::kSynced;
+      metrics.gauge("duet_log_mirrored", "1: every acknowledged request is in both memories.",
+                    synced ? 1 : 0, {{"filer", kNames[filer]}});
+    }
+  }
+  for (const Disk& disk : disks_) {
+    metrics.gauge("duet_disk_connected", "1: this node reaches the disk.",
+                  disk.device->health().connected ? 1 : 0,
+                  {{"disk", shelf::without_password(disk.configured->path.text)}});
+  }
+  return metrics;
+}
+
+Task<admin::Response> Pair::metrics() {
+  admin::Metrics all = pair_metrics();
+  for (const auto& host : hosts_) {
+    const prometheus::ClientMetric::Label which{"filer", host->configured().name};
+    admin::Metrics::Labels labels(1, which);
+    admin::Metrics of_filer = co_await host->served().metrics(std::move(labels));
+    all.merge(std::move(of_filer));
+  }
+  co_return admin::metrics_response(all);
+}
+
 // /v1/failover...           the pair
 // /v1/filers/NAME/REST      a filer that is served here: /v1/REST of its interface
 // /v1/REST                  the same for the filer whose home this is, or the one that is here
@@ -345,6 +398,9 @@ Task<admin::Response> Pair::answer(admin::Request request) {
   static constexpr std::string_view kFailover = "/v1/failover";
   static constexpr std::string_view kFilers = "/v1/filers/";
   const std::string path = request.path;
+  if (path == "/metrics" && request.method == "GET") {
+    co_return co_await metrics();
+  }
   if (path.starts_with(kFailover)) {
     const std::string rest = path.substr(kFailover.size());
     if (rest.empty() || rest.front() == '/') {

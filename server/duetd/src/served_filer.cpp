@@ -21,12 +21,12 @@ Task<std::string> ServedFiler::listen() {
   if (std::exchange(listening_, true)) {
     co_return std::string();
   }
-  sockets_.resize(machine_.reactors());
+  sockets_.resize(reactors());
   std::string wrong;
   if (keeper_.open) {
     wrong = get_kept(sockets_[0]);
   }
-  for (std::uint32_t i = 0; i < machine_.reactors() && wrong.empty() && !keeper_.open; ++i) {
+  for (std::uint32_t i = 0; i < reactors() && wrong.empty() && !keeper_.open; ++i) {
     os::EpollScheduler& own = machine_.scheduler(i);
     co_await os::hop_to(own);
     wrong = bind(own, sockets_[i]);
@@ -42,16 +42,15 @@ std::string ServedFiler::bind(os::EpollScheduler& scheduler, Sockets& sockets) c
   for (const config::Listener& listener : configured_.listeners) {
     const Result<os::TcpAddress> address = os::TcpAddress::parse(listener.address, listener.port);
     DUET_CHECK(address.ok());  // the configuration's reader saw to it
-    const std::uint32_t reactors = machine_.reactors();
     const bool first = &scheduler == &machine_.strand;
     Status tried = Ok{};
-    if (first && reactors > 1) {
+    if (first && reactors() > 1) {
       // Sockets that share a port would share it with another duetd too: ask for it alone first.
       const auto alone = os::TcpListener::listen(scheduler, address.value());
       tried = alone.ok() ? Status(Ok{}) : Status(alone.error());
     }
     if (tried.ok()) {
-      auto socket = os::TcpListener::listen(scheduler, address.value(), tcp_options(reactors));
+      auto socket = os::TcpListener::listen(scheduler, address.value(), tcp_options(reactors()));
       if (socket.ok()) {
         sockets.push_back(std::move(socket.value()));
         continue;
@@ -94,13 +93,12 @@ void ServedFiler::give_up_kept() {
 }
 
 Task<void> ServedFiler::start(filer::Filer& filer) {
-  reactors_.resize(machine_.reactors());
-  for (std::uint32_t i = 0; i < machine_.reactors(); ++i) {
+  reactors_.resize(reactors());
+  for (std::uint32_t i = 0; i < reactors(); ++i) {
     os::EpollScheduler& own = machine_.scheduler(i);
     co_await os::hop_to(own);
-    reactors_[i] =
-        std::make_unique<Reactor>(own, machine_.strand, filer, mounts_, configured_,
-                                  machine_.reactors(), std::move(sockets_[i]), observer_);
+    reactors_[i] = std::make_unique<Reactor>(own, machine_.strand, filer, mounts_, configured_,
+                                             reactors(), std::move(sockets_[i]), observer_);
     sockets_[i].clear();
     co_await os::hop_to(machine_.strand);
   }
@@ -129,7 +127,7 @@ Task<void> ServedFiler::drain() {
 
 Task<void> ServedFiler::cut() {
   give_up_kept();
-  for (std::uint32_t i = 0; i < machine_.reactors(); ++i) {
+  for (std::uint32_t i = 0; i < reactors(); ++i) {
     co_await os::hop_to(machine_.scheduler(i));
     if (i < sockets_.size()) {
       sockets_[i].clear();
@@ -144,7 +142,7 @@ Task<void> ServedFiler::cut() {
 Task<void> ServedFiler::close() {
   give_up_kept();
   co_await end_administration();
-  for (std::uint32_t i = 0; i < machine_.reactors(); ++i) {
+  for (std::uint32_t i = 0; i < reactors(); ++i) {
     co_await os::hop_to(machine_.scheduler(i));
     if (i < sockets_.size()) {
       sockets_[i].clear();
@@ -171,6 +169,17 @@ Task<admin::Response> ServedFiler::answer(admin::Request request) {
   --asked_;
   answered_.wake_all();
   co_return response;
+}
+
+Task<admin::Metrics> ServedFiler::metrics(admin::Metrics::Labels always) {
+  if (api_ == nullptr) {
+    co_return admin::Metrics();
+  }
+  ++asked_;
+  admin::Metrics collected = co_await api_->metrics(std::move(always));
+  --asked_;
+  answered_.wake_all();
+  co_return collected;
 }
 
 Task<std::string> ServedFiler::reload_exports() {

@@ -60,6 +60,8 @@ class ServedFiler {
   Task<void> close();
 
   Task<admin::Response> answer(admin::Request request);
+  // Nothing while it does not serve.
+  Task<admin::Metrics> metrics(admin::Metrics::Labels always);
   // The configuration file's exports become the filer's.  Empty: done; else why not.
   Task<std::string> reload_exports();
 
@@ -67,6 +69,8 @@ class ServedFiler {
   [[nodiscard]] bool serves() const { return api_ != nullptr; }
 
  private:
+  // What a keeper keeps is all the strand's.
+  [[nodiscard]] std::uint32_t reactors() const { return keeper_.open ? 1 : machine_.reactors(); }
   std::string bind(os::EpollScheduler& scheduler, Sockets& sockets) const;
   std::string get_kept(Sockets& sockets) const;
   void give_up_kept();

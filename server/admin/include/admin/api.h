@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/metrics.h"
 #include "filer/filer.h"
 #include "platform/scheduler.h"
 #include "platform/task.h"
@@ -100,6 +101,9 @@ class Api {
 
   // The configuration file's exports become the filer's (SIGHUP).  Empty: done; else why not.
   Task<std::string> reload_exports();
+
+  // Of the filer; each carries the labels `always`.
+  Task<Metrics> metrics(Metrics::Labels always = {});
 
   // Ends what runs in the background (a scrub).
   Task<void> stop();

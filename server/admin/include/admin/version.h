@@ -6,6 +6,7 @@
 
 namespace duet::admin {
 
-inline constexpr std::string_view kVersion = DUET_VERSION;  // of project() in the top CMakeLists.txt
+inline constexpr std::string_view kVersion =
+    DUET_VERSION;  // of project() in the top CMakeLists.txt
 
 }  // namespace duet::admin

@@ -60,6 +60,9 @@ class SharedMemoryLink final : public LinkBase {
   // Ok too when it was gone already.  Error: kIo: it does not end; kAccess: it is not ours to kill.
   Status kill_partner();
 
+  // Whether the process of the last session, which was `peer`, has ended.
+  [[nodiscard]] bool partner_gone(Incarnation peer) const;
+
   [[nodiscard]] LinkStatus status() const override;
   Status send(Channel channel, ConstBytes message) override;
   void beat() override;
@@ -100,6 +103,7 @@ class SharedMemoryLink final : public LinkBase {
   void ring_bell(Session& session);
   void end(Session& session, std::string_view reason);
   void close_both();
+  void watch_process(int process);
 
   os::EpollScheduler& epoll_;
   Entropy& entropy_;
