@@ -24,7 +24,7 @@ Json ask_both(Session& session, const config::Config& pair) {
   for (const config::Node& node : pair.nodes) {
     const bool meant = session.options().node.empty() || session.options().node == node.name;
     if (meant) {
-      Answer answer = session.call_node(node, "GET", "/v1/failover");
+      Answer answer = session.ask_state(node);
       if (answer.ok()) {
         views[node.name] = std::move(answer.json);
       }
@@ -43,15 +43,18 @@ std::string mirror_text(const Json& filer) {
                                      : text(mirror, "state");
 }
 
-// A filer's row from the node that serves it, else from whoever answers.
+// A filer's row from whoever knows of its latest epoch, of two from the one that has the filer: a
+// node that is cut off still believes what was true before.
 std::vector<std::string> filer_row(const Json& views, std::size_t index) {
   Json best;
   std::string waits_for;
   for (const auto& [node, view] : views.items()) {
     const Json filer = view.at("filers").at(index);
     waits_for = waits_for.empty() ? text(filer, "waits_for") : waits_for;
-    const bool here = text(filer, "state") != "away";
-    if (best.is_null() || here) {
+    const auto rank = [](const Json& one) {
+      return std::pair(one.value("epoch", std::uint64_t{0}), text(one, "state") != "away");
+    };
+    if (best.is_null() || rank(filer) > rank(best)) {
       best = filer;
     }
   }
@@ -222,7 +225,7 @@ Exit take_over(Session& session, const std::string& of, bool forced, std::uint64
     fmt::print("node {} takes over by force; see duet failover show\n", taker_name);
     return Exit::kOk;
   }
-  const Answer view = session.call_node(*taker, "GET", "/v1/failover");
+  const Answer view = session.ask_state(*taker);
   if (!view.ok()) {
     return view.status == 0 ? session.fail(Exit::kUnreachable, "node " + taker_name +
                                                                    " does not answer here: run "

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::time_t kConnectSeconds = 5;
 constexpr std::time_t kAnswerSeconds = 600;  // a CP of a slow disk takes its time
+constexpr std::time_t kStateSeconds = 3;     // ... but a node that is stopped never answers
 
 std::string first_line(const std::string& file) {
   std::string line;
@@ -115,6 +116,11 @@ Answer Session::call_node(const config::Node& node, const std::string& method,
   return exchange(node.admin.socket.text, {method, path, text_of(body), "application/json"});
 }
 
+Answer Session::ask_state(const config::Node& node) {
+  return exchange(node.admin.socket.text,
+                  {"GET", "/v1/failover", "", "application/json", kStateSeconds});
+}
+
 // Of a pair: the filer's home first, unless --node says another; then the other node.
 Answer Session::send(const Message& message) {
   const std::string where = place();
@@ -153,6 +159,9 @@ Answer Session::send(const Message& message) {
 Answer Session::exchange(const std::string& where, const Message& message) const {
   Answer answer;
   const std::unique_ptr<httplib::Client> client = connect(options_, where);
+  if (message.within_s > 0) {
+    client->set_read_timeout(message.within_s);
+  }
   httplib::Request request;
   request.method = message.method;
   request.path = encoded(message.path);

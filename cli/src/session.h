@@ -52,6 +52,8 @@ class Session {
   // One request to this node of a pair, and to no other.
   Answer call_node(const config::Node& node, const std::string& method, const std::string& path,
                    const Json& body = nullptr);
+  // What a node says of its pair; given up soon, as it may be stopped.
+  Answer ask_state(const config::Node& node);
   // Where call() goes, for messages.
   std::string place();
 
@@ -67,6 +69,7 @@ class Session {
   struct Message {
     std::string method, path, body;
     const char* content_type;
+    std::time_t within_s = 0;  // it is answered, or given up; 0: as long as work may take
   };
   Answer send(const Message& message);
   Answer exchange(const std::string& where, const Message& message) const;

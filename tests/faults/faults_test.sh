@@ -18,77 +18,24 @@ rounds=${3:-3}
 here=$(cd "$(dirname "$0")/../.." && pwd)
 seed=${SEED:-$RANDOM}
 RANDOM=$seed
-clients=2
 
-run=$(mktemp -d "${TMPDIR:-/tmp}/duet-faults.XXXXXX")
-cd "$run"
-workers=
-failed=yes
+# shellcheck source=tests/faults/common.sh
+. "$here/tests/faults/common.sh"
 pair() { "$here/deploy/samples/pair.sh" --bin "$bin" --config pair.yaml "$@"; }
-cleanup() {
-  touch stop
-  if [ "$failed" = yes ]; then
-    echo "FAILED; SEED=$seed; the nodes' traces, the older ones first:" >&2
-    tail -n ${TAIL:-40} run/a/duetd.trace.before run/a/duetd.trace run/b/duetd.trace.before run/b/duetd.trace >&2 || true
-    tail -n 5 out-a out-b >&2 || true
-  fi
-  for process in $workers; do
-    kill -9 "$process" 2> /dev/null && wait "$process" 2> /dev/null || true
-  done
-  pair kill all > /dev/null 2>&1 || true
-  cd /
-  rm -rf "$run"
-}
-trap cleanup EXIT
-
+pair_kill() { pair kill all; }
 port=$((20100 + seed % 2000))
 while (: < "/dev/tcp/127.0.1.1/$port") 2> /dev/null || (: < "/dev/tcp/127.0.1.2/$port") 2> /dev/null; do
   port=$((port + 1))
 done
 sed "s/20049/$port/" "$here/deploy/samples/pair.yaml" > pair.yaml
 
-duet() { "$bin/duet" --config pair.yaml "$@"; }
 host_of() { if [ "$1" = a ]; then echo 127.0.1.1; else echo 127.0.1.2; fi; }
-other() { if [ "$1" = a ]; then echo b; else echo a; fi; }
-client() {  # JOB FILER ...
-  local job=$1 filer=$2
-  shift 2
-  "$bin/duet-demo-client" "$job" --host "$(host_of "$filer")" --port "$port" --export "/vol$filer" \
-    --manifest "manifest-$filer" "$@"
-}
-# The filer is served by that node, and `failover show` says so with these words.
-await() {  # FILER NODE WORDS
-  for _ in $(seq 300); do
-    if duet failover show 2> /dev/null | grep -qE "^$1 +[ab] +$2 +[0-9]+ +serving.*$3"; then
-      return 0
-    fi
-    sleep 0.1
-  done
-  echo "filer $1 is not served by node $2 ($3):" >&2
-  duet failover show >&2 || true
-  return 1
-}
-await_home() { await a a "in sync" && await b b "in sync"; }
-# A node that has only just come back says so, and is asked again.
-give_back() {
-  for _ in $(seq 100); do
-    ! duet giveback > giveback.out 2>&1 || return 0
-    sleep 0.2
-  done
-  cat giveback.out >&2
-  return 1
-}
-say() { echo "$(date +%T) $*"; }
-pause() { sleep "$((RANDOM % 2)).$((RANDOM % 10))"; }
 pid_of() { cat "run/$1/duetd.pid"; }
 
 say "seed $seed"
 pair start > start.out
 await_home
-for filer in a b; do
-  client work "$filer" --clients "$clients" --stop stop > "out-$filer" 2>&1 &
-  workers="$workers $!"
-done
+start_clients 2
 sleep 1
 
 kills() {
@@ -164,26 +111,15 @@ moves() {
 
 began=() victims=()
 for round in $(seq "$rounds"); do
-  victim=$([ $((RANDOM % 2)) = 0 ] && echo a || echo b)
+  victim=$(a_node)
   say "round $round: $scenario ($victim)"
   began[round]=$(date +%s.%N)
   victims[round]=$victim
   "$scenario" "$victim"
-  for process in $workers; do
-    kill -0 "$process" 2> /dev/null || { echo "a client ended early" >&2; exit 1; }
-  done
+  clients_work
 done
 
-touch stop
-for process in $workers; do
-  wait "$process"
-done
-workers=
-for filer in a b; do
-  say "filer $filer: $(head -n 1 "out-$filer")"
-  say "filer $filer: longest waits, ms: $(awk '$1 == "stall" { print $7 }' "out-$filer" | sort -rn | head -n 8 | xargs)"
-  client verify-work "$filer"
-done
+finish_clients
 # Each round's longest wait of each client of the victim's filer.
 began[rounds + 1]=$(date +%s.%N)
 for round in $(seq "$rounds"); do

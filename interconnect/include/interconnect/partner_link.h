@@ -62,7 +62,7 @@ enum class Node : std::uint8_t { kA = 0, kB = 1 };
 constexpr Node partner_of(Node node) { return node == Node::kA ? Node::kB : Node::kA; }
 
 // Who talks.  The numbers stand in the wire format.
-enum class Channel : std::uint8_t { kFailover = 0, kLog = 1, kRaid = 2 };
+enum class Channel : std::uint8_t { kFailover = 0, kLog = 1, kRaid = 2, kClients = 3 };
 inline constexpr std::size_t kChannels = 8;
 inline constexpr std::size_t kMessageBytesMax = 16U << 10U;
 

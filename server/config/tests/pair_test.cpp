@@ -158,6 +158,29 @@ TEST(PairConfig, OverTcpBothNodesMayUseTheSameNames) {
   EXPECT_EQ(config.node("b")->interconnect->port, 7430);
 }
 
+// Listeners of filer a: "address/bits@interface:port".
+std::string listeners(std::string_view text) {
+  const Outcome<Config> outcome = parse(text, "d.yaml");
+  if (!outcome.ok()) {
+    return outcome.error().text();
+  }
+  std::string all;
+  for (const Listener& each : outcome.value().filers[0].listeners) {
+    all += (all.empty() ? "" : " ") + each.address + "/" + std::to_string(each.prefix_bits) + "@" +
+           each.interface + ":" + std::to_string(each.port);
+  }
+  return all;
+}
+
+TEST(PairConfig, AnAddressOnAnInterfaceMoves) {
+  EXPECT_EQ(listeners(kTcpPair), "192.0.2.11/0@:2049");
+  EXPECT_EQ(
+      listeners(with(kTcpPair, "[192.0.2.11]",
+                     "\n      - address: 192.0.2.11/24\n        interface: eth0\n      - {address: "
+                     "\"2001:db8::11/64\", interface: eth1}\n      - 192.0.2.13")),
+      "192.0.2.11/24@eth0:2049 2001:db8::11/64@eth1:2049 192.0.2.13/0@:2049");
+}
+
 TEST(PairConfig, FailoverIsReadWhole) {
   const Outcome<Config> outcome =
       parse(with(kPair, "    lease: 500ms\n    beat: 100ms\n",
@@ -269,6 +292,45 @@ INSTANTIATE_TEST_SUITE_P(
                 "    interconnect:\n      address: 127.0.0.1\n      port: 1\n    admin:\n",
                 "d.yaml:17: nodes.a.interconnect: only nodes that are linked by TCP have an "
                 "address; remove it, or write `transport: tcp` in `pair.interconnect`"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Addresses, PairConfigRefuses,
+    testing::Values(
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11, interface: eth0}",
+                "d.yaml:35: filers.a.addresses.address: \"192.0.2.11\" names no network; "
+                "write the address and the bits of its network, such as 192.0.2.21/24"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/33, interface: eth0}",
+                "d.yaml:35: filers.a.addresses.address: \"192.0.2.11/33\" names no network;"
+                " write the address and the bits of its network, such as 192.0.2.21/24"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/0, interface: eth0}",
+                "d.yaml:35: filers.a.addresses.address: \"192.0.2.11/0\" names no network; "
+                "write the address and the bits of its network, such as 192.0.2.21/24"},
+        BadPair{kTcpPair, "[192.0.2.11]",
+                "\n      - {address: \"2001:db8::11/129\", interface: eth0}",
+                "d.yaml:35: filers.a.addresses.address: \"2001:db8::11/129\" names no "
+                "network; write the address and the bits of its network, such as "
+                "192.0.2.21/24"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/24x, interface: eth0}",
+                "d.yaml:35: filers.a.addresses.address: \"192.0.2.11/24x\" names no "
+                "network; write the address and the bits of its network, such as "
+                "192.0.2.21/24"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: filer-a/24, interface: eth0}",
+                "d.yaml:35: filers.a.addresses: \"filer-a\" is not an address; write an "
+                "IPv4 or IPv6 address; host names are not looked up"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11/24}",
+                "d.yaml:35: filers.a.addresses.interface is missing; add it "
+                "(docs/CONFIGURATION.md tells what it means)"},
+        BadPair{kTcpPair, "[192.0.2.11]", "\n      - {interface: eth0}",
+                "d.yaml:35: filers.a.addresses.address is missing; add it "
+                "(docs/CONFIGURATION.md tells what it means)"},
+        BadPair{kTcpPair, "[192.0.2.11]",
+                "\n      - {address: 192.0.2.11/24, interface: eth0, colour: blue}",
+                "d.yaml:35: filers.a.addresses.colour: no such key; correct or remove it;"
+                " known here: address, interface"},
+        BadPair{kTcpPair, "[192.0.2.11]",
+                "\n      - {address: 192.0.2.11/24, interface: eth0}\n      - 192.0.2.11",
+                "d.yaml:36: 192.0.2.11 port 2049 is used twice; the first is in line 35; "
+                "give one of them another address or port"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Failover, PairConfigRefuses,

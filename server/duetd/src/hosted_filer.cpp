@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <span>
+
 #include "trace.h"
 
 namespace duet::daemon {
@@ -11,6 +15,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration kPoll = 2ms;
+// After the addresses were taken: when switches and clients have heard of it, and again for what
+// was lost on the way.  A call of the kernel for each connection: so many in one turn.
+constexpr std::array kTickleAfter{Duration(20ms), Duration(100ms), Duration(400ms)};
+constexpr std::size_t kTicklesPerTurn = 32;
 constexpr Error kGone{Errc::kClosed, "the filer is not open here"};
 
 }  // namespace
@@ -26,14 +34,16 @@ std::vector<address::FilerAddress> HostedFiler::filer_addresses(const config::Fi
 }
 
 HostedFiler::HostedFiler(Machine& machine, const config::Filer& configured,
-                         failover::PairNode& pair, nvlog::MirrorPort& port, DiskAccess disks,
-                         SocketKeeper sockets)
+                         failover::PairNode& pair, nvlog::MirrorPort& port, ClientBook& clients,
+                         DiskAccess disks, SocketKeeper sockets)
     : machine_(machine),
       configured_(configured),
       index_(configured.index()),
       pair_(pair),
       port_(port),
-      served_(machine, configured, std::move(disks), std::move(sockets)),
+      clients_(clients),
+      served_(machine, configured, std::move(disks), std::move(sockets),
+              clients.observer(configured)),
       addresses_(machine.strand, filer_addresses(configured), machine.config.failover.lease),
       scope_(machine.strand) {}
 
@@ -146,6 +156,7 @@ Task<Status> HostedFiler::take_addresses() {
     co_return kGone;
   }
   scope_.spawn(announce());
+  scope_.spawn(tickle(clients_.begin(index_)));
   co_await served_.start(*filer_);
   co_return Ok{};
 }
@@ -155,6 +166,24 @@ Task<void> HostedFiler::announce() {
   for (const address::Problem& problem : problems) {
     trace(Level::kWarning, "address_not_announced",
           {{"filer", configured_.name}, {"message", text_of(problem.error)}});
+  }
+}
+
+// Clients that wait for an answer of the former host are reset, and ask here.
+Task<void> HostedFiler::tickle(std::vector<address::Connection> connections) {
+  for (const Duration wait : kTickleAfter) {
+    co_await sleep(machine_.strand, wait);
+    const std::span<const address::Connection> all = connections;
+    for (std::size_t at = 0; at < all.size() && addresses_.here(); at += kTicklesPerTurn) {
+      const Status sent =
+          address::tickle(all.subspan(at, std::min(kTicklesPerTurn, all.size() - at)));
+      if (!sent.ok()) {
+        trace(Level::kWarning, "clients_not_told",
+              {{"filer", configured_.name}, {"message", text_of(sent.error())}});
+        co_return;
+      }
+      co_await yield(machine_.strand);
+    }
   }
 }
 

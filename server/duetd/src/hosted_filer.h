@@ -8,7 +8,7 @@
 //       while PairNode::may_answer(); what they ask earlier waits, and nobody is refused.
 //   (2) abandon() completes when nothing of the filer is left: no connection, request or I/O.
 //
-// Ownership: borrows machine, configuration, pair and port.  Thread-safety: the strand.
+// Ownership: borrows machine, configuration, pair, port and book.  Thread-safety: the strand.
 
 #pragma once
 
@@ -16,6 +16,7 @@
 #include <string>
 
 #include "address/address_keeper.h"
+#include "client_book.h"
 #include "failover/pair_node.h"
 #include "filer/filer.h"
 #include "nvlog/mirror_port.h"
@@ -27,7 +28,7 @@ namespace duet::daemon {
 class HostedFiler final : public failover::FilerHost, private filer::AnswerGate {
  public:
   HostedFiler(Machine& machine, const config::Filer& configured, failover::PairNode& pair,
-              nvlog::MirrorPort& port, DiskAccess disks, SocketKeeper sockets);
+              nvlog::MirrorPort& port, ClientBook& clients, DiskAccess disks, SocketKeeper sockets);
   ~HostedFiler();
 
   // failover::FilerHost
@@ -74,6 +75,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   WaitList& resumed() override { return pair_.answers_resumed(); }
   [[nodiscard]] std::vector<BlockDevice*> disks() const;
   Task<void> announce();
+  Task<void> tickle(std::vector<address::Connection> connections);
   Task<void> stand_behind();
 
   Machine& machine_;
@@ -81,6 +83,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   const std::uint32_t index_;
   failover::PairNode& pair_;
   nvlog::MirrorPort& port_;
+  ClientBook& clients_;
   ServedFiler served_;
   address::AddressKeeper addresses_;
   std::unique_ptr<PersistentMemory> copy_;  // of the partner's log, once it is cut off
@@ -89,7 +92,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   bool ending_ = false;
   bool lining_up_ = false;
   std::size_t busy_ = 0;
-  TaskScope scope_;  // announcements
+  TaskScope scope_;  // announcements, tickles
 };
 
 }  // namespace duet::daemon

@@ -124,6 +124,7 @@ Pair::Pair(Machine& machine, supervisor::ParentLink& parent)
 Pair::~Pair() {
   pair_.reset();  // before what it borrows; its hosts' disks are its own
   hosts_ = {};
+  clients_.reset();
   port_.reset();
   link_.reset();
 }
@@ -336,6 +337,7 @@ std::string Pair::open_tcp(const interconnect::LinkIdentity& identity) {
 
 void Pair::make_pair() {
   port_ = std::make_unique<nvlog::MirrorPort>(*link_, *mirror_, id_);
+  clients_ = std::make_unique<ClientBook>(*link_);
   const config::Failover& configured = machine_.config.failover;
   failover::PairOptions options;
   options.self = {id_, mailbox_node(number()), mailbox::Incarnation{incarnation_}};
@@ -370,7 +372,7 @@ void Pair::make_pair() {
               // No parent: then nothing of it listens.
               static_cast<void>(parent_.close_listener(first + listener));
             }};
-    hosts_[index] = std::make_unique<HostedFiler>(machine_, filer, *pair_, *port_,
+    hosts_[index] = std::make_unique<HostedFiler>(machine_, filer, *pair_, *port_, *clients_,
                                                   std::move(access), std::move(sockets));
     pair_->set_host(index, *hosts_[index]);
   }
@@ -382,6 +384,7 @@ void Pair::make_pair() {
     for (const auto& host : hosts_) {
       host->renew_addresses();
     }
+    clients_->tell_partner();
   };
   if (one_host_ != nullptr) {
     pair_->fence_partner = [this] { return one_host_->kill_partner(); };

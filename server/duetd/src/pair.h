@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "client_book.h"
 #include "failover/pair_node.h"
 #include "hosted_filer.h"
 #include "interconnect/linux/shared_memory_link.h"
@@ -96,6 +97,7 @@ class Pair final : public Role {
   std::unique_ptr<interconnect::PartnerLink> link_;
   interconnect::SharedMemoryLink* one_host_ = nullptr;  // link_, if it is one
   std::unique_ptr<nvlog::MirrorPort> port_;
+  std::unique_ptr<ClientBook> clients_;
   std::unique_ptr<failover::PairNode> pair_;
   std::array<std::unique_ptr<HostedFiler>, failover::kFilers> hosts_;
   std::deque<PastEvent> events_;

@@ -28,7 +28,7 @@ os::TcpOptions tcp_options(std::uint32_t reactors) {
 
 Reactor::Reactor(os::EpollScheduler& own, os::EpollScheduler& strand, filer::Filer& filer,
                  server::MountList& mounts, const config::Filer& configured, std::uint32_t reactors,
-                 Sockets sockets)
+                 Sockets sockets, const server::AcceptObserver& observer)
     : crossing_(&own == &strand ? std::nullopt
                                 : std::optional<server::EpollCrossing>(std::in_place, own, strand)),
       nfs_(filer, crossing()),
@@ -36,7 +36,8 @@ Reactor::Reactor(os::EpollScheduler& own, os::EpollScheduler& strand, filer::Fil
       portmap_(server::mappings_on(configured.listeners.front().port)),
       service_(own, {&nfs_, &mount_, &portmap_}, service_options(configured.limits, reactors)) {
   for (std::unique_ptr<os::TcpListener>& socket : sockets) {
-    listeners_.push_back(std::make_unique<server::Listener>(own, std::move(socket), service_));
+    listeners_.push_back(
+        std::make_unique<server::Listener>(own, std::move(socket), service_, observer));
   }
 }
 

@@ -29,10 +29,10 @@ using Sockets = std::vector<std::unique_ptr<os::TcpListener>>;
 class Reactor {
  public:
   // `own`: this thread's scheduler; the same as `strand` for reactor 0.
-  // Accepts what waits at `sockets`, and what comes.
+  // Accepts what waits at `sockets`, and what comes; tells `observer` of it on this thread.
   Reactor(os::EpollScheduler& own, os::EpollScheduler& strand, filer::Filer& filer,
           server::MountList& mounts, const config::Filer& configured, std::uint32_t reactors,
-          Sockets sockets);
+          Sockets sockets, const server::AcceptObserver& observer);
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 

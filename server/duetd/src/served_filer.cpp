@@ -7,11 +7,12 @@
 namespace duet::daemon {
 
 ServedFiler::ServedFiler(Machine& machine, const config::Filer& configured, DiskAccess disks,
-                         SocketKeeper keeper)
+                         SocketKeeper keeper, server::AcceptObserver observer)
     : machine_(machine),
       configured_(configured),
       disks_(std::move(disks)),
       keeper_(std::move(keeper)),
+      observer_(std::move(observer)),
       answered_(machine.strand) {}
 
 ServedFiler::~ServedFiler() = default;
@@ -97,7 +98,7 @@ Task<void> ServedFiler::start(filer::Filer& filer) {
     os::EpollScheduler& own = machine_.scheduler(i);
     co_await os::hop_to(own);
     reactors_[i] = std::make_unique<Reactor>(own, machine_.strand, filer, mounts_, configured_,
-                                             reactors(), std::move(sockets_[i]));
+                                             reactors(), std::move(sockets_[i]), observer_);
     sockets_[i].clear();
     co_await os::hop_to(machine_.strand);
   }

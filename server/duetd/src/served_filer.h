@@ -38,9 +38,10 @@ struct SocketKeeper {
 
 class ServedFiler {
  public:
-  // Without a keeper it binds for itself, a socket for each reactor.
+  // Without a keeper it binds for itself, a socket for each reactor.  `observer` is called on the
+  // reactors' threads.
   ServedFiler(Machine& machine, const config::Filer& configured, DiskAccess disks,
-              SocketKeeper keeper = {});
+              SocketKeeper keeper = {}, server::AcceptObserver observer = {});
   ~ServedFiler();
   ServedFiler(const ServedFiler&) = delete;
   ServedFiler& operator=(const ServedFiler&) = delete;
@@ -82,6 +83,7 @@ class ServedFiler {
   const config::Filer& configured_;
   const DiskAccess disks_;
   const SocketKeeper keeper_;
+  const server::AcceptObserver observer_;
   bool listening_ = false;
   server::MountList mounts_;
   std::vector<Sockets> sockets_;                    // by reactor, until start()

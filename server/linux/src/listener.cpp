@@ -10,8 +10,12 @@ constexpr int kAcceptsPerTurn = 16;
 }  // namespace
 
 Listener::Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket,
-                   Service& service)
-    : scheduler_(scheduler), socket_(std::move(socket)), service_(service), scope_(scheduler) {
+                   Service& service, AcceptObserver observer)
+    : scheduler_(scheduler),
+      socket_(std::move(socket)),
+      service_(service),
+      observer_(std::move(observer)),
+      scope_(scheduler) {
   scope_.spawn(accept_all());
 }
 
@@ -29,6 +33,9 @@ Task<void> Listener::accept_all() {
         break;
       }
       const os::TcpAddress peer = stream->peer();
+      if (observer_) {
+        observer_(stream->local(), peer);
+      }
       service_.accept(std::move(stream), peer.ip, peer.port);
       ++accepted;
     }

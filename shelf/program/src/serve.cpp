@@ -183,6 +183,11 @@ class Service {
     fmt::print("duet-shelf: ready\n");
     std::fflush(stdout);
     scheduler_.run();
+    for (const Disk& disk : disks_) {
+      const TargetCounters& counters = disk.target->counters();
+      fmt::print("duet-shelf: disk {}: {} reads, {} writes, {} refused\n", disk.name,
+                 counters.reads, counters.writes, counters.fenced);
+    }
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "platform/linux/epoll_scheduler.h"
@@ -16,11 +17,15 @@
 
 namespace duet::server {
 
+// Both ends of a connection that was accepted.
+using AcceptObserver =
+    std::function<void(const os::TcpAddress& local, const os::TcpAddress& client)>;
+
 class Listener {
  public:
-  // Accepts from the moment it is made.
-  Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket,
-           Service& service);
+  // Accepts from the moment it is made.  `observer`: if any, is told first; must not call back.
+  Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket, Service& service,
+           AcceptObserver observer = {});
   // Accepts no more; before Service::drain().
   void stop();
 
@@ -30,6 +35,7 @@ class Listener {
   os::EpollScheduler& scheduler_;
   std::unique_ptr<os::TcpListener> socket_;
   Service& service_;
+  const AcceptObserver observer_;
   TaskScope scope_;
 };
 
