@@ -629,9 +629,9 @@ int main_of(int argc, char** argv) {
 }  // namespace duet::crash
 
 int main(int argc, char** argv) {
-  // Every point copies the machine, some MiB.  By default glibc gives such memory back to the
+  // Every point copies the machine: tens of MiB.  By default glibc gives such memory back to the
   // kernel each time it is freed and fetches it again, zeroed: three quarters of the time.
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   return duet::crash::main_of(argc, argv);
 }
