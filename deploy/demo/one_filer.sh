@@ -1,14 +1,16 @@
 #!/bin/bash
 # The first half of deploy/demo.sh: a tree is copied into one filer, which is killed in the middle.
-# Usage: one_filer.sh --bin DIR --tree DIR --files N --clients N
+# Usage: one_filer.sh --bin DIR --tree DIR --files N --clients N [--reactors N]
 set -euo pipefail
 
+reactors=1
 while [ $# -gt 0 ]; do
   case "$1" in
     --bin) bin=$2 ;;
     --tree) tree=$2 ;;
     --files) files=$2 ;;
     --clients) clients=$2 ;;
+    --reactors) reactors=$2 ;;
     *) echo "one_filer.sh: $1 is not known" >&2; exit 2 ;;
   esac
   shift 2
@@ -21,7 +23,7 @@ failed=yes
 cleanup() {
   if [ "$failed" = yes ]; then
     echo "demo: FAILED; the server's trace:" >&2
-    tail -n 20 "$run/trace" >&2 || true
+    tail -n "${TAIL:-20}" "$run/trace" >&2 || true
   fi
   for process in $copier $server; do
     kill -9 "$process" 2>/dev/null && wait "$process" 2>/dev/null || true
@@ -44,6 +46,7 @@ nodes:
       path: $run/nvlog.pmem
       size: 256MiB
       accept_volatile: true
+    reactors: $reactors
     admin:
       socket: $run/admin.sock
 filers:
@@ -92,6 +95,8 @@ start() {
 duet init > "$run/init.out"
 say "formatted: two disks of 1 GiB, a log of 256 MiB, the volume vol0"
 start
+# Its clients would wait for a server that ended by itself.
+lives() { kill -0 "$server" 2> /dev/null || { echo "demo: duetd has ended" >&2; exit 1; }; }
 say "duetd serves /vol0 on 127.0.0.1:$port (process $server)"
 total=$(client list)
 say "$clients clients copy $tree over NFSv3: $total"
@@ -101,6 +106,7 @@ copier=$!
 count=${total%% *}
 while [ "$(acknowledged)" -lt $((count / 3)) ]; do
   kill -0 "$copier" || { cat "$run/copy.err" >&2; exit 1; }
+  lives
   sleep 0.02
 done
 
@@ -111,6 +117,10 @@ say "kill -9 in the middle of it: $(wc -l < "$run/acknowledged") files acknowled
 start
 say "restarted: $(traced replayed_records) log records replayed in $(traced replay_ms) ms; the clients go on"
 say "compared with the originals: $(client verify --journal "$run/acknowledged")"
+while kill -0 "$copier" 2> /dev/null; do
+  lives
+  sleep 0.2
+done
 wait "$copier" || { cat "$run/copy.err" >&2; exit 1; }
 copier=
 say "the copy is complete: $(acknowledged) files acknowledged"
