@@ -439,17 +439,20 @@ Task<int> Pair::stop() {
     const bool possible = std::ranges::none_of(vetoes, &failover::Veto::hard);
     if (possible && pair_->start_handover(filer).ok()) {
       const std::uint64_t before = pair_->status().filers[filer].handovers;
-      co_await wait_for(
-          [this, filer, before] { return pair_->status().filers[filer].handovers != before; });
+      const std::function<bool()> ended = [this, filer, before] {
+        return pair_->status().filers[filer].handovers != before;
+      };
+      co_await wait_for(ended);
     }
   }
   bool clean = true;
   for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
     pair_->come_to_rest(filer);
-    const bool away = co_await wait_for([this, filer] {
+    const std::function<bool()> away = [this, filer] {
       return pair_->status().filers[filer].state == failover::FilerState::kAway;
-    });
-    clean = clean && away;
+    };
+    const bool rested = co_await wait_for(away);
+    clean = clean && rested;
   }
   trace(Level::kInfo, "stopped");
   co_return clean ? kExitOk : kExitFailed;
