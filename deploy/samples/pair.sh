@@ -122,6 +122,11 @@ start_nodes() {
     await "$node" "$duet" --config "$config" --node "$node" failover show
     echo "node $node is up, pid $(running "$node"); its trace is $(log_file "$node")"
   done
+  for _ in $(seq 50); do  # both filers are served, wherever; else `status` says what they wait for
+    ! "$duet" --config "$config" failover show 2> /dev/null |
+      awk '/^[ab] .* serving/ { served++ } END { exit served != 2 }' || return 0
+    sleep 0.1
+  done
 }
 # stop WHO...: all at once, so that no node takes over what another puts down.
 stop() {
