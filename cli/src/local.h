@@ -13,26 +13,12 @@
 #include "platform/linux/entropy.h"
 #include "platform/linux/epoll_scheduler.h"
 #include "platform/linux/persistent_memory.h"
-#include "platform/task_scope.h"
+#include "platform/linux/run_task.h"
 #include "shelf/shared_disk.h"
 
 namespace duet::cli {
 
-// Runs `task` to its end.  REQUIRES: nobody else runs the scheduler.
-template <typename T>
-Task<void> keep_result(Task<T> task, std::optional<T>& result, os::EpollScheduler& scheduler) {
-  T value = co_await std::move(task);
-  result.emplace(std::move(value));
-  scheduler.stop();
-}
-template <typename T>
-T run(os::EpollScheduler& scheduler, Task<T> task) {
-  std::optional<T> result;
-  TaskScope scope(scheduler);
-  scope.spawn(keep_result(std::move(task), result, scheduler));
-  scheduler.run();  // stopped at once, when the task has ended already
-  return std::move(*result);
-}
+using os::run;
 
 struct Local {
   os::EpollScheduler scheduler;

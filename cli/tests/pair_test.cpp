@@ -28,6 +28,7 @@
 #include "platform/linux/clock.h"
 #include "platform/linux/epoll_scheduler.h"
 #include "platform/linux/persistent_memory.h"
+#include "platform/linux/run_task.h"
 #include "platform/task_scope.h"
 #include "shelf/fence.h"
 #include "shelf/linux/open_disk.h"
@@ -40,19 +41,7 @@ using testing::HasSubstr;
 using testing::Not;
 using Arguments = std::vector<std::string>;
 
-template <typename T>
-Task<void> store(os::EpollScheduler& scheduler, Task<T> task, std::optional<T>& to) {
-  to = co_await std::move(task);
-  scheduler.stop();
-}
-template <typename T>
-T run(os::EpollScheduler& scheduler, Task<T> task) {
-  std::optional<T> result;
-  TaskScope scope(scheduler);
-  scope.spawn(store(scheduler, std::move(task), result));
-  scheduler.run();
-  return std::move(*result);
-}
+using os::run;
 
 // A process in `directory`, ended at the latest with this object.
 class Program {

@@ -31,7 +31,6 @@ PairNode::PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptio
       beater_(scheduler, clock, options.self, members_of(disks_, my_number()), options.beat),
       observer_(scheduler, options.self.pair, mailbox::partner_of(options.self.node),
                 members_of(disks_, peer_number()), options.beat),
-      wake_(scheduler),
       conflict_over_(scheduler),
       scope_(scheduler) {
   for (const PairDisk& each : disks_) {
@@ -84,7 +83,6 @@ nvlog::MirrorDuties& PairNode::duties_of(std::uint32_t filer) { return *duties_[
 void PairNode::filer_failed(std::uint32_t filer) {
   filers_[filer].failed = true;
   filers_[filer].answering = false;
-  wake_.wake_all();
 }
 
 void PairNode::step(std::string_view what) const {

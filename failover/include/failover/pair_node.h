@@ -302,7 +302,6 @@ class PairNode final : private interconnect::ChannelUser {
   std::optional<PairMessage> prepared_;
   std::uint64_t questions_ = 0;
   std::optional<Phases> last_takeover_;
-  WaitList wake_;
   WaitList conflict_over_;
   TaskScope scope_;
 };

@@ -7,7 +7,6 @@
 #include <csignal>
 #include <filesystem>
 
-#include "notify.h"
 #include "shelf/linux/open_disk.h"
 #include "supervisor/words_writer.h"
 #include "trace.h"

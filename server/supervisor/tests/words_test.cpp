@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "platform/linux/epoll_scheduler.h"
+#include "platform/linux/run_task.h"
 #include "platform/task_scope.h"
 #include "processes.h"
 #include "shelf/fence.h"
@@ -30,19 +31,7 @@ using shelf::SharedDisk;
 
 constexpr std::array<std::uint64_t, 2> kPair{7, 8};
 
-template <typename T>
-Task<void> keep(os::EpollScheduler& scheduler, Task<T> task, std::optional<T>& to) {
-  to = co_await std::move(task);
-  scheduler.stop();
-}
-template <typename T>
-T run(os::EpollScheduler& scheduler, Task<T> task) {
-  std::optional<T> result;
-  TaskScope scope(scheduler);
-  scope.spawn(keep(scheduler, std::move(task), result));
-  scheduler.run();
-  return std::move(*result);
-}
+using os::run;
 
 Task<Result<mailbox::WordsSector>> read_words(SharedDisk& disk) {
   co_return co_await mailbox::read_sector<mailbox::WordsSector>(disk, mailbox::kWordsBlock + 0,

@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "platform/linux/run_task.h"
 #include "platform/linux/tcp.h"
 #include "platform/task_scope.h"
 #include "shelf/fence.h"
@@ -122,19 +123,7 @@ class Tgt {
   bool running_ = false;
 };
 
-template <typename T>
-Task<void> store(os::EpollScheduler& scheduler, Task<T> task, std::optional<T>& to) {
-  to = co_await std::move(task);
-  scheduler.stop();
-}
-template <typename T>
-T run(os::EpollScheduler& scheduler, Task<T> task) {
-  std::optional<T> result;
-  TaskScope scope(scheduler);
-  scope.spawn(store(scheduler, std::move(task), result));
-  scheduler.run();  // stopped at once, when the task has ended already
-  return std::move(*result);
-}
+using os::run;
 
 struct alignas(kBlockBytes) AlignedBlock {
   std::array<std::byte, kBlockBytes> bytes{};

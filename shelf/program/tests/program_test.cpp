@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "platform/linux/run_task.h"
 #include "platform/task_scope.h"
 #include "shelf/fence.h"
 #include "shelf/linux/open_disk.h"
@@ -124,19 +125,7 @@ Ran run_program(const Arguments& arguments) {
   return ran;
 }
 
-template <typename T>
-Task<void> store(os::EpollScheduler& scheduler, Task<T> task, std::optional<T>& to) {
-  to = co_await std::move(task);
-  scheduler.stop();
-}
-template <typename T>
-T run(os::EpollScheduler& scheduler, Task<T> task) {
-  std::optional<T> result;
-  TaskScope scope(scheduler);
-  scope.spawn(store(scheduler, std::move(task), result));
-  scheduler.run();
-  return std::move(*result);
-}
+using os::run;
 
 struct alignas(kBlockBytes) AlignedBlock {
   std::array<std::byte, kBlockBytes> bytes{};
