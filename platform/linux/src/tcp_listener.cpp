@@ -37,12 +37,18 @@ bool permit_absent_address(const Descriptor& socket, int family) {
                             : set(socket, IPPROTO_IP, IP_FREEBIND, 1);
 }
 
+bool reset_on_close(const Descriptor& socket) {
+  const linger none{.l_onoff = 1, .l_linger = 0};
+  return setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &none, sizeof(none)) == 0;
+}
+
 // What is set on a listener its connections inherit.
 bool apply(const Descriptor& socket, int family, const TcpOptions& options) {
   const bool shared = options.reuse_port || options.in_line;
   bool done = set(socket, SOL_SOCKET, SO_REUSEADDR, 1);
   done = done && (!shared || set(socket, SOL_SOCKET, SO_REUSEPORT, 1));
   done = done && (!options.freebind || permit_absent_address(socket, family));
+  done = done && (!options.reset_on_close || reset_on_close(socket));
   done = done && (options.send_buffer_bytes == 0 ||
                   set(socket, SOL_SOCKET, SO_SNDBUF, options.send_buffer_bytes));
   done = done && (options.user_timeout_ms == 0 ||
@@ -106,6 +112,22 @@ Result<TcpListener::Socket> TcpListener::open(const TcpAddress& address,
     return socket.error();
   }
   return Socket{socket.value().release()};
+}
+
+std::vector<int> TcpListener::take_queued(Socket listener) {
+  std::vector<int> taken;
+  for (;;) {
+    Descriptor socket(accept4(listener.descriptor, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (socket.valid()) {
+      // Without it the kernel sends nothing from an address that it does not have.
+      if (!set(socket, IPPROTO_IP, IP_TRANSPARENT, 1)) {
+        set(socket, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+      }
+      taken.push_back(socket.release());
+    } else if (!was_lost()) {
+      return taken;
+    }
+  }
 }
 
 TcpListener::TcpListener(EpollScheduler& scheduler, std::uint16_t port)

@@ -139,6 +139,29 @@ TEST(TcpListener, TheNextInLineGetsConnectionsWhenTheFirstIsClosed) {
   }
 }
 
+TEST(TcpListener, ResetsItsConnectionsWhenItIsToldTo) {
+  for (const bool reset : {false, true}) {
+    EpollScheduler scheduler;
+    const auto listener =
+        TcpListener::listen(scheduler, TcpAddress::loopback(0), {.reset_on_close = reset});
+    ASSERT_TRUE(listener.ok());
+    const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(listener.value()->port());
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(::connect(client, reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+    auto server = listener.value()->try_accept();
+    ASSERT_NE(server, nullptr);
+    server.reset();
+    char byte = 0;
+    const ssize_t got = recv(client, &byte, 1, 0);
+    EXPECT_EQ(got, reset ? -1 : 0);
+    EXPECT_TRUE(!reset || errno == ECONNRESET);
+    ::close(client);
+  }
+}
+
 TEST(TcpListener, GivesItsOptionsToItsConnections) {
   EpollScheduler scheduler;
   const TcpOptions options{.keepalive_idle_s = 61, .user_timeout_ms = 12'345};

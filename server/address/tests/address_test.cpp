@@ -107,12 +107,13 @@ class OnANetwork : public testing::Test {
 // A node's part: a listener for the filer that is there before its address, and the address.
 class Node {
  public:
-  Node(const Namespace& where, const FilerAddress& address)
+  Node(const Namespace& where, const FilerAddress& address, bool reset_on_close = true)
       : where_(where), keeper_(scheduler_, {address}, kLease), scope_(scheduler_) {
     const Inside inside(where_);
     os::TcpAddress listen = address.ip;
     listen.port = kPort;
-    auto made = os::TcpListener::listen(scheduler_, listen, {.freebind = true});
+    const os::TcpOptions options{.freebind = true, .reset_on_close = reset_on_close};
+    auto made = os::TcpListener::listen(scheduler_, listen, options);
     EXPECT_TRUE(made.ok());
     listener_ = std::move(made.value());
   }
@@ -188,10 +189,19 @@ class Node {
 // A client's blocking socket.
 class Client {
  public:
-  Client(const Namespace& where, os::TcpAddress to) {
+  // `own_port`: as a Linux NFS client, which comes back from where it was; 0: any.
+  Client(const Namespace& where, os::TcpAddress to, std::uint16_t own_port = 0) {
     const Inside inside(where);
     const bool v4 = is_v4(to);
     socket_ = Fd(::socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    sockaddr_in6 own{};  // both kinds have the port at the same place, and zero is any address
+    own.sin6_family = v4 ? AF_INET : AF_INET6;
+    own.sin6_port = htons(own_port);
+    EXPECT_EQ(bind(socket_.get(), reinterpret_cast<const sockaddr*>(&own),
+                   v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)),
+              0);
     sockaddr_storage storage{};
     if (v4) {
       sockaddr_in in{
@@ -348,6 +358,52 @@ TEST_P(Moves, ConnectionsClosedAfterTheAddressIsDroppedAreResetByTheNewOwner) {
   ASSERT_TRUE(b.tickle(connection).ok());
   // Over IPv6 the kernel does send the end of a connection whose address is gone: an end as well.
   EXPECT_TRUE(client.ended_within(20s));
+}
+
+// Whom nobody accepted is in no list of connections.
+TEST_P(Moves, WhoWaitsInAQueueIsResetAlthoughTheAddressHasLeft) {
+  os::EpollScheduler scheduler;
+  AddressKeeper keeper(scheduler, {GetParam()}, kLease);
+  const Inside inside(network_.a);
+  ASSERT_EQ(keeper.take(), Problems{});
+  os::TcpAddress listen = GetParam().ip;
+  listen.port = kPort;
+  const auto listener = os::TcpListener::open(listen, {.freebind = true, .reset_on_close = true});
+  ASSERT_TRUE(listener.ok());
+  Client client(network_.client, GetParam().ip);
+  ASSERT_TRUE(client.connected(5s));
+  ASSERT_EQ(keeper.drop(), Problems{});
+  const std::vector<int> queued = os::TcpListener::take_queued(listener.value());
+  ASSERT_EQ(queued.size(), 1U);
+  ::close(listener.value().descriptor);
+  EXPECT_FALSE(client.ended_within(100ms));
+  ::close(queued.front());
+  EXPECT_EQ(client.ended_within(5s), ECONNRESET);
+}
+
+// A remainder of the first connection would take the client's answer to the tickle for its own.
+TEST_P(Moves, AnAddressThatComesBackHasForgottenItsFormerConnections) {
+  constexpr std::uint16_t kOwnPort = 700;
+  Node a(network_.a, GetParam());
+  Node b(network_.b, GetParam());
+  Node* here = &a;
+  Node* there = &b;
+  ASSERT_EQ(here->take(), Problems{});
+  here->announce_once();
+  for (int move = 0; move < 3; ++move) {
+    Client client(network_.client, GetParam().ip, kOwnPort);
+    ASSERT_TRUE(client.connected(5s)) << "after " << move << " moves";
+    auto server = here->accept();
+    ASSERT_NE(server, nullptr);
+    const Connection connection{.local = server->local(), .client = server->peer()};
+    ASSERT_EQ(here->drop(), Problems{});
+    server.reset();
+    ASSERT_EQ(there->take(), Problems{});
+    there->announce_once();
+    ASSERT_TRUE(there->tickle(connection).ok());
+    EXPECT_EQ(client.ended_within(5s), ECONNRESET) << "after " << move << " moves";
+    std::swap(here, there);
+  }
 }
 
 TEST_P(Moves, ATickleHarmsNoConnectionThatIsKnown) {

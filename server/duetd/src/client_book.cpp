@@ -28,7 +28,8 @@ address::Connection connection_of(const ClientEntry& entry) {
 
 }  // namespace
 
-ClientBook::ClientBook(interconnect::PartnerLink& link) : link_(link) {
+ClientBook::ClientBook(Scheduler& scheduler, interconnect::PartnerLink& link)
+    : scheduler_(scheduler), link_(link), tell_(*this) {
   link_.attach(kChannel, this);
 }
 
@@ -47,32 +48,18 @@ server::AcceptObserver ClientBook::observer(const config::Filer& configured) {
 }
 
 void ClientBook::accepted(std::uint32_t filer, const address::Connection& connection) {
-  const std::lock_guard lock(mutex_);
-  if (fresh_[filer].size() < kConnectionsKept) {
-    fresh_[filer].push_back(connection);
+  Page& page = pages_[filer];
+  if (page.here.size() == kConnectionsKept) {
+    page.here.pop_front();
+    page.told -= page.told > 0 ? 1 : 0;
   }
-}
-
-void ClientBook::collect() {
-  std::array<std::vector<address::Connection>, failover::kFilers> fresh;
-  {
-    const std::lock_guard lock(mutex_);
-    fresh.swap(fresh_);
-  }
-  for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
-    Page& page = pages_[filer];
-    for (const address::Connection& each : fresh[filer]) {
-      if (page.here.size() == kConnectionsKept) {
-        page.here.pop_front();
-        page.told -= page.told > 0 ? 1 : 0;
-      }
-      page.here.push_back(each);
-    }
+  page.here.push_back(connection);
+  if (!tell_.linked()) {
+    scheduler_.post_last(tell_);
   }
 }
 
 void ClientBook::tell_partner() {
-  collect();
   if (!interconnect::connected(link_.status().state)) {
     return;
   }
@@ -135,7 +122,6 @@ void ClientBook::on_message(ConstBytes message) {
 }
 
 std::vector<address::Connection> ClientBook::begin(std::uint32_t filer) {
-  collect();
   Page& page = pages_[filer];
   std::vector<address::Connection> former(page.there.begin(), page.there.end());
   page.there.clear();

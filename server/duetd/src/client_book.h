@@ -1,24 +1,25 @@
 // ClientBook: the connections of both filers, as both nodes know them, so that whoever takes a
 // filer over can wake the clients that wait for the former host (server/address: tickle).
 //
-//   accepted here --tell_partner()--> the partner's book --begin() there--> tickled
+//   accepted here --at the end of the turn--> the partner's book --begin() there--> tickled
 //
 // A closed connection stays in the book until kConnectionsKept newer ones have come: to be told of
 // what is gone harms no client.
 //
-// Ownership: borrows the link.  Thread-safety: the strand; the observers: any thread.
+// Ownership: borrows scheduler and link.  Thread-safety: the strand, which serves all connections
+// of a pair.
 
 #pragma once
 
 #include <array>
 #include <deque>
-#include <mutex>
 #include <vector>
 
 #include "address/tickle.h"
 #include "config/config.h"
 #include "failover/pair_node.h"
 #include "interconnect/partner_link.h"
+#include "platform/scheduler.h"
 #include "server_linux/listener.h"
 
 namespace duet::daemon {
@@ -27,7 +28,7 @@ class ClientBook final : private interconnect::ChannelUser {
  public:
   static constexpr std::size_t kConnectionsKept = 32'768;  // of a filer; 40 bytes each
 
-  explicit ClientBook(interconnect::PartnerLink& link);
+  ClientBook(Scheduler& scheduler, interconnect::PartnerLink& link);
   ~ClientBook();
   ClientBook(const ClientBook&) = delete;
   ClientBook& operator=(const ClientBook&) = delete;
@@ -35,13 +36,19 @@ class ClientBook final : private interconnect::ChannelUser {
   // For the listeners of a filer; none if no address of it ever moves to another machine.
   [[nodiscard]] server::AcceptObserver observer(const config::Filer& configured);
 
-  // To be called with each beat: sends what the partner has not heard, some thousands at most.
+  // To be called with each beat: sends what the partner has not heard, some thousands at most. What
+  // was just accepted it sends by itself.
   void tell_partner();
 
   // This node hosts the filer from now on.  The connections that the former host had.
   [[nodiscard]] std::vector<address::Connection> begin(std::uint32_t filer);
 
  private:
+  struct Tell final : Continuation {
+    explicit Tell(ClientBook& owner) : book(owner) {}
+    void run() override { book.tell_partner(); }
+    ClientBook& book;
+  };
   struct Page {
     std::deque<address::Connection> here;  // accepted by this node, the oldest first
     std::size_t told = 0;                  // of them
@@ -52,13 +59,12 @@ class ClientBook final : private interconnect::ChannelUser {
   void on_message(ConstBytes message) override;
   void on_link(const interconnect::LinkStatus& status) override;
   void accepted(std::uint32_t filer, const address::Connection& connection);
-  void collect();
   [[nodiscard]] bool tell(std::uint32_t filer);
 
+  Scheduler& scheduler_;
   interconnect::PartnerLink& link_;
   std::array<Page, failover::kFilers> pages_;
-  std::mutex mutex_;  // of what follows
-  std::array<std::vector<address::Connection>, failover::kFilers> fresh_;
+  Tell tell_;
 };
 
 }  // namespace duet::daemon

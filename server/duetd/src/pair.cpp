@@ -21,6 +21,8 @@ constexpr std::size_t kEventsKept = 100;
 constexpr Duration kStopPatience = 20s;  // for each step
 constexpr Duration kTlsWithin = 2s;
 constexpr Duration kWordsPatience = 900ms;
+// By then a partner that has read the last words of a node serves its filer.
+constexpr Duration kServedWithin = 700ms;
 
 constexpr std::string_view kNodeNames[] = {"a", "b"};
 
@@ -78,6 +80,7 @@ supervisor::SupervisorOptions supervisor_options(const config::Config& config,
       spec.address = each.ip;
       spec.options = tcp_options(/*reactors=*/1);
       spec.options.in_line = true;
+      spec.options.reset_on_close = true;
       spec.options.freebind = !each.interface.empty();
       spec.open_at_start = false;
       options.listeners.push_back(spec);
@@ -105,6 +108,7 @@ supervisor::SupervisorOptions supervisor_options(const config::Config& config,
       trace(Level::kError, "address_not_dropped", {{"message", text_of(problem.error)}});
     }
   };
+  options.reset_after = one_host ? Duration{} : kServedWithin;
   options.say = [](std::string_view text) {
     trace(Level::kWarning, "supervisor", {{"message", std::string(text)}});
   };
@@ -336,7 +340,7 @@ std::string Pair::open_tcp(const interconnect::LinkIdentity& identity) {
 
 void Pair::make_pair() {
   port_ = std::make_unique<nvlog::MirrorPort>(*link_, *mirror_, id_);
-  clients_ = std::make_unique<ClientBook>(*link_);
+  clients_ = std::make_unique<ClientBook>(machine_.strand, *link_);
   const config::Failover& configured = machine_.config.failover;
   failover::PairOptions options;
   options.self = {id_, mailbox_node(number()), mailbox::Incarnation{incarnation_}};

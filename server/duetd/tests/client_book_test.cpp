@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/check.h"
+#include "sim/sim_scheduler.h"
 
 namespace duet::daemon {
 namespace {
@@ -96,8 +97,9 @@ class ClientBookTest : public testing::Test {
 
   DirectLink link_a_;
   DirectLink link_b_;
-  ClientBook a_{link_a_};
-  ClientBook b_{link_b_};
+  sim::SimScheduler scheduler_{1};
+  ClientBook a_{scheduler_, link_a_};
+  ClientBook b_{scheduler_, link_b_};
   const server::AcceptObserver accepted_ = a_.observer(filer("a", "eth0"));
 };
 
@@ -107,6 +109,15 @@ TEST_F(ClientBookTest, WhoTakesAFilerOverKnowsTheConnectionsOfItsFormerHost) {
   a_.tell_partner();
   EXPECT_EQ(b_.begin(0), (std::vector<address::Connection>{connection(700), connection(701)}));
   EXPECT_TRUE(b_.begin(1).empty());
+}
+
+TEST_F(ClientBookTest, WhatWasAcceptedInATurnIsToldAtItsEnd) {
+  connect(700);
+  connect(701);
+  EXPECT_EQ(link_a_.sent, 0);
+  ASSERT_TRUE(scheduler_.run());
+  EXPECT_EQ(link_a_.sent, 1);
+  EXPECT_EQ(b_.begin(0), (std::vector<address::Connection>{connection(700), connection(701)}));
 }
 
 TEST_F(ClientBookTest, NothingIsSaidTwice) {

@@ -14,7 +14,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "channel.h"
@@ -84,6 +86,7 @@ class Supervisor {
   [[nodiscard]] std::size_t count_crash();
   void run_aside(const std::function<void()>& what);
   void let_go();
+  void reset_queued_later();
   void say(const char* text) const {
     if (options_.say) {
       options_.say(text);
@@ -100,6 +103,7 @@ class Supervisor {
   std::uint64_t incarnation_ = 0;  // of the child
   std::array<Instant, kCrashesMax> crashed_at_{};
   std::size_t crashes_ = 0;  // of those, within the window, oldest first
+  pid_t resetter_ = 0;       // the last process of reset_queued_later()
 };
 
 // The first lines of every process that the parent makes.
@@ -395,7 +399,41 @@ void Supervisor::let_go() {
   if (options_.let_go) {
     run_aside(options_.let_go);
   }
+  if (options_.reset_after > Duration{}) {
+    reset_queued_later();
+  }
   listeners_.close_all();
+}
+
+// A process that holds what is in the queues, and whose end resets it: while the addresses are
+// nowhere, a client that is told of it finds nobody, and asks again a second later only.
+void Supervisor::reset_queued_later() {
+  std::vector<int> queued;
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    if (listeners_.descriptor(i) >= 0) {
+      const std::vector<int> more =
+          os::TcpListener::take_queued(os::TcpListener::Socket{listeners_.descriptor(i)});
+      queued.insert(queued.end(), more.begin(), more.end());
+    }
+  }
+  if (resetter_ > 0) {
+    kill(resetter_, SIGKILL);
+    wait_for(resetter_);
+    resetter_ = 0;
+  }
+  if (queued.empty()) {
+    return;
+  }
+  const pid_t parent = getpid();
+  resetter_ = fork();
+  if (resetter_ == 0) {
+    become_bound_to(parent);
+    std::this_thread::sleep_for(options_.reset_after);
+    _exit(0);
+  }
+  for (const int each : queued) {
+    ::close(each);  // without a process to hold them, at once
+  }
 }
 
 }  // namespace

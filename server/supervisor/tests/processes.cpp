@@ -147,6 +147,8 @@ bool Connection::ends() {
   return readable(socket_, kPatienceMs) && read(socket_, &byte, 1) <= 0;
 }
 
+bool Connection::ended() { return readable(socket_, 0); }
+
 // ------------------------------------------------------------------------------- the server
 
 namespace {

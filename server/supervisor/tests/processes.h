@@ -80,6 +80,8 @@ class Connection {
   std::optional<std::string> ask(const std::string& command);
   // Whether it ends within ten seconds.
   bool ends();
+  // Whether it has ended, or been sent anything.
+  bool ended();
 
  private:
   int socket_;

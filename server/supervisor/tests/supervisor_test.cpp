@@ -360,6 +360,24 @@ TEST_F(Supervised, AListenerInLineHandsItsClientsToThePartnerWithoutRefusingAny)
   }
 }
 
+TEST_F(Supervised, WhoWaitsInTheQueueOfADeadChildIsResetWhenThePartnerServes) {
+  options_.on_crash = OnCrash::kTakeoverFirst;
+  options_.listeners[0].options.reset_on_close = true;
+  options_.reset_after = 1h;
+  start();
+  EXPECT_EQ(ask("tell 5"), "ok");
+  ASSERT_EQ(kill(child_, SIGSTOP), 0);
+  Connection queued(port_);
+  ASSERT_TRUE(queued.connected());
+  ASSERT_EQ(kill(child_, SIGKILL), 0);
+  EXPECT_EQ(reports_.next().rfind("words", 0), 0U);
+  child_ = next_child();
+  EXPECT_FALSE(queued.ended()) << "before the partner serves";
+  parent_->send(SIGTERM);
+  EXPECT_EQ(parent_->wait(), 0);
+  EXPECT_TRUE(queued.ends()) << "held beyond the supervisor's end";
+}
+
 TEST_F(Supervised, AChildThatAsksNonsenseHarmsNobody) {
   start();
   Connection control(port_);
