@@ -5,6 +5,7 @@
 #   kills      kill -9 of both processes of a node; its machine lives on, with the address
 #   dies       a node loses power: nothing of its machine is heard any more
 #   crashes    kill -9 of the serving process alone, which is to come back (restart-first)
+#   taken      the same with takeover-first: whoever is first serves, and who waits in the dead one's queue hears it
 #   frozen     SIGSTOP of a node; SIGCONT after the takeover: it must not serve or write
 #   link       the link is cut, and joined
 #   nobody     a node loses the client network: the operator moves its filer
@@ -117,6 +118,7 @@ crashes() {
   await "$victim" "[ab]" "in sync"
   back_home
 }
+taken() { crashes "$1"; }
 frozen() {
   local victim=$1 process processes
   processes=$(processes_of "$victim")

@@ -21,8 +21,8 @@ constexpr std::size_t kEventsKept = 100;
 constexpr Duration kStopPatience = 20s;  // for each step
 constexpr Duration kTlsWithin = 2s;
 constexpr Duration kWordsPatience = 900ms;
-// By then a partner that has read the last words of a node serves its filer.
-constexpr Duration kServedWithin = 700ms;
+// A takeover that takes longer than this does not come.
+constexpr Duration kServedWithin = 10s;
 
 constexpr std::string_view kNodeNames[] = {"a", "b"};
 
@@ -108,7 +108,7 @@ supervisor::SupervisorOptions supervisor_options(const config::Config& config,
       trace(Level::kError, "address_not_dropped", {{"message", text_of(problem.error)}});
     }
   };
-  options.reset_after = one_host ? Duration{} : kServedWithin;
+  options.reset_within = one_host ? Duration{} : kServedWithin;
   options.say = [](std::string_view text) {
     trace(Level::kWarning, "supervisor", {{"message", std::string(text)}});
   };

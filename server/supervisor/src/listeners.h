@@ -30,6 +30,9 @@ class Listeners {
   [[nodiscard]] std::size_t size() const { return count_; }
   // -1: it is closed.
   [[nodiscard]] int descriptor(std::size_t index) const { return descriptors_[index]; }
+  [[nodiscard]] const os::TcpAddress& address(std::size_t index) const {
+    return specs_[index].address;
+  }
 
  private:
   const std::size_t count_;

@@ -14,7 +14,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -22,6 +21,8 @@
 #include "channel.h"
 #include "listeners.h"
 #include "platform/linux/clock.h"
+#include "platform/linux/connect.h"
+#include "platform/linux/run_task.h"
 
 namespace duet::supervisor {
 
@@ -29,6 +30,8 @@ namespace {
 
 // Messages of a broken child that are answered before signals are looked at again.
 constexpr int kMessagesAtOnce = 16;
+
+constexpr Duration kAskAgain = std::chrono::milliseconds(20);
 
 // The header of glibc 2.36 declares its pidfd_open for C only.
 int open_pidfd(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
@@ -105,6 +108,22 @@ class Supervisor {
   std::size_t crashes_ = 0;  // of those, within the window, oldest first
   pid_t resetter_ = 0;       // the last process of reset_queued_later()
 };
+
+// Until somebody listens at each of the addresses.  False: nobody does within `longest`.
+Task<bool> wait_until_answered(os::EpollScheduler& scheduler, std::vector<os::TcpAddress> addresses,
+                               Duration longest) {
+  const Instant end = scheduler.now() + longest;
+  for (const os::TcpAddress& address : addresses) {
+    for (bool answered = false; !answered && scheduler.now() < end;) {
+      const auto connected = co_await os::connect_tcp(scheduler, address);
+      answered = connected.ok();
+      if (!answered) {
+        co_await sleep(scheduler, kAskAgain);
+      }
+    }
+  }
+  co_return scheduler.now() < end;
+}
 
 // The first lines of every process that the parent makes.
 void become_bound_to(pid_t parent) {
@@ -399,21 +418,23 @@ void Supervisor::let_go() {
   if (options_.let_go) {
     run_aside(options_.let_go);
   }
-  if (options_.reset_after > Duration{}) {
+  if (options_.reset_within > Duration{}) {
     reset_queued_later();
   }
   listeners_.close_all();
 }
 
-// A process that holds what is in the queues, and whose end resets it: while the addresses are
-// nowhere, a client that is told of it finds nobody, and asks again a second later only.
+// A process that holds what is in the queues, and whose end resets it.  A client that were told
+// while the addresses are nowhere would ask nobody, and again a second later only.
 void Supervisor::reset_queued_later() {
   std::vector<int> queued;
+  std::vector<os::TcpAddress> addresses;
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     if (listeners_.descriptor(i) >= 0) {
       const std::vector<int> more =
           os::TcpListener::take_queued(os::TcpListener::Socket{listeners_.descriptor(i)});
       queued.insert(queued.end(), more.begin(), more.end());
+      addresses.push_back(listeners_.address(i));
     }
   }
   if (resetter_ > 0) {
@@ -428,7 +449,9 @@ void Supervisor::reset_queued_later() {
   resetter_ = fork();
   if (resetter_ == 0) {
     become_bound_to(parent);
-    std::this_thread::sleep_for(options_.reset_after);
+    os::EpollScheduler scheduler;
+    static_cast<void>(
+        os::run(scheduler, wait_until_answered(scheduler, addresses, options_.reset_within)));
     _exit(0);
   }
   for (const int each : queued) {

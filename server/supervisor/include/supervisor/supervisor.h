@@ -71,8 +71,8 @@ struct SupervisorOptions {
   std::function<void(const Death&)> last_words;  // see words_writer.h
   std::function<void()> let_go;                  // drops the addresses, before listeners are closed
   // Who connected after the child's death waits in a queue that nobody serves.  After let_go they
-  // are reset so much later, when the partner has the addresses and serves; zero: at once.
-  Duration reset_after{};
+  // are reset when somebody answers at the address again, so late at most; zero: at once.
+  Duration reset_within{};
   Duration words_limit = std::chrono::seconds(1);
   // One line for the trace of the program.
   std::function<void(std::string_view)> say;
