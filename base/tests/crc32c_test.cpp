@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -19,6 +21,21 @@ TEST(Crc32c, GivesThePublishedValues) {
 
 TEST(Crc32c, GoesOnWhereItStopped) {
   EXPECT_EQ(crc32c(text("6789"), crc32c(text("12345"))), crc32c(text("123456789")));
+}
+
+TEST(Crc32c, JoinsWhatWasTakenApart) {
+  std::vector<std::byte> bytes(3 * kBlockBytes + 777);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::byte>(i * i >> 3U);
+  }
+  const ConstBytes all = bytes;
+  const std::uint32_t whole = crc32c(all, 5);
+  for (const std::size_t cut : {std::size_t{0}, std::size_t{1}, kBlockBytes, 3 * kBlockBytes,
+                                all.size() - kBlockBytes, all.size() - 3, all.size()}) {
+    EXPECT_EQ(crc32c_join(crc32c(all.first(cut), 5), crc32c(all.subspan(cut)), all.size() - cut),
+              whole)
+        << cut;
+  }
 }
 
 }  // namespace

@@ -122,8 +122,13 @@ bool FilerState::has_room(std::size_t record_bytes) {
 
 Result<nvlog::Sequence> FilerState::append(const Record& record) {
   const RecordBytes fixed = encode_record(record);
+  nvlog::KnownTail tail;
+  if (record.data_checksum.has_value()) {
+    tail = {fixed.data_bytes, *record.data_checksum};
+  }
   const Result<nvlog::Sequence> appended = with_parts(
-      record, fixed, [this](std::span<const ConstBytes> parts) { return log->append(parts); });
+      record, fixed,
+      [this, &tail](std::span<const ConstBytes> parts) { return log->append(parts, tail); });
   if (!appended.ok()) {
     fail();
     return appended;

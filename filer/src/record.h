@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -49,6 +50,8 @@ struct Record {
   std::string_view name;
   std::string_view second_name;
   std::span<const ConstBytes> data;
+  // Of `data`, once it was written: the log need not read it again.  Is in no record on its own.
+  std::optional<std::uint32_t> data_checksum;
 };
 
 // What a record takes at most, names and a symbolic link's target included, without WRITE data.

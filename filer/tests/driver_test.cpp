@@ -23,9 +23,6 @@ class SlowLog final : public nvlog::RequestLog {
   [[nodiscard]] nvlog::Sequence durable() const override { return durable_; }
   Status start(std::uint64_t epoch) override { return log_->start(epoch); }
   [[nodiscard]] bool fits(std::size_t bytes) const override { return log_->fits(bytes); }
-  Result<nvlog::Sequence> append(std::span<const ConstBytes> parts) override {
-    return log_->append(parts);
-  }
   [[nodiscard]] WaitList& durable_changed() override { return log_->durable_changed(); }
   nvlog::Sequence switch_half() override { return log_->switch_half(); }
   [[nodiscard]] bool can_switch() const override { return log_->can_switch(); }
@@ -35,6 +32,11 @@ class SlowLog final : public nvlog::RequestLog {
   [[nodiscard]] std::uint64_t filling_records() const override { return log_->filling_records(); }
 
  private:
+  Result<nvlog::Sequence> append_parts(std::span<const ConstBytes> parts,
+                                       const nvlog::KnownTail& tail) override {
+    return log_->append(parts, tail);
+  }
+
   std::unique_ptr<RequestLog> log_;
   nvlog::Sequence durable_{};
 };

@@ -8,6 +8,12 @@
 
 namespace duet::nvlog {
 
+namespace {
+
+constexpr std::size_t kJoinedBytesMin = 4096;
+
+}  // namespace
+
 LocalLog::LocalLog(Scheduler& scheduler, PersistentMemory& memory, const LogIdentity& identity,
                    std::uint64_t half_bytes, std::uint64_t last)
     : memory_(memory),
@@ -44,14 +50,14 @@ bool LocalLog::fits(std::size_t body_bytes) const {
          record_bytes(body_bytes) <= half_bytes_ - filling_bytes_;
 }
 
-Result<Sequence> LocalLog::append(std::span<const ConstBytes> parts) {
-  if (const Status stored = store_next(parts); !stored.ok()) {
+Result<Sequence> LocalLog::append_parts(std::span<const ConstBytes> parts, const KnownTail& tail) {
+  if (const Status stored = store_next(parts, tail); !stored.ok()) {
     return stored.error();
   }
   return commit();
 }
 
-Status LocalLog::store_next(std::span<const ConstBytes> parts) {
+Status LocalLog::store_next(std::span<const ConstBytes> parts, const KnownTail& tail) {
   std::size_t body_bytes = 0;
   for (const ConstBytes part : parts) {
     body_bytes += part.size();
@@ -60,7 +66,8 @@ Status LocalLog::store_next(std::span<const ConstBytes> parts) {
   if (failed_) {
     return Error{Errc::kIo, "log: the memory failed before"};
   }
-  store_record(parts, static_cast<std::uint32_t>(body_bytes));
+  DUET_CHECK(tail.bytes <= body_bytes);
+  store_record(parts, static_cast<std::uint32_t>(body_bytes), tail);
   return Ok{};
 }
 
@@ -78,7 +85,8 @@ Result<Sequence> LocalLog::commit() {
   return Sequence{last_};
 }
 
-void LocalLog::store_record(std::span<const ConstBytes> parts, std::uint32_t body_bytes) {
+void LocalLog::store_record(std::span<const ConstBytes> parts, std::uint32_t body_bytes,
+                            const KnownTail& tail) {
   RecordHeader header;
   header.body_bytes = body_bytes;
   header.sequence = last_ + 1;
@@ -92,10 +100,19 @@ void LocalLog::store_record(std::span<const ConstBytes> parts, std::uint32_t bod
   const std::uint64_t offset =
       half_offset(half_bytes_, identity_.filer, pass_ % 2) + filling_bytes_;
   std::uint64_t at = offset + sizeof(RecordHeader);
+  // A short tail is read sooner than its checksum is joined.
+  const std::size_t joined = tail.bytes < kJoinedBytesMin ? 0 : tail.bytes;
+  std::size_t left = body_bytes;
   for (const ConstBytes part : parts) {
-    header.checksum = crc32c(part, header.checksum);
+    if (left > joined) {
+      header.checksum = crc32c(part, header.checksum);
+    }
     memory_.store(at, part);
     at += part.size();
+    left -= part.size();
+  }
+  if (joined > 0) {
+    header.checksum = crc32c_join(header.checksum, tail.checksum, joined);
   }
   memory_.store(offset, bytes_of(header));
   newest_ = {offset, pass_ % 2, header};

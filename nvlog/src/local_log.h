@@ -26,7 +26,6 @@ class LocalLog final : public RequestLog {
   [[nodiscard]] Sequence durable() const override { return Sequence{last_}; }
   Status start(std::uint64_t epoch) override;
   [[nodiscard]] bool fits(std::size_t body_bytes) const override;
-  Result<Sequence> append(std::span<const ConstBytes> parts) override;
   [[nodiscard]] WaitList& durable_changed() override { return durable_changed_; }
   Sequence switch_half() override;
   [[nodiscard]] bool can_switch() const override { return started_ && !frozen_; }
@@ -38,7 +37,7 @@ class LocalLog final : public RequestLog {
   // append() in two steps, for the log that mirrors this one and stores elsewhere in between: the
   // record is not durable, and not last(), before commit().
   // REQUIRES: fits(); 0 < body <= kBodyBytesMax.  Error: kIo, as append().
-  Status store_next(std::span<const ConstBytes> parts);
+  Status store_next(std::span<const ConstBytes> parts, const KnownTail& tail);
   Result<Sequence> commit();
 
   // The newest record that was stored, and what all of them carry.
@@ -57,7 +56,9 @@ class LocalLog final : public RequestLog {
   Status note_mirror(std::uint64_t mirror_generation);
 
  private:
-  void store_record(std::span<const ConstBytes> parts, std::uint32_t body_bytes);
+  Result<Sequence> append_parts(std::span<const ConstBytes> parts, const KnownTail& tail) override;
+  void store_record(std::span<const ConstBytes> parts, std::uint32_t body_bytes,
+                    const KnownTail& tail);
 
   PersistentMemory& memory_;
   const LogIdentity identity_;

@@ -57,11 +57,12 @@ Status MirroredLog::start(std::uint64_t epoch) {
   return Ok{};
 }
 
-Result<Sequence> MirroredLog::append(std::span<const ConstBytes> parts) {
+Result<Sequence> MirroredLog::append_parts(std::span<const ConstBytes> parts,
+                                           const KnownTail& tail) {
   if (!failed_.ok()) {
     return failed_.error();
   }
-  if (Status stored = local_->store_next(parts); !stored.ok()) {
+  if (Status stored = local_->store_next(parts, tail); !stored.ok()) {
     failed_ = stored;
     return stored.error();
   }

@@ -19,12 +19,14 @@ Result<wafl::InodeRef> find(wafl::Attempt& attempt, const Record& record, const 
 
 }  // namespace
 
-Status apply_write(wafl::Attempt& attempt, wafl::Inode& file, const Record& record,
+Status apply_write(wafl::Attempt& attempt, wafl::Inode& file, Record& record,
                    MutationReply& reply) {
   reply.first.before = pre_attributes(file);
-  Status done =
-      wafl::write(attempt, file, record.offset, record.data, record.drop_privileges, record.now);
+  std::uint32_t checksum = 0;
+  Status done = wafl::write(attempt, file, record.offset, record.data, record.drop_privileges,
+                            record.now, &checksum);
   if (done.ok()) {
+    record.data_checksum = checksum;
     reply.first.after = file_attributes(file);
   }
   return done;

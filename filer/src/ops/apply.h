@@ -13,8 +13,8 @@
 
 namespace duet::filer {
 
-Status apply_write(wafl::Attempt& attempt, wafl::Inode& file, const Record& record,
-                   MutationReply& reply);
+// Sets record.data_checksum.
+Status apply_write(wafl::Attempt& attempt, wafl::Inode& file, Record& record, MutationReply& reply);
 Status apply_set_attributes(wafl::Attempt& attempt, wafl::Inode& inode, const Record& record,
                             MutationReply& reply);
 // Sets record.second when it is not set.  Error: also kCorrupt: replay made another object.

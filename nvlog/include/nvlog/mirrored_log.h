@@ -114,7 +114,6 @@ class MirroredLog final : public RequestLog, private interconnect::RemoteWindowU
   // Begins mirroring as well.
   Status start(std::uint64_t epoch) override;
   [[nodiscard]] bool fits(std::size_t body_bytes) const override;
-  Result<Sequence> append(std::span<const ConstBytes> parts) override;
   [[nodiscard]] WaitList& durable_changed() override { return durable_changed_; }
   // The root of this CP must say mirror_generation(), as it is now.
   Sequence switch_half() override;
@@ -130,6 +129,7 @@ class MirroredLog final : public RequestLog, private interconnect::RemoteWindowU
   [[nodiscard]] bool recovered_from_copy() const { return from_copy_; }
 
  private:
+  Result<Sequence> append_parts(std::span<const ConstBytes> parts, const KnownTail& tail) override;
   friend class MirrorPort;
   // A record that the partner has not acknowledged.
   struct UnderWay {

@@ -77,6 +77,12 @@ struct ReplayRecord {
   ConstBytes body;  // in the memory: valid until start()
 };
 
+// The CRC-32C of the last `bytes` of a record's body.
+struct KnownTail {
+  std::size_t bytes = 0;
+  std::uint32_t checksum = 0;
+};
+
 class RequestLog {
  public:
   // Reads the area of `identity` and gives the records after `covered.last` to `replay`,
@@ -102,9 +108,12 @@ class RequestLog {
   // Whether append() of `body_bytes` has room now.
   [[nodiscard]] virtual bool fits(std::size_t body_bytes) const = 0;
   // Stores one record; its body is the concatenation of `parts`.  Durable when durable() says so.
-  // REQUIRES: fits(); 0 < body <= kBodyBytesMax; started.
+  // `tail`: what is known of the body's end, which need not be read again for its checksum.
+  // REQUIRES: fits(); 0 < body <= kBodyBytesMax; started; `tail` begins with a part.
   // Error: kIo when the memory failed: the log must not be used again.
-  virtual Result<Sequence> append(std::span<const ConstBytes> parts) = 0;
+  Result<Sequence> append(std::span<const ConstBytes> parts, const KnownTail& tail = {}) {
+    return append_parts(parts, tail);
+  }
   // Wakes those who wait for durable(); check it in a loop.
   [[nodiscard]] virtual WaitList& durable_changed() = 0;
 
@@ -124,6 +133,10 @@ class RequestLog {
 
  protected:
   RequestLog() = default;
+
+ private:
+  virtual Result<Sequence> append_parts(std::span<const ConstBytes> parts,
+                                        const KnownTail& tail) = 0;
 };
 
 }  // namespace duet::nvlog

@@ -106,9 +106,10 @@ struct ReadResult {
 Result<ReadResult> read(Attempt& attempt, Inode& inode, std::uint64_t offset, std::uint32_t count);
 
 // Writes all of `data`, which may lie in several pieces.  Clears set-uid and set-gid when
-// `drop_privileges`.  Error: kIsDirectory, kBadType, kFileTooBig.
+// `drop_privileges`.  `checksum`, if any, becomes the CRC-32C of `data`, which the blocks'
+// checksums tell.  Error: kIsDirectory, kBadType, kFileTooBig.
 Status write(Attempt& attempt, Inode& inode, std::uint64_t offset, std::span<const ConstBytes> data,
-             bool drop_privileges, Timestamp now);
+             bool drop_privileges, Timestamp now, std::uint32_t* checksum = nullptr);
 
 // Error: kBadType when it is no symbolic link.
 Result<std::string> read_link(Attempt& attempt, Inode& inode);

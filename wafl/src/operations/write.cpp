@@ -85,14 +85,18 @@ class Write {
     return missed ? Status(Error{Errc::kMiss, "write"}) : Status(Ok{});
   }
 
-  void apply(Pieces data) {
+  // Gives the checksum of all of `data`.
+  std::uint32_t apply(Pieces data) {
+    std::uint32_t all = 0;
     const bool bulk = end_ - begin_ >= kBulkBytes;
     for (std::uint64_t index = first(); index <= last(); ++index) {
       const Part part = part_of(index);
       if (keeps_old(part)) {
         const BufferRef& present = index == first() ? first_present_ : last_present_;
         const MutableBytes block = inode_.modify_block(index, present);
-        data.copy_to(block.subspan(part.begin, part.end - part.begin), false);
+        const std::uint32_t checksum =
+            data.copy_to(block.subspan(part.begin, part.end - part.begin), false);
+        all = crc32c_join(all, checksum, part.end - part.begin);
         continue;
       }
       const BufferRef buffer = inode_.replace_block(index);
@@ -104,10 +108,12 @@ class Write {
       if (part.begin == 0 && part.end == kBlockBytes) {
         buffer.set_checksum(checksum);
       }
+      all = crc32c_join(all, checksum, part.end - part.begin);
     }
     if (bulk) {
       store_fence();
     }
+    return all;
   }
 
  private:
@@ -176,12 +182,15 @@ Status check_write(const Inode& inode, std::uint64_t offset, std::uint64_t bytes
 }  // namespace
 
 Status write(Attempt& attempt, Inode& inode, std::uint64_t offset, std::span<const ConstBytes> data,
-             bool drop_privileges, Timestamp now) {
+             bool drop_privileges, Timestamp now, std::uint32_t* checksum) {
   std::uint64_t bytes = 0;
   for (const ConstBytes& piece : data) {
     bytes += piece.size();
   }
   const Status checked = check_write(inode, offset, bytes);
+  if (checksum != nullptr) {
+    *checksum = 0;
+  }
   if (!checked.ok() || bytes == 0) {
     return checked;
   }
@@ -195,7 +204,10 @@ Status write(Attempt& attempt, Inode& inode, std::uint64_t offset, std::span<con
     return room;
   }
 
-  change.apply(Pieces(data));
+  const std::uint32_t written = change.apply(Pieces(data));
+  if (checksum != nullptr) {
+    *checksum = written;
+  }
   Attributes& attributes = inode.change_attributes();
   attributes.size_bytes = std::max(attributes.size_bytes, offset + bytes);
   attributes.used_bytes += change.new_blocks() * kBlockBytes;
