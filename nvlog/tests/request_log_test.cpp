@@ -52,6 +52,28 @@ TEST_F(RequestLogTest, ABodyIsGatheredFromItsParts) {
   EXPECT_EQ(again.records[0].second, whole);
 }
 
+// Its end's checksum is joined and not worked out: a wrong one would be a damaged record.
+TEST_F(RequestLogTest, ABodyWhoseEndIsKnownIsWhole) {
+  const std::size_t sizes[] = {100, 4096, 4097, 8192, 9000};
+  CrashMemory memory(small_region(64U << 10U));
+  const auto log = started(scheduler_, memory);
+  for (const std::size_t size : sizes) {
+    const Body whole = body_of(size, 30 + size);
+    const std::array<ConstBytes, 3> parts{ConstBytes(whole).first(30),
+                                          ConstBytes(whole).subspan(30, size / 2),
+                                          ConstBytes(whole).subspan(30 + size / 2)};
+    const ConstBytes end = ConstBytes(whole).subspan(30);
+    ASSERT_TRUE(log->append(parts, {.bytes = end.size(), .checksum = crc32c(end)}).ok());
+  }
+
+  const Recovered again = recover(scheduler_, memory, kNothing);
+
+  ASSERT_EQ(again.records.size(), std::size(sizes));
+  for (std::size_t i = 0; i < std::size(sizes); ++i) {
+    EXPECT_EQ(again.records[i].second, body_of(sizes[i], 30 + sizes[i]));
+  }
+}
+
 TEST_F(RequestLogTest, AnAppendPersistsOnce) {
   const auto log = started(scheduler_, memory_);
   const std::uint64_t before = memory_.persists();

@@ -9,6 +9,7 @@ usage: tests/bench/pair.sh [--rounds N] [--seconds S] [--kills N] [--moves N] [-
   Cost: one node alone (plain disks), a pair whose log is mirrored over shared memory, the same pair
   with its partner stopped (solo: the same disks, no mirror), and a pair over TCP with TLS; alternating,
   one client; medians and ratios.
+  Memories are files on tmpfs, which stand in for persistent memory.
   Waits: N times kill -9 of a node, N planned takeovers and givebacks, under clients that write.
   --rounds N   (default 5)   --seconds S of one measurement (default 1)
   --kills N    (default 20)  --moves N (default 10)
@@ -32,6 +33,7 @@ done
 for program in duet-bench duetd duet duet-shelf duet-demo-client; do need "$program"; done
 mkdir -p "$REPOSITORY/build" "$OUT"
 WORK=$(mktemp -d "$REPOSITORY/build/bench-pair.XXXXXX")
+MEMORIES=$(mktemp -d /dev/shm/duet-bench-pair.XXXXXX)
 PAIRS=()
 pair() {  # NAME VERB...
   (cd "$WORK/$1" && shift && "$REPOSITORY/deploy/samples/pair.sh" --bin "$BIN" --config pair.yaml "$@")
@@ -40,7 +42,7 @@ clean_up() {
   trap - EXIT INT TERM
   for pid in "${STARTED[@]}"; do end_process "$pid"; done
   for name in "${PAIRS[@]}"; do pair "$name" kill all >/dev/null 2>&1; done
-  rm -rf "$WORK"
+  rm -rf "$WORK" "$MEMORIES"
 }
 trap clean_up EXIT
 trap 'exit 2' INT TERM
@@ -48,16 +50,17 @@ note_load
 
 PORT_ALONE=$(free_port)
 mkdir -p "$WORK/alone"
-write_duet_config "$WORK/alone.yaml" "$WORK/alone" "$WORK/alone" "$PORT_ALONE" 4GiB 256MiB 512MiB
+write_duet_config "$WORK/alone.yaml" "$WORK/alone" "$MEMORIES" "$PORT_ALONE" 4GiB 256MiB 512MiB
 "$BIN/duet" init --config "$WORK/alone.yaml" >"$WORK/init.log" 2>&1 || give_up "duet init failed: $(cat "$WORK/init.log")"
 start_duet "$WORK/alone.yaml" "$PORT_ALONE" "$WORK/alone.log"
 
 declare -A PORT
 make_pair() {  # NAME TRANSPORT
   PORT[$1]=$(free_port)
-  mkdir -p "$WORK/$1"
+  mkdir -p "$WORK/$1" "$MEMORIES/$1"
   PAIRS+=("$1")
   sed -e "s/20049/${PORT[$1]}/" -e 's/cache: 128MiB/cache: 256MiB/' -e 's/size: 128MiB/size: 512MiB/' \
+    -e "s#path: run/\(.\)/\(.*\).pmem#path: $MEMORIES/$1/\1-\2.pmem#" \
     "$REPOSITORY/deploy/samples/pair.yaml" >"$WORK/$1/pair.yaml"
   if [ "$2" = tcp ]; then
     local link

@@ -45,6 +45,9 @@ give_back() {
   return 1
 }
 
+# How a takeover went, from the node that did it.
+phases() { duet --node "$1" failover show | grep "^last takeover by node $1" || true; }
+
 start_clients() {  # COUNT of each filer
   local filer
   for filer in a b; do

@@ -42,6 +42,7 @@ kills() {
   local victim=$1
   pair kill "$victim" > kill.out
   await "$victim" "$(other "$victim")" ""
+  phases "$(other "$victim")"
   pause
   pair start > start.out
   await "$victim" "$(other "$victim")" "in sync"
@@ -64,6 +65,7 @@ frozen() {
     kill -STOP "$process"
   done
   await "$victim" "$(other "$victim")" ""
+  phases "$(other "$victim")"
   pause
   pair kill "$victim" > kill.out
   pair start > start.out

@@ -78,8 +78,6 @@ back_home() {
   only_at a a
   only_at b b
 }
-# How a takeover went, from the node that did it.
-phases() { duet --node "$1" failover show | grep "^last takeover by node $1" || true; }
 
 kills() {
   local victim=$1
