@@ -93,9 +93,9 @@ Exit show_version(Session& session) {
   const std::string server =
       answer.ok() ? answer.json.value("version", std::string()) : "not reached";
   if (session.options().json) {
-    fmt::print("{}\n", Json{{"duet", admin::kVersion}, {"server", server}}.dump(2));
+    fmt::print("{}\n", Json{{"duet", admin::version()}, {"server", server}}.dump(2));
   } else {
-    fmt::print("duet {}, server {}\n", admin::kVersion, server);
+    fmt::print("duet {}, server {}\n", admin::version(), server);
   }
   return Exit::kOk;
 }

@@ -7,6 +7,7 @@
 #   shelves  kill -9 of a shelf, which comes back
 #   power    kill -9 of everything at once, restart
 #   memory   a node loses both its memories with its life
+#   upgrade  each node in turn is moved away, replaced by another build and given back
 #   moves    planned takeovers and givebacks, one after another
 # Fails when a client sees an error, a file is not as its client left it, or the check is not clean.
 # SEED=N repeats a run's choices.
@@ -101,6 +102,30 @@ memory() {
   await "$victim" "$(other "$victim")" "in sync"
   give_back
   await_home
+}
+# Rolling: each node's filer is moved away, its program replaced by another build, its filer given back.
+upgrade() {
+  local victim versions
+  mkdir -p next
+  for program in duet duet-shelf; do ln -sf "$bin/$program" "next/$program"; done
+  ln -sf "$bin/../next/duetd" next/duetd
+  for victim in a b; do
+    duet takeover --of "$victim" > takeover.out
+    await "$victim" "$(other "$victim")" "in sync"
+    kill -TERM "$(pid_of "$victim")"
+    for _ in $(seq 100); do
+      kill -0 "$(pid_of "$victim")" 2> /dev/null || break
+      sleep 0.1
+    done
+    "$here/deploy/samples/pair.sh" --bin next --config pair.yaml start > start.out
+    await "$victim" "$(other "$victim")" "in sync"
+    give_back
+    await_home
+    versions="$(duet --node a version | sed 's/.*server //') $(duet --node b version | sed 's/.*server //')"
+    say "servers: $versions"
+    clients_work
+  done
+  [ "$versions" = "next next" ] || { echo "not both nodes run the other build" >&2; return 1; }
 }
 moves() {
   local victim=$1

@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
   CLI::App app("Duet's server.");
   app.name("duetd");
   app.footer(kFooter);
-  app.set_version_flag("--version", std::string(duet::admin::kVersion));
+  app.set_version_flag("--version", std::string(duet::admin::version()));
   std::string file = "/etc/duet/duet.yaml";
   std::string node = "a";
   bool foreground = true;

@@ -196,7 +196,7 @@ Json Pair::status_json() const {
   }
   Json json = {{"pair", machine_.config.pair},
                {"node", machine_.node.name},
-               {"version", admin::kVersion},
+               {"version", admin::version()},
                {"incarnation", incarnation_},
                {"lease_valid", status.lease_valid},
                {"conflict", status.conflict},

@@ -216,7 +216,7 @@ void ServedFiler::make_api(filer::Filer& filer) {
   const config::Config& config = machine_.config;
   const config::Memory& memory = machine_.node.memory;
   admin::Context context{
-      .version = std::string(admin::kVersion),
+      .version = std::string(admin::version()),
       .pair = config.pair,
       .node = machine_.node.name,
       .filer_name = configured_.name,

@@ -6,7 +6,7 @@
 
 namespace duet::admin {
 
-inline constexpr std::string_view kVersion =
-    DUET_VERSION;  // of project() in the top CMakeLists.txt
+// Of project() in the top CMakeLists.txt.
+[[nodiscard]] std::string_view version();
 
 }  // namespace duet::admin
