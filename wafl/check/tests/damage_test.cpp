@@ -223,7 +223,8 @@ TEST_F(CheckDamage, AMissingRootDirectoryIsFound) {
 
 // Every byte of a directory block's beginning and of its records matters.
 TEST_F(CheckDamage, ADamagedDirectoryBlockIsFound) {
-  for (const std::uint64_t offset : {0, 4, 5, 6, 8, 10, 12, 16, 24, 32, 40, 200, 4080, 4090}) {
+  for (const std::uint64_t offset :
+       {0U, 4U, 5U, 6U, 8U, 10U, 12U, 16U, 24U, 32U, 40U, 200U, 4080U, 4090U}) {
     sim::SimScheduler scheduler(1);
     ImageBuilder builder(scheduler);
     builder.mutate = [offset](std::uint64_t, Content& content) {

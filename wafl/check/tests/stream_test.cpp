@@ -543,7 +543,7 @@ TEST_F(SmallStream, AnInterruptedReceiveLeavesTheLastCommonSnapshot) {
     expect_clean(target);
   }
   ASSERT_TRUE(Receiving(target, "copy").receive(full.bytes).ok());
-  for (const std::size_t frames : {0, 1, 2, 3, 5}) {
+  for (const std::size_t frames : {0U, 1U, 2U, 3U, 5U}) {
     (void)Receiving(target, "copy").receive(sent.bytes, frames);
     if (frames % 2 == 0) {
       target.cp();

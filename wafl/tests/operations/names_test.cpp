@@ -180,7 +180,7 @@ TEST_F(Names, OfASnapshotCannotBeChanged) {
       return operation(at, *top.value(), *old.value(), *live.value());
     });
   };
-  const Timestamp t{5};
+  constexpr Timestamp t{5};
   EXPECT_FALSE(code(in_snapshot([](Attempt& at, Inode& top, Inode&, Inode&) -> Status {
     const Result<Entry> entry = lookup(at, top, "file");
     return entry.ok() ? Status(Ok{}) : Status(entry.error());
@@ -189,28 +189,28 @@ TEST_F(Names, OfASnapshotCannotBeChanged) {
     EXPECT_EQ(code(in_snapshot(operation)), expected);
   };
   refused(
-      [t](Attempt& at, Inode& top, Inode&, Inode&) -> Status {
+      [](Attempt& at, Inode& top, Inode&, Inode&) -> Status {
         const Result<InodeRef> made = create(at, top, "new", NewNode{}, t);
         return made.ok() ? Status(Ok{}) : Status(made.error());
       },
       Errc::kReadOnly);
-  refused([t](Attempt& at, Inode& top, Inode&, Inode&) { return remove(at, top, "file", t); },
+  refused([](Attempt& at, Inode& top, Inode&, Inode&) { return remove(at, top, "file", t); },
           Errc::kReadOnly);
-  refused([t](Attempt& at, Inode& top, Inode&,
-              Inode& live) { return rename(at, top, "file", live, "file", t); },
+  refused([](Attempt& at, Inode& top, Inode&,
+             Inode& live) { return rename(at, top, "file", live, "file", t); },
           Errc::kReadOnly);
   refused(
-      [t](Attempt& at, Inode&, Inode& old, Inode& live) { return link(at, live, "file", old, t); },
+      [](Attempt& at, Inode&, Inode& old, Inode& live) { return link(at, live, "file", old, t); },
       Errc::kCrossVolume);
   refused(
-      [t](Attempt& at, Inode&, Inode& old, Inode&) {
+      [](Attempt& at, Inode&, Inode& old, Inode&) {
         AttributeChanges changes;
         changes.mode = 0;
         return set_attributes(at, old, changes, t);
       },
       Errc::kReadOnly);
   refused(
-      [t](Attempt& at, Inode&, Inode& old, Inode&) {
+      [](Attempt& at, Inode&, Inode& old, Inode&) {
         const std::array piece = {std::byte{1}};
         const std::array<ConstBytes, 1> pieces = {ConstBytes(piece)};
         return write(at, old, 0, pieces, false, t);
