@@ -85,6 +85,7 @@ clean_up() {
     tail -n 5 out-a out-b >&2 || true
   fi
   for process in $workers; do
+    pkill -9 -P "$process" 2> /dev/null || true  # the client; this is the shell around it
     kill -9 "$process" 2> /dev/null && wait "$process" 2> /dev/null || true
   done
   pair_kill > /dev/null 2>&1 || true
