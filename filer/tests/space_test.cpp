@@ -14,11 +14,10 @@ constexpr std::uint32_t kInodesPerBlock = 32;
 std::vector<Handle> spread_files(World& world, const Handle& root, std::size_t count) {
   std::vector<Handle> spread;
   for (std::size_t i = 0; spread.size() < count; ++i) {
-    CreateRequest request{root.bytes(), "f" + std::to_string(i), CreateMode::kGuarded, {}, 0};
+    const std::string name = "f" + std::to_string(i);
+    CreateRequest request{root.bytes(), name, CreateMode::kGuarded, {}, 0};
     request.attributes.size_bytes = 1;
     request.attributes.mode = 0644;
-    const std::string name = "f" + std::to_string(i);
-    request.name = name;
     const Caller from = world.caller();
     const CreateReply reply = world.run(world.filer->create(from, request));
     EXPECT_FALSE(reply.error.has_value());

@@ -68,8 +68,8 @@ std::string pattern(std::size_t bytes, std::uint64_t seed) {
 TEST_F(RecordAssemblerTest, FindsRecordsOfEverySizeHoweverTheyAreCutAndFragmented) {
   const std::vector<std::size_t> sizes{0,    1,      4,      511,    512,     513,      4096,
                                        5000, 65'535, 65'536, 70'000, 200'000, 1U << 20U};
-  for (const std::size_t most : {1'000'000, 65'536, 4097, 1448, 512, 77}) {
-    for (const std::size_t fragment : {2'000'000, 70'000, 1100}) {
+  for (const std::size_t most : {1'000'000U, 65'536U, 4097U, 1448U, 512U, 77U}) {
+    for (const std::size_t fragment : {2'000'000U, 70'000U, 1100U}) {
       Wire stream;
       for (const std::size_t size : sizes) {
         const Wire body = Wire().raw(pattern(size, size));
