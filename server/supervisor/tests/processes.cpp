@@ -16,6 +16,8 @@
 
 #include <array>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 
 namespace duet::supervisor {
 
@@ -115,6 +117,15 @@ Watched::~Watched() {
   close(descriptor_);
 }
 bool Watched::ends() { return descriptor_ >= 0 && readable(descriptor_, kPatienceMs); }
+
+void freeze(pid_t pid) {
+  EXPECT_EQ(kill(pid, SIGSTOP), 0);
+  for (std::string state; state.find("State:\tT") == std::string::npos;) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+    ASSERT_TRUE(file.good());
+    state.assign(std::istreambuf_iterator<char>(file), {});
+  }
+}
 
 Connection::Connection(std::uint16_t port)
     : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

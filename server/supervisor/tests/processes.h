@@ -66,6 +66,9 @@ class Watched {
   int descriptor_;
 };
 
+// Stops it with SIGSTOP, and returns when it stands still.
+void freeze(pid_t pid);
+
 // A client's blocking connection to 127.0.0.1.
 class Connection {
  public:

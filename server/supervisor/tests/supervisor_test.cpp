@@ -366,7 +366,7 @@ TEST_F(Supervised, WhoWaitsInTheQueueOfADeadChildIsResetWhenThePartnerServes) {
   options_.reset_within = 1h;
   start();
   EXPECT_EQ(ask("tell 5"), "ok");
-  ASSERT_EQ(kill(child_, SIGSTOP), 0);
+  freeze(child_);
   Connection queued(port_);
   ASSERT_TRUE(queued.connected());
   ASSERT_EQ(kill(child_, SIGKILL), 0);
