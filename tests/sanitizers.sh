@@ -19,7 +19,7 @@ export TAIL=200  # of a server's trace when a test fails: all of a report
 # the rest of the list shares memory or descriptors between processes.
 threaded="platform_linux_test interconnect_linux_test shelf_linux_test shelf_iscsi_test
   shelf_program_test supervisor_test admin_http_test daemon_test duet_mirror_test
-  duetd duet duet-shelf duet-demo-client"
+  duetd duetd_next duet duet-shelf duet-demo-client"
 single_threaded='^(Sim|PairSim|Crash)\.'  # of the fast tier; unit tests that are not built are no tests
 
 case "$preset" in
