@@ -17,6 +17,10 @@ std::string remedy(Errc code) {
   if (code == Errc::kRefused) {
     return "stop duetd, or whatever uses it";
   }
+  if (code == Errc::kNotSupported) {
+    return "name persistent memory; or set accept_volatile: true, and know that a loss of power then "
+           "loses acknowledged requests";
+  }
   if (code == Errc::kInvalid) {
     return "make its size what the configuration says, or correct that";
   }

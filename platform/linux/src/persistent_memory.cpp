@@ -140,7 +140,7 @@ Result<std::unique_ptr<MappedMemory>> map_opened(const std::string& path, std::u
     return mapping.error();
   }
   if (!mapping.value().persistent() && !options.accept_volatile) {
-    return Error{Errc::kRefused, "not persistent memory: power loss would erase it"};
+    return Error{Errc::kNotSupported, "not persistent memory: power loss would erase it"};
   }
   return std::unique_ptr<MappedMemory>(
       std::make_unique<Memory>(std::move(file), std::move(mapping.value()), bytes));

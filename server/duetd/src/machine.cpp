@@ -31,9 +31,10 @@ std::string Machine::map(const config::Memory& from, std::unique_ptr<os::MappedM
     return {};
   }
   const std::string_view remedy =
-      opened.error().code == Errc::kRefused
-          ? "stop what uses it; or name persistent memory; or set accept_volatile: true, and know "
-            "that a loss of power then loses acknowledged requests"
+      opened.error().code == Errc::kRefused ? "stop what uses it"
+      : opened.error().code == Errc::kNotSupported
+          ? "name persistent memory; or set accept_volatile: true, and know that a loss of power "
+            "then loses acknowledged requests"
       : opened.error().code == Errc::kNotFound ? "run `duet init` first"
                                                : "correct its path, size and rights";
   return fmt::format("{}: memory {}: {}; {}", place(from.path.line), from.path.text,

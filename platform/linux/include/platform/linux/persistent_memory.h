@@ -38,7 +38,7 @@ struct PersistentMemoryOptions {
 // and every other call from mapping it so.  Of a DAX device, which may be larger, it maps
 // the first `bytes`.
 // Errors: kNotFound, kAccess, kNoSpace, kReadOnly as the system says; kRefused: in
-// use by another, or volatile and that is not accepted (a file created here is
+// use by another; kNotSupported: volatile and that is not accepted (a file created here is
 // removed again); kInvalid: of another size; kIo.
 Result<std::unique_ptr<MappedMemory>> map_persistent_memory(
     const std::string& path, std::uint64_t bytes, const PersistentMemoryOptions& options = {});
