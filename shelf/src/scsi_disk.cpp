@@ -45,6 +45,7 @@ constexpr std::size_t kKeysBytes = 4096;  // room for 511 keys
 // What every target takes at once; more is divided.
 constexpr std::uint32_t kTransferBytes = std::uint32_t{256} << 10U;
 constexpr int kAttempts = 32;
+constexpr Error kClosedError{Errc::kClosed, "the disk is closed"};
 constexpr Duration kBusyPause = std::chrono::milliseconds(20);
 
 template <std::size_t kBytes>
@@ -137,6 +138,28 @@ struct ScsiDisk::Call final : ScsiCommand {
   };
 };
 
+// A read or write on its own way.
+struct ScsiDisk::Direct final : BlockOperation {
+  Direct(ScsiDisk& owner, BlockOperation& what, std::uint64_t which)
+      : disk(owner), operation(what), number(which) {
+    kind = what.kind;
+    block = what.block;
+    parts = what.parts;
+  }
+  void run() override {
+    BlockOperation& whole = operation;
+    whole.result = result;
+    ScsiDisk& owner = disk;
+    owner.direct_.erase(self);  // and this with it
+    owner.direct_ended_.wake_all();
+    whole.run();
+  }
+  ScsiDisk& disk;
+  BlockOperation& operation;
+  const std::uint64_t number;
+  std::list<Direct>::iterator self;
+};
+
 namespace {
 
 struct ResetAwait final : ScsiReset {
@@ -154,38 +177,45 @@ struct ResetAwait final : ScsiReset {
 
 }  // namespace
 
-ScsiDisk::ScsiDisk(Scheduler& scheduler, std::unique_ptr<ScsiTransport> transport, DiskKey key,
-                   std::string name)
+ScsiDisk::ScsiDisk(Scheduler& scheduler, std::unique_ptr<ScsiTransport> transport,
+                   ScsiDiskOptions options)
     : scheduler_(scheduler),
-      key_(key),
-      name_(std::move(name)),
+      options_(std::move(options)),
       since_(scheduler.now()),
+      direct_ended_(scheduler),
       commands_(scheduler),
       reset_ended_(scheduler),
       transport_(std::move(transport)),
       scope_(scheduler) {}
 
 ScsiDisk::~ScsiDisk() {
-  transport_.reset();  // from here on nobody uses anybody's bytes
+  transport_.reset();     // from here on nobody uses anybody's bytes
+  options_.data.reset();  // waits, and posts what has ended
   scope_.cancel();
+  for (Direct& direct : direct_) {
+    direct.operation.result = direct.linked() ? direct.result : kClosedError;
+    scheduler_.post(direct.operation);
+  }
   for (BlockOperation* operation : operations_) {
-    operation->result = Error{Errc::kClosed, "the disk is closed"};
+    operation->result = kClosedError;
     scheduler_.post(*operation);
   }
   for (DiskCommand* command : commands_under_way_) {
-    command->result = Error{Errc::kClosed, "the disk is closed"};
+    command->result = kClosedError;
     scheduler_.post(*command);
   }
 }
 
 Task<Result<std::unique_ptr<ScsiDisk>>> ScsiDisk::open(Scheduler& scheduler,
                                                        std::unique_ptr<ScsiTransport> transport,
-                                                       DiskKey key, std::string name) {
-  std::unique_ptr<ScsiDisk> disk(
-      new ScsiDisk(scheduler, std::move(transport), key, std::move(name)));
+                                                       ScsiDiskOptions options) {
+  std::unique_ptr<ScsiDisk> disk(new ScsiDisk(scheduler, std::move(transport), std::move(options)));
   const Status probed = co_await disk->probe();
   if (!probed.ok()) {
     co_return probed.error();
+  }
+  if (disk->options_.data != nullptr && disk->options_.data->block_count() != disk->blocks_) {
+    co_return Error{Errc::kForeign, "the device is not as large as the unit behind it"};
   }
   co_return disk;
 }
@@ -195,7 +225,7 @@ DiskHealth ScsiDisk::health() const {
   return {.connected = connected,
           .since = since_,
           .reconnects = 0,
-          .operations = operations_.size() + commands_under_way_.size(),
+          .operations = operations_.size() + direct_.size() + commands_under_way_.size(),
           .last_error = connected ? "" : "the session with the target is lost"};
 }
 
@@ -319,7 +349,7 @@ Task<Status> ScsiDisk::probe_capacity() {
     transfer_bytes_max_ =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(transfer, kTransferBytes));
   }
-  const bool swaps = co_await supports(kCompareAndWrite, 0);
+  const bool swaps = co_await may_support(kCompareAndWrite, 0);
   features_.compare_and_swap = swaps && get<1>(limits, 5) * block_bytes >= kBlockBytes;
   co_return Ok{};
 }
@@ -329,7 +359,7 @@ Task<Status> ScsiDisk::probe_reservations() {
   if (!found.ok()) {
     co_return found.error();
   }
-  features_.drains_on_abort = co_await supports(kReserveOut, kPreemptAndAbort);
+  features_.drains_on_abort = co_await may_support(kReserveOut, kPreemptAndAbort);
   const auto page = std::make_unique<Page>();
   const MutableBytes part = MutableBytes(page->bytes).first(8);
   Call capabilities(kReserveIn, 10);
@@ -347,7 +377,8 @@ Task<Status> ScsiDisk::probe_reservations() {
   co_return Ok{};
 }
 
-Task<bool> ScsiDisk::supports(std::uint8_t opcode, std::uint8_t service_action) {
+// A unit that lists nothing may have it: try_abort() and try_swap() find out.
+Task<bool> ScsiDisk::may_support(std::uint8_t opcode, std::uint8_t service_action) {
   const auto page = std::make_unique<Page>();
   const MutableBytes part = MutableBytes(page->bytes).first(32);
   Call codes(kMaintenanceIn, 12);
@@ -359,13 +390,21 @@ Task<bool> ScsiDisk::supports(std::uint8_t opcode, std::uint8_t service_action) 
   codes.data = ScsiCommand::Data::kIn;
   codes.parts = Parts(&part, 1);
   const Status told = co_await call(codes);
-  // SUPPORT: 3, as a standard says.
-  co_return told.ok() && codes.received >= 4 && (get<1>(part, 1) & 0x07U) == 3;
+  if (!told.ok()) {
+    co_return told.error().code == Errc::kNotSupported;
+  }
+  // SUPPORT: 3, as a standard says; 0: the list has nothing about it now.
+  const std::uint64_t support = codes.received >= 4 ? get<1>(part, 1) & 0x07U : 0;
+  co_return support == 3 || support == 0;
 }
 
 // ---------------------------------------------------------------------------------- I/O
 
 void ScsiDisk::start(BlockOperation& operation) {
+  if (options_.data != nullptr && operation.kind != BlockOperation::Kind::kFlush) {
+    start_direct(operation);
+    return;
+  }
   operations_.push_back(&operation);
   scope_.spawn(run(operation));
 }
@@ -375,6 +414,20 @@ Task<void> ScsiDisk::run(BlockOperation& operation) {
   operation.result = done;
   std::erase(operations_, &operation);
   scheduler_.post(operation);
+}
+
+void ScsiDisk::start_direct(BlockOperation& operation) {
+  Direct& direct = direct_.emplace_back(*this, operation, ++direct_started_);
+  direct.self = std::prev(direct_.end());
+  options_.data->start(direct);
+}
+
+// Until what has begun so far has ended.
+Task<void> ScsiDisk::direct_ended() {
+  const std::uint64_t last = direct_started_;
+  while (!direct_.empty() && direct_.front().number <= last) {
+    co_await direct_ended_.wait();
+  }
 }
 
 Task<Status> ScsiDisk::execute(BlockOperation& operation) {
@@ -529,18 +582,20 @@ Task<Result<DiskState>> ScsiDisk::state() {
 }
 
 Task<Status> ScsiDisk::register_mine() {
+  co_await direct_ended();
   const Result<DiskState> now = co_await state();
   if (!now.ok()) {
     co_return now.error();
   }
   const auto newer = [this](DiskKey other) {
-    return node_of(other) == node_of(key_) && incarnation_of(other) > incarnation_of(key_);
+    return node_of(other) == node_of(options_.key) &&
+           incarnation_of(other) > incarnation_of(options_.key);
   };
   if (std::ranges::any_of(now.value().keys, newer)) {
     co_return Error{Errc::kFenced, "a newer incarnation of this node is registered"};
   }
   const Status registered =
-      co_await reserve_out(kRegisterAndIgnore, Reservation::kNone, kNoKey, key_, persists_);
+      co_await reserve_out(kRegisterAndIgnore, Reservation::kNone, kNoKey, options_.key, persists_);
   if (!registered.ok() || tried_) {
     co_return registered;
   }
@@ -560,8 +615,8 @@ Task<Status> ScsiDisk::try_abort() {
     co_return Ok{};
   }
   constexpr DiskKey kNobodys{~std::uint64_t{0}};
-  const Status tried =
-      co_await reserve_out(kPreemptAndAbort, Reservation::kWriteExclusive, key_, kNobodys, false);
+  const Status tried = co_await reserve_out(kPreemptAndAbort, Reservation::kWriteExclusive,
+                                            options_.key, kNobodys, false);
   const bool known = tried.ok() || tried.error().code == Errc::kFenced;
   if (!known && tried.error().code != Errc::kNotSupported) {
     co_return tried;
@@ -577,7 +632,7 @@ Task<Status> ScsiDisk::try_swap() {
   }
   const auto unlikely = std::make_unique<Page>();
   unlikely->bytes.fill(std::byte{0xA5});
-  store(MutableBytes(unlikely->bytes), 8, key_);
+  store(MutableBytes(unlikely->bytes), 8, options_.key);
   const DiskRequest request{.kind = DiskRequest::Kind::kCompareAndSwap,
                             .expected = unlikely->bytes,
                             .desired = unlikely->bytes};
@@ -592,7 +647,7 @@ Task<Status> ScsiDisk::try_swap() {
 
 Task<Status> ScsiDisk::unregister_mine() {
   const Status removed =
-      co_await reserve_out(kRegister, Reservation::kNone, key_, kNoKey, persists_);
+      co_await reserve_out(kRegister, Reservation::kNone, options_.key, kNoKey, persists_);
   // A conflict: this nexus has no key, or another one.
   const bool gone = !removed.ok() && removed.error().code == Errc::kFenced;
   co_return gone ? Status(Ok{}) : removed;
@@ -602,16 +657,20 @@ Task<Status> ScsiDisk::take_reservation(Reservation kind) {
   if (kind == Reservation::kNone) {
     co_return Error{Errc::kInvalid, "a reservation of no kind"};
   }
-  const Status taken = co_await reserve_out(kReserve, kind, key_, kNoKey, false);
-  if (taken.ok() || taken.error().code != Errc::kFenced) {
+  const Status taken = co_await reserve_out(kReserve, kind, options_.key, kNoKey, false);
+  if (taken.ok()) {
     co_return taken;
   }
+  // Units differ in what they say to a nexus without a key (LIO: a failure of its own).
   const Result<DiskState> now = co_await state();
   if (!now.ok()) {
     co_return now.error();
   }
-  if (!std::ranges::binary_search(now.value().keys, key_)) {
+  if (!std::ranges::binary_search(now.value().keys, options_.key)) {
     co_return Error{Errc::kFenced, "this node's key is not registered"};
+  }
+  if (taken.error().code != Errc::kFenced) {
+    co_return taken;
   }
   co_return Error{Errc::kRefused, "another reservation is held"};
 }
@@ -621,32 +680,32 @@ Task<Status> ScsiDisk::release_mine() {
   if (!now.ok()) {
     co_return now.error();
   }
-  if (now.value().holder != key_) {
+  if (now.value().holder != options_.key) {
     co_return Ok{};
   }
-  co_return co_await reserve_out(kRelease, now.value().reservation, key_, kNoKey, false);
+  co_return co_await reserve_out(kRelease, now.value().reservation, options_.key, kNoKey, false);
 }
 
 Task<Status> ScsiDisk::preempt(DiskKey victim, Reservation kind) {
-  if (victim == key_ || kind == Reservation::kNone) {
+  if (victim == options_.key || kind == Reservation::kNone) {
     co_return Error{Errc::kInvalid, "a node cannot remove its own key so"};
   }
   const Result<DiskState> before = co_await state();
   if (!before.ok()) {
     co_return before.error();
   }
-  if (!std::ranges::binary_search(before.value().keys, key_)) {
+  if (!std::ranges::binary_search(before.value().keys, options_.key)) {
     co_return Error{Errc::kFenced, "this node's key is not registered"};
   }
   if (std::ranges::binary_search(before.value().keys, victim)) {
     const std::uint8_t action = features_.drains_on_abort ? kPreemptAndAbort : kPreempt;
-    const Status removed = co_await reserve_out(action, kind, key_, victim, false);
+    const Status removed = co_await reserve_out(action, kind, options_.key, victim, false);
     // A conflict also when the victim has gone meanwhile.
     const Result<DiskState> after = co_await state();
     if (!after.ok()) {
       co_return after.error();
     }
-    if (!std::ranges::binary_search(after.value().keys, key_)) {
+    if (!std::ranges::binary_search(after.value().keys, options_.key)) {
       co_return Error{Errc::kFenced, "this node's key is not registered"};
     }
     if (std::ranges::binary_search(after.value().keys, victim)) {
@@ -660,7 +719,8 @@ Task<Status> ScsiDisk::preempt(DiskKey victim, Reservation kind) {
 }
 
 Task<Status> ScsiDisk::clear_all() {
-  const Status cleared = co_await reserve_out(kClear, Reservation::kNone, key_, kNoKey, false);
+  const Status cleared =
+      co_await reserve_out(kClear, Reservation::kNone, options_.key, kNoKey, false);
   if (!cleared.ok()) {
     co_return cleared;
   }

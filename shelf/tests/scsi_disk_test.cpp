@@ -378,7 +378,8 @@ class Units {
   explicit Units(const Abilities& abilities = {}) : unit(scheduler, abilities) {}
   std::unique_ptr<ScsiDisk> open(DiskKey key) {
     auto transport = std::make_unique<FakeTransport>(unit, ++nexus_);
-    auto opened = run(scheduler, ScsiDisk::open(scheduler, std::move(transport), key, "lun"));
+    auto opened = run(scheduler,
+                      ScsiDisk::open(scheduler, std::move(transport), {.key = key, .name = "lun"}));
     DUET_CHECK(opened.ok());
     return std::move(opened.value());
   }
@@ -430,8 +431,20 @@ TEST(ScsiDisk, BelievesNoUnitThatListsWhatItCannotDo) {
   EXPECT_ERRC(units.now(do_swap(*a, 3, TestBlock(0), TestBlock(9))), Errc::kNotSupported);
 }
 
-TEST(ScsiDisk, TakesAUnitThatDoesNotSayForOneThatCannot) {
-  Units units({.lists = false, .persists = false, .exclusive_access = false});
+TEST(ScsiDisk, TriesWhatAUnitDoesNotList) {
+  Units units({.lists = false});
+  const auto a = units.open(kA1);
+  EXPECT_OK(units.now(do_register(*a)));
+  EXPECT_TRUE(a->features().drains_on_abort);
+  EXPECT_TRUE(a->features().compare_and_swap);
+}
+
+TEST(ScsiDisk, FindsThatAUnitWithoutAListCannot) {
+  Units units({.lists = false,
+               .abort = false,
+               .swaps = false,
+               .persists = false,
+               .exclusive_access = false});
   const auto a = units.open(kA1);
   EXPECT_OK(units.now(do_register(*a)));
   EXPECT_EQ(a->features(), DiskFeatures());
@@ -559,8 +572,8 @@ TEST(ScsiDisk, TellsWhoeverWaitsThatItIsClosed) {
 TEST(ScsiDisk, RefusesAUnitWhoseBlocksDoNotFit) {
   Units units({.block_bytes = 520});
   auto transport = std::make_unique<FakeTransport>(units.unit, 1);
-  auto opened =
-      run(units.scheduler, ScsiDisk::open(units.scheduler, std::move(transport), kA1, "lun"));
+  auto opened = run(units.scheduler, ScsiDisk::open(units.scheduler, std::move(transport),
+                                                    {.key = kA1, .name = "lun"}));
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code, Errc::kNotSupported);
 }
