@@ -55,6 +55,12 @@ void put(std::span<std::uint8_t> to, std::size_t at, std::uint64_t value) {
   }
 }
 template <std::size_t kBytes>
+void put_big(MutableBytes to, std::size_t at, std::uint64_t value) {
+  std::array<std::uint8_t, kBytes> bytes{};
+  put<kBytes>(bytes, 0, value);
+  std::ranges::copy(std::as_bytes(std::span(bytes)), to.subspan(at).begin());
+}
+template <std::size_t kBytes>
 std::uint64_t get(ConstBytes from, std::size_t at) {
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < kBytes; ++i) {
@@ -317,10 +323,15 @@ Task<Status> ScsiDisk::probe_capacity() {
   capacity.data = ScsiCommand::Data::kIn;
   capacity.parts = Parts(&part, 1);
   const Status asked = co_await call(capacity);
-  if (!asked.ok()) {
+  const bool shut_out = !asked.ok() && asked.error().code == Errc::kFenced;
+  if (!asked.ok() && !(shut_out && options_.data != nullptr)) {
     co_return asked;
   }
-  if (capacity.received < 12) {
+  if (shut_out) {  // of a unit that is another's alone; its device knows
+    put_big<8>(part, 0,
+               options_.data->block_count() * (kBlockBytes / options_.data_unit_bytes) - 1);
+    put_big<4>(part, 8, options_.data_unit_bytes);
+  } else if (capacity.received < 12) {
     co_return Error{Errc::kIo, "the unit does not say how large it is"};
   }
   const std::uint64_t last = get<8>(part, 0);
@@ -359,7 +370,9 @@ Task<Status> ScsiDisk::probe_reservations() {
   if (!found.ok()) {
     co_return found.error();
   }
-  features_.drains_on_abort = co_await may_support(kReserveOut, kPreemptAndAbort);
+  if (transport_->aborts_are_believed()) {
+    features_.drains_on_abort = co_await may_support(kReserveOut, kPreemptAndAbort);
+  }
   const auto page = std::make_unique<Page>();
   const MutableBytes part = MutableBytes(page->bytes).first(8);
   Call capabilities(kReserveIn, 10);
@@ -391,7 +404,8 @@ Task<bool> ScsiDisk::may_support(std::uint8_t opcode, std::uint8_t service_actio
   codes.parts = Parts(&part, 1);
   const Status told = co_await call(codes);
   if (!told.ok()) {
-    co_return told.error().code == Errc::kNotSupported;
+    const Errc why = told.error().code;  // kFenced: a unit that is another's alone may keep it back
+    co_return why == Errc::kNotSupported || why == Errc::kFenced;
   }
   // SUPPORT: 3, as a standard says; 0: the list has nothing about it now.
   const std::uint64_t support = codes.received >= 4 ? get<1>(part, 1) & 0x07U : 0;

@@ -26,7 +26,8 @@ struct Abilities {
   bool swaps = true;
   bool persists = true;
   bool exclusive_access = true;
-  bool lies = false;  // lists what it cannot do
+  bool lies = false;     // lists what it cannot do
+  bool believed = true;  // its aborts
   std::uint32_t block_bytes = 512;
 };
 
@@ -365,6 +366,7 @@ class FakeTransport final : public ScsiTransport {
     reset.done = true;
     unit_.scheduler.post(reset);
   }
+  [[nodiscard]] bool aborts_are_believed() const override { return unit_.abilities.believed; }
   [[nodiscard]] bool connected() const override { return !unit_.lost; }
   [[nodiscard]] std::string_view name() const override { return "fake"; }
 
@@ -502,6 +504,17 @@ TEST(ScsiDisk, NothingOfAVictimLandsAfterItsKeyIsGone) {
     EXPECT_EQ(units.at(3), std::byte{0});
     EXPECT_EQ(units.at(4), std::byte{2});
   }
+}
+
+TEST(ScsiDisk, AnAbortThatIsNotBelievedIsFollowedByAReset) {
+  Units units({.believed = false});
+  const auto a = units.open(kA1);
+  const auto b = units.open(kB1);
+  EXPECT_OK(units.now(join_disk(*a, kWe)));
+  EXPECT_OK(units.now(join_disk(*b, kWe)));
+  EXPECT_FALSE(b->features().drains_on_abort);
+  EXPECT_OK(units.now(fence_disk(*b, kWe)));
+  EXPECT_EQ(units.unit.resets, 1);
 }
 
 TEST(ScsiDisk, ARemovalThatStoppedBeforeItsResetIsRepeatedWhole) {

@@ -3,9 +3,9 @@
 // What the unit offers is asked of it (REPORT CAPABILITIES, REPORT SUPPORTED OPERATION CODES, block
 // limits) and then tried; where it does not say and there is nothing to try, it is taken not to.
 // What is missing is emulated or refused:
-//   - no PREEMPT AND ABORT: PREEMPT, then LOGICAL UNIT RESET, also when the key is gone already (a
-//   first
-//     attempt may have stopped between the two); DiskFeatures::drains_on_abort is false;
+//   - PREEMPT, then LOGICAL UNIT RESET, also when the key is gone already (a first attempt may have
+//     stopped between the two), where there is no PREEMPT AND ABORT or none is believed
+//     (ScsiTransport::aborts_are_believed()); DiskFeatures::drains_on_abort is false;
 //   - no COMPARE AND WRITE of a block: kNotSupported;
 //   - epochs: kNotSupported; use_epoch() has no effect.
 // Unit attentions, busy units and tasks that another's reset aborted are tried again, each time as
@@ -42,6 +42,7 @@ struct ScsiDiskOptions {
   std::string name;      // what name() gives
   // The way of reads and writes; null: commands.  Its results: kFenced on a reservation conflict.
   std::unique_ptr<BlockDevice> data = nullptr;
+  std::uint32_t data_unit_bytes = 512;  // the unit's blocks, as `data` knows them
 };
 
 class ScsiDisk final : public SharedDisk {

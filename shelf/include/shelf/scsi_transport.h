@@ -57,6 +57,10 @@ class ScsiTransport {
   virtual ~ScsiTransport() = default;
   virtual void start(ScsiCommand& command) = 0;
   virtual void start_reset(ScsiReset& reset) = 0;
+  // True: PREEMPT AND ABORT ends all that the victim has under way, whatever is behind this. False:
+  // a reset must: not every unit that takes the command does what it says (Linux's own target
+  // aborts only what came while the victim held the reservation; seen with 6.1).
+  [[nodiscard]] virtual bool aborts_are_believed() const { return false; }
   // False once the connection is gone.
   [[nodiscard]] virtual bool connected() const = 0;
   [[nodiscard]] virtual std::string_view name() const = 0;

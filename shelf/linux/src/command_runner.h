@@ -1,9 +1,9 @@
 // CommandRunner: carries out SCSI commands of one kernel block device by blocking calls, and
 // KernelTransport: runs them on threads of its own.
 //
-// Implementations: SgRunner (SCSI: the commands as they are), NvmeRunner and PrRunner (the few that
-// ScsiDisk needs for a reservation, in the words of NVMe and of the kernel's pr ioctls).  So the
-// reservation logic is ScsiDisk's, whatever the disk.
+// Implementations: SgRunner (SCSI: the commands as they are), MultipathRunner (with the kernel's pr
+// ioctls for what concerns all paths), NvmeRunner (what ScsiDisk needs, in the words of NVMe).  So
+// the reservation logic is ScsiDisk's, whatever the disk.
 //
 // A killed process lets go of the device only when its calls have returned: they wait for the unit.
 
@@ -45,6 +45,8 @@ class CommandRunner {
   virtual void run(ScsiCommand& command) = 0;
   // Resets the unit (ScsiReset).  False: it could not.
   virtual bool reset() = 0;
+  // As ScsiTransport's.
+  [[nodiscard]] virtual bool aborts_are_believed() const { return false; }
 };
 
 // SG_IO.  `timeout_ms`: of one command; after it the kernel aborts it, which may take longer.
@@ -52,11 +54,10 @@ std::unique_ptr<CommandRunner> sg_runner(std::shared_ptr<DeviceCalls> device, un
 // NVMe passthrough, to namespace `nsid` of `blocks` blocks of 4 KiB.
 std::unique_ptr<CommandRunner> nvme_runner(std::shared_ptr<DeviceCalls> device, std::uint32_t nsid,
                                            std::uint64_t blocks, unsigned timeout_ms);
-// The kernel's pr ioctls.  With `scsi` (multipath: its paths are SCSI) only changes of keys and
-// reservation, which concern all paths, go that way; the rest are commands to one path.  Without it
-// the kernel must read keys (6.19 and later).
-std::unique_ptr<CommandRunner> pr_runner(std::shared_ptr<DeviceCalls> device, std::uint64_t blocks,
-                                         std::unique_ptr<CommandRunner> scsi);
+// A multipath disk, whose paths are SCSI: changes of keys and reservation go through the kernel's
+// pr ioctls, which concern all paths; the rest are commands to one path, through `scsi`.
+std::unique_ptr<CommandRunner> multipath_runner(std::shared_ptr<DeviceCalls> device,
+                                                std::unique_ptr<CommandRunner> scsi);
 
 // Ownership: owns the runner.  Its destructor waits for the commands under way.
 std::unique_ptr<ScsiTransport> kernel_transport(os::EpollScheduler& scheduler, std::string name,

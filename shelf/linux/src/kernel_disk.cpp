@@ -1,5 +1,6 @@
 #include "kernel_disk.h"
 
+#include <linux/fs.h>
 #include <linux/nvme_ioctl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -23,7 +24,7 @@ namespace {
 
 constexpr Duration kRetry = std::chrono::milliseconds(50);
 
-enum class Way { kScsi, kMultipath, kNvme, kKernel };
+enum class Way { kScsi, kMultipath, kNvme };
 
 // The device's folder in sysfs.
 std::string sysfs_of(dev_t device) {
@@ -106,10 +107,11 @@ Result<Way> way_of(dev_t device, DeviceCalls& calls, CommandRunner& scsi) {
   if (!is_scsi.ok()) {
     return is_scsi.error();
   }
-  if (is_scsi.value()) {
-    return mapped ? Way::kMultipath : Way::kScsi;
+  if (!is_scsi.value()) {
+    return Error{Errc::kNotSupported,
+                 "neither SCSI nor NVMe, and so without reservations; serve it with duet-shelf"};
   }
-  return Way::kKernel;
+  return mapped ? Way::kMultipath : Way::kScsi;
 }
 
 // Errors: as open_block_device.
@@ -164,21 +166,19 @@ Task<Result<std::unique_ptr<SharedDisk>>> open_kernel_disk(os::EpollScheduler& s
                       blocks, timeout_ms);
       break;
     case Way::kMultipath:
-      runner = pr_runner(calls, blocks, std::move(runner));
-      break;
-    case Way::kKernel:
-      runner = pr_runner(calls, blocks, nullptr);
+      runner = multipath_runner(calls, std::move(runner));
       break;
   }
   auto transport = kernel_transport(scheduler, path, std::move(runner));
-  ScsiDiskOptions scsi{
-      .key = options.key, .name = std::move(name), .data = std::move(data.value())};
-  auto disk = co_await ScsiDisk::open(scheduler, std::move(transport), std::move(scsi));
-  if (!disk.ok() && way.value() == Way::kKernel) {
-    co_return Error{Errc::kNotSupported,
-                    "its driver has no reservations, or this kernel (before 6.19) cannot read "
-                    "them; serve it with duet-shelf"};
+  int unit_bytes = 0;
+  if (calls->control(BLKSSZGET, &unit_bytes) < 0 || unit_bytes < 512 || unit_bytes > 4096) {
+    co_return Error{Errc::kNotSupported, "the device's blocks do not divide 4096"};
   }
+  ScsiDiskOptions scsi{.key = options.key,
+                       .name = std::move(name),
+                       .data = std::move(data.value()),
+                       .data_unit_bytes = static_cast<std::uint32_t>(unit_bytes)};
+  auto disk = co_await ScsiDisk::open(scheduler, std::move(transport), std::move(scsi));
   if (!disk.ok()) {
     co_return disk.error();
   }

@@ -43,6 +43,7 @@ class KernelTransport final : public ScsiTransport {
     reset.done = false;
     give({.command = nullptr, .reset = &reset});
   }
+  [[nodiscard]] bool aborts_are_believed() const override { return runner_->aborts_are_believed(); }
   [[nodiscard]] bool connected() const override { return true; }
   [[nodiscard]] std::string_view name() const override { return name_; }
 

@@ -70,6 +70,7 @@ class NvmeRunner final : public TranslatingRunner {
   NvmeRunner(std::shared_ptr<DeviceCalls> device, std::uint32_t nsid, std::uint64_t blocks,
              unsigned timeout_ms)
       : TranslatingRunner(std::move(device), blocks), nsid_(nsid), timeout_ms_(timeout_ms) {}
+  [[nodiscard]] bool aborts_are_believed() const override { return true; }
 
  private:
   Outcome send(unsigned long request, nvme_passthru_cmd& command) {

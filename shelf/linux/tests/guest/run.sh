@@ -1,8 +1,8 @@
 #!/bin/bash
-# Boots user-mode Linux with a SCSI target of its own (LIO, loopback) and runs the tests of kernel
-# block devices there: guest/run.sh TEST-PROGRAM [GTEST-FILTER]
-# Needs user-mode-linux, kmod and dmsetup, and no privileges; ends with 77 and the reason where it
-# cannot.
+# Boots user-mode Linux with a SCSI target of its own (LIO) and runs the tests of kernel block devices
+# there: guest/run.sh TEST-PROGRAM [GTEST-FILTER]
+# Needs user-mode-linux, kmod, dmsetup and open-iscsi, and no privileges; ends with 77 and the reason
+# where it cannot.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 program=$(realpath "$1")
@@ -11,8 +11,9 @@ cannot() { echo "guest: SKIPPED: $*"; exit 77; }
 command -v linux.uml >/dev/null || cannot "needs the package user-mode-linux"
 command -v modprobe >/dev/null || cannot "needs the package kmod"
 command -v dmsetup >/dev/null || cannot "needs the package dmsetup"
+command -v iscsid >/dev/null || cannot "needs the package open-iscsi"
 modules=$(echo /usr/lib/uml/modules/*)
-[ -e "$modules/kernel/drivers/target/loopback/tcm_loop.ko" ] ||
+[ -e "$modules/kernel/drivers/target/iscsi/iscsi_target_mod.ko" ] ||
   cannot "needs the modules of user-mode-linux in /usr/lib/uml/modules"
 for place in "$here/" "$program"; do
   case $place in
