@@ -1,92 +1,13 @@
 #include "shelf/scsi_disk.h"
 
 #include <algorithm>
-#include <coroutine>
 #include <utility>
+
+#include "scsi_call.h"
 
 namespace duet::shelf {
 
 namespace {
-
-// Operation codes and service actions (SPC-4, SBC-3).
-constexpr std::uint8_t kTestUnitReady = 0x00;
-constexpr std::uint8_t kInquiry = 0x12;
-constexpr std::uint8_t kReserveIn = 0x5E;
-constexpr std::uint8_t kReserveOut = 0x5F;
-constexpr std::uint8_t kRead16 = 0x88;
-constexpr std::uint8_t kCompareAndWrite = 0x89;
-constexpr std::uint8_t kWrite16 = 0x8A;
-constexpr std::uint8_t kSynchronizeCache16 = 0x91;
-constexpr std::uint8_t kSynchronizeCache10 = 0x35;
-constexpr std::uint8_t kServiceActionIn = 0x9E;
-constexpr std::uint8_t kReadCapacity16 = 0x10;
-constexpr std::uint8_t kMaintenanceIn = 0xA3;
-constexpr std::uint8_t kReportSupportedCodes = 0x0C;
-constexpr std::uint8_t kBlockLimitsPage = 0xB0;
-
-constexpr std::uint8_t kReadKeys = 0;
-constexpr std::uint8_t kReadReservation = 1;
-constexpr std::uint8_t kReportCapabilities = 2;
-constexpr std::uint8_t kRegister = 0;
-constexpr std::uint8_t kReserve = 1;
-constexpr std::uint8_t kRelease = 2;
-constexpr std::uint8_t kClear = 3;
-constexpr std::uint8_t kPreempt = 4;
-constexpr std::uint8_t kPreemptAndAbort = 5;
-constexpr std::uint8_t kRegisterAndIgnore = 6;
-
-constexpr std::uint8_t kForceUnitAccess = 0x08;
-constexpr std::uint8_t kIllegalRequest = 5;
-constexpr std::uint8_t kUnitAttention = 6;
-constexpr std::uint8_t kAbortedCommand = 0xB;
-constexpr std::uint8_t kMiscompare = 0xE;
-
-constexpr std::size_t kKeysBytes = 4096;  // room for 511 keys
-// What every target takes at once; more is divided.
-constexpr std::uint32_t kTransferBytes = std::uint32_t{256} << 10U;
-constexpr int kAttempts = 32;
-constexpr Error kClosedError{Errc::kClosed, "the disk is closed"};
-constexpr Duration kBusyPause = std::chrono::milliseconds(20);
-
-template <std::size_t kBytes>
-void put(std::span<std::uint8_t> to, std::size_t at, std::uint64_t value) {
-  for (std::size_t i = 0; i < kBytes; ++i) {
-    to[at + i] = static_cast<std::uint8_t>(value >> 8U * (kBytes - 1 - i));
-  }
-}
-template <std::size_t kBytes>
-void put_big(MutableBytes to, std::size_t at, std::uint64_t value) {
-  std::array<std::uint8_t, kBytes> bytes{};
-  put<kBytes>(bytes, 0, value);
-  std::ranges::copy(std::as_bytes(std::span(bytes)), to.subspan(at).begin());
-}
-template <std::size_t kBytes>
-std::uint64_t get(ConstBytes from, std::size_t at) {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < kBytes; ++i) {
-    value = value << 8U | static_cast<std::uint8_t>(from[at + i]);
-  }
-  return value;
-}
-
-// Registrants only.
-std::uint8_t type_of(Reservation kind) { return kind == Reservation::kExclusiveAccess ? 6 : 5; }
-
-// A key that is not of the unit's own kind ("5": others may hold another) still is a reservation.
-Reservation kind_of(std::uint8_t type) {
-  switch (type & 0xFU) {
-    case 3:
-    case 6:
-    case 8:
-      return Reservation::kExclusiveAccess;
-    default:
-      return Reservation::kWriteExclusive;
-  }
-}
-
-struct alignas(kBlockBytes) Page {
-  std::array<std::byte, kKeysBytes> bytes{};
-};
 
 std::size_t bytes_in(std::span<const MutableBytes> parts) {
   std::size_t bytes = 0;
@@ -116,34 +37,6 @@ std::vector<MutableBytes> slice(std::span<const MutableBytes> parts, std::size_t
 
 }  // namespace
 
-// One attempt at a command, awaited.
-struct ScsiDisk::Call final : ScsiCommand {
-  Call(std::uint8_t opcode, std::uint8_t bytes) {
-    cdb[0] = opcode;
-    cdb_bytes = bytes;
-  }
-  void run() override { waiting.resume(); }
-  [[nodiscard]] bool refused_as_unknown() const {
-    return status == ScsiStatus::kCheckCondition && sense_key == kIllegalRequest;
-  }
-  std::coroutine_handle<> waiting;
-
-  class [[nodiscard]] Await {
-   public:
-    Await(ScsiTransport& transport, Call& call) : transport_(transport), call_(call) {}
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> coroutine) {
-      call_.waiting = coroutine;
-      transport_.start(call_);
-    }
-    void await_resume() const noexcept {}
-
-   private:
-    ScsiTransport& transport_;
-    Call& call_;
-  };
-};
-
 // A read or write on its own way.
 struct ScsiDisk::Direct final : BlockOperation {
   Direct(ScsiDisk& owner, BlockOperation& what, std::uint64_t which)
@@ -166,23 +59,6 @@ struct ScsiDisk::Direct final : BlockOperation {
   std::list<Direct>::iterator self;
 };
 
-namespace {
-
-struct ResetAwait final : ScsiReset {
-  explicit ResetAwait(ScsiTransport& to) : transport(to) {}
-  void run() override { waiting.resume(); }
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> coroutine) {
-    waiting = coroutine;
-    transport.start_reset(*this);
-  }
-  bool await_resume() const noexcept { return done; }
-  ScsiTransport& transport;
-  std::coroutine_handle<> waiting;
-};
-
-}  // namespace
-
 ScsiDisk::ScsiDisk(Scheduler& scheduler, std::unique_ptr<ScsiTransport> transport,
                    ScsiDiskOptions options)
     : scheduler_(scheduler),
@@ -190,9 +66,12 @@ ScsiDisk::ScsiDisk(Scheduler& scheduler, std::unique_ptr<ScsiTransport> transpor
       since_(scheduler.now()),
       direct_ended_(scheduler),
       commands_(scheduler),
-      reset_ended_(scheduler),
+      patience_(*this),
+      changed_(scheduler),
       transport_(std::move(transport)),
-      scope_(scheduler) {}
+      scope_(scheduler) {
+  transport_->observe(this);
+}
 
 ScsiDisk::~ScsiDisk() {
   transport_.reset();     // from here on nobody uses anybody's bytes
@@ -226,78 +105,6 @@ Task<Result<std::unique_ptr<ScsiDisk>>> ScsiDisk::open(Scheduler& scheduler,
   co_return disk;
 }
 
-DiskHealth ScsiDisk::health() const {
-  const bool connected = transport_->connected();
-  return {.connected = connected,
-          .since = since_,
-          .reconnects = 0,
-          .operations = operations_.size() + direct_.size() + commands_under_way_.size(),
-          .last_error = connected ? "" : "the session with the target is lost"};
-}
-
-// ------------------------------------------------------------------------------ commands
-
-Task<Status> ScsiDisk::call(Call& call, bool* repeated) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    while (resetting_) {
-      co_await reset_ended_.wait();
-    }
-    co_await Call::Await(*transport_, call);
-    switch (call.status) {
-      case ScsiStatus::kGood:
-        co_return Ok{};
-      case ScsiStatus::kReservationConflict:
-        co_return Error{Errc::kFenced, "a reservation conflict"};
-      case ScsiStatus::kLost:
-        co_return Error{Errc::kIo, "the session with the target is lost"};
-      case ScsiStatus::kBusy:
-      case ScsiStatus::kTaskSetFull:
-        co_await sleep(scheduler_, kBusyPause);
-        continue;
-      case ScsiStatus::kTaskAborted:
-      case ScsiStatus::kCancelled:
-        if (repeated != nullptr) {
-          *repeated = true;
-        }
-        continue;
-      case ScsiStatus::kCheckCondition:
-        break;
-    }
-    if (call.sense_key == kUnitAttention) {
-      continue;  // said before the command is looked at
-    }
-    if (call.sense_key == kAbortedCommand) {
-      if (repeated != nullptr) {
-        *repeated = true;
-      }
-      continue;
-    }
-    switch (call.sense_key) {
-      case kMiscompare:
-        co_return Error{Errc::kOutOfSync, "the block holds something else"};
-      case kIllegalRequest:
-        co_return Error{Errc::kNotSupported, "the unit does not know the command"};
-      default:
-        co_return Error{Errc::kIo, "the unit failed the command"};
-    }
-  }
-  co_return Error{Errc::kIo, "the unit stays busy"};
-}
-
-Task<Status> ScsiDisk::reset() {
-  while (resetting_) {
-    co_await reset_ended_.wait();
-  }
-  resetting_ = true;
-  const bool done = co_await ResetAwait(*transport_);
-  resetting_ = false;
-  reset_ended_.wake_all();
-  if (!done) {
-    co_return Error{Errc::kIo, "the unit could not be reset"};
-  }
-  co_return Ok{};
-}
-
 // ------------------------------------------------------------------------------- probing
 
 Task<Status> ScsiDisk::probe() {
@@ -311,7 +118,27 @@ Task<Status> ScsiDisk::probe() {
   if (!capacity.ok()) {
     co_return capacity;
   }
+  if (transport_->reconnects()) {
+    co_await probe_cache();
+  }
   co_return co_await probe_reservations();
+}
+
+// A unit that does not say is taken to have a cache that it can lose.
+Task<void> ScsiDisk::probe_cache() {
+  const auto page = std::make_unique<Page>();
+  const MutableBytes part = MutableBytes(page->bytes).first(64);
+  Call sense(kModeSense, 6);
+  sense.cdb[1] = kNoBlockDescriptors;
+  sense.cdb[2] = kCachingPage;
+  sense.cdb[4] = static_cast<std::uint8_t>(part.size());
+  sense.data = ScsiCommand::Data::kIn;
+  sense.parts = Parts(&part, 1);
+  const Status told = co_await call(sense);
+  const std::size_t at = 4 + get<1>(part, 3);
+  const bool known =
+      told.ok() && sense.received >= at + 3 && (get<1>(part, at) & 0x3FU) == kCachingPage;
+  volatile_cache_ = !known || (get<1>(part, at + 2) & kWriteCacheEnabled) != 0;
 }
 
 Task<Status> ScsiDisk::probe_capacity() {
@@ -466,6 +293,8 @@ Task<Status> ScsiDisk::transfer(bool write, bool durable, std::uint64_t block, P
     put<4>(moves.cdb, 10, count / unit_block_bytes_);
     moves.data = write ? ScsiCommand::Data::kOut : ScsiCommand::Data::kIn;
     moves.parts = some;
+    moves.for_data = true;
+    moves.writes = write;
     const Status moved = co_await call(moves);
     if (!moved.ok()) {
       co_return moved;
@@ -474,17 +303,27 @@ Task<Status> ScsiDisk::transfer(bool write, bool durable, std::uint64_t block, P
       co_return Error{Errc::kIo, "the unit gave less than was asked"};
     }
   }
+  written_ += write && !durable ? 1 : 0;
   co_return Ok{};
 }
 
 Task<Status> ScsiDisk::flush() {
+  const std::uint64_t covers = written_;
   Call flushes(kSynchronizeCache16, 16);
-  const Status flushed = co_await call(flushes);
-  if (flushed.ok() || !flushes.refused_as_unknown()) {
-    co_return flushed;
+  flushes.for_data = true;
+  Status flushed = co_await call(flushes);
+  if (!flushed.ok() && flushes.refused_as_unknown()) {
+    Call older(kSynchronizeCache10, 10);
+    older.for_data = true;
+    flushed = co_await call(older);
   }
-  Call older(kSynchronizeCache10, 10);
-  co_return co_await call(older);
+  if (flushed.ok() && lost_writes_) {
+    co_return Error{Errc::kIo, "the unit may have lost its power, and writes with it"};
+  }
+  if (flushed.ok()) {
+    flushed_ = std::max(flushed_, covers);
+  }
+  co_return flushed;
 }
 
 // -------------------------------------------------------------------------- reservations
@@ -558,7 +397,7 @@ Task<Status> ScsiDisk::reserve_out(std::uint8_t action, Reservation kind, DiskKe
   co_return co_await call(out);
 }
 
-Task<Result<DiskState>> ScsiDisk::state() {
+Task<Result<DiskState>> ScsiDisk::state(bool recovers) {
   const auto page = std::make_unique<Page>();
   const MutableBytes part(page->bytes);
   DiskState found;
@@ -568,6 +407,7 @@ Task<Result<DiskState>> ScsiDisk::state() {
     put<2>(in.cdb, 7, part.size());
     in.data = ScsiCommand::Data::kIn;
     in.parts = Parts(&part, 1);
+    in.recovers = recovers;
     const Status told = co_await call(in);
     if (!told.ok()) {
       co_return told.error();
@@ -610,6 +450,10 @@ Task<Status> ScsiDisk::register_mine() {
   }
   const Status registered =
       co_await reserve_out(kRegisterAndIgnore, Reservation::kNone, kNoKey, options_.key, persists_);
+  if (registered.ok()) {
+    registered_ = true;
+    key_lost_ = false;
+  }
   if (!registered.ok() || tried_) {
     co_return registered;
   }
@@ -664,6 +508,7 @@ Task<Status> ScsiDisk::unregister_mine() {
       co_await reserve_out(kRegister, Reservation::kNone, options_.key, kNoKey, persists_);
   // A conflict: this nexus has no key, or another one.
   const bool gone = !removed.ok() && removed.error().code == Errc::kFenced;
+  registered_ = registered_ && !removed.ok() && !gone;
   co_return gone ? Status(Ok{}) : removed;
 }
 
@@ -733,11 +578,18 @@ Task<Status> ScsiDisk::preempt(DiskKey victim, Reservation kind) {
 }
 
 Task<Status> ScsiDisk::clear_all() {
+  const std::uint64_t lost_before = losses_;
   const Status cleared =
       co_await reserve_out(kClear, Reservation::kNone, options_.key, kNoKey, false);
   if (!cleared.ok()) {
-    co_return cleared;
+    // It may have been done before its session was lost; then nobody has a key.
+    const Result<DiskState> now = co_await state();
+    const bool done = lost_before != losses_ && now.ok() && now.value().keys.empty();
+    if (!done) {
+      co_return cleared;
+    }
   }
+  registered_ = false;
   co_return co_await reset();
 }
 
@@ -757,6 +609,8 @@ Task<Status> ScsiDisk::swap(const DiskRequest& request) {
   swaps.cdb[13] = static_cast<std::uint8_t>(per_block);
   swaps.data = ScsiCommand::Data::kOut;
   swaps.parts = parts;
+  swaps.for_data = true;
+  swaps.writes = true;
   bool repeated = false;
   const Status swapped = co_await call(swaps, &repeated);
   if (swapped.ok() || swapped.error().code != Errc::kOutOfSync || !repeated) {

@@ -11,7 +11,20 @@
 // Unit attentions, busy units and tasks that another's reset aborted are tried again, each time as
 // if new: a key that is gone by then makes them kFenced.
 //
-// When the transport is lost all I/O fails with kIo, for ever: open the disk again.
+// Sessions, with a transport that makes a lost one again:
+//
+//   up --lost--> down --new session--> recovering --settled--> up
+//                 |  lost for fail_after: what waits fails (kIo), and it goes on trying
+//
+//   - What was not answered is sent again in the new session.  That is safe for writes: the unit is
+//     reset first, so that nothing of the old session is under way any more; a unit that cannot be
+//     reset fails them (kIo).  A swap is looked at before it is believed to have failed.
+//   - When my key is not there any more, reads, writes and flushes are kFenced until it is
+//   registered
+//     anew (rule 10): a unit that forgot it would let me write where another has taken over.
+//   - No unit says that it lost its power.  One with a volatile cache that held writes when the
+//     session was lost fails every flush from then on.
+// Without such a transport a lost one fails all I/O with kIo, for ever: open the disk again.
 //
 // Reads and writes may take another way than commands to the same unit, through the same nexus (a
 // kernel's block device): then a registration waits until those begun before it have ended, for the
@@ -42,10 +55,11 @@ struct ScsiDiskOptions {
   std::string name;      // what name() gives
   // The way of reads and writes; null: commands.  Its results: kFenced on a reservation conflict.
   std::unique_ptr<BlockDevice> data = nullptr;
-  std::uint32_t data_unit_bytes = 512;  // the unit's blocks, as `data` knows them
+  std::uint32_t data_unit_bytes = 512;             // the unit's blocks, as `data` knows them
+  Duration fail_after = std::chrono::seconds(30);  // no session for so long: I/O fails
 };
 
-class ScsiDisk final : public SharedDisk {
+class ScsiDisk final : public SharedDisk, private ScsiObserver {
  public:
   // Asks the unit what it is.  kNotSupported: no reservations (no PERSISTENT RESERVE IN), or blocks
   // that do not divide 4096.  kForeign: `data` is of another size than the unit.  kIo.
@@ -68,6 +82,11 @@ class ScsiDisk final : public SharedDisk {
  private:
   struct Call;
   struct Direct;
+  struct Patience final : Continuation {
+    explicit Patience(ScsiDisk& owner) : disk(owner) {}
+    void run() override { disk.changed_.wake_all(); }
+    ScsiDisk& disk;
+  };
   using Cdb = std::array<std::uint8_t, 16>;
   using Parts = std::span<const MutableBytes>;
 
@@ -76,6 +95,7 @@ class ScsiDisk final : public SharedDisk {
   Task<Status> probe();
   Task<Status> probe_capacity();
   Task<Status> probe_reservations();
+  Task<void> probe_cache();
   Task<bool> may_support(std::uint8_t opcode, std::uint8_t service_action);
 
   Task<void> run(BlockOperation& operation);
@@ -95,9 +115,16 @@ class ScsiDisk final : public SharedDisk {
   Task<Status> release_mine();
   Task<Status> preempt(DiskKey victim, Reservation kind);
   Task<Status> clear_all();
-  Task<Result<DiskState>> state();
+  Task<Result<DiskState>> state(bool recovers = false);
   Task<Status> swap(const DiskRequest& request);
+  // src/scsi_session.cpp
+  void session_changed() override;
+  void session_lost();
+  Task<void> recover();
+  Task<bool> begin_session();
+  [[nodiscard]] bool given_up() const;
   Task<Status> reset();
+  Task<bool> reset_once();
   Task<Status> reserve_out(std::uint8_t action, Reservation kind, DiskKey key, DiskKey other,
                            bool persist);
 
@@ -113,15 +140,30 @@ class ScsiDisk final : public SharedDisk {
   bool persists_ = false;  // the unit keeps reservations over a loss of power
   DiskFeatures features_;
   bool tried_ = false;  // what the unit lists was tried
-  Instant since_;
+  bool volatile_cache_ = true;
   bool resetting_ = false;
+
+  bool up_ = true;  // commands may be sent
+  bool recovering_ = false;
+  Instant since_;  // when up_ became what it is
+  std::uint64_t losses_ = 0;
+  std::uint64_t recoveries_ = 0;
+  std::uint64_t writing_ = 0;  // commands that change something, at the unit
+  bool unsettled_ = false;     // something that writes was not answered in the lost session
+  bool settled_ = true;        // ... and nothing of the last such is under way any more
+  bool registered_ = false;    // by me, and not taken back by me
+  bool key_lost_ = false;      // found so at the beginning of a session
+  std::uint64_t written_ = 0;
+  std::uint64_t flushed_ = 0;  // ... of which a flush has covered
+  bool lost_writes_ = false;   // some of the others may be gone
   std::list<BlockOperation*> operations_;
   std::list<DiskCommand*> commands_under_way_;
   std::list<Direct> direct_;  // reads and writes on their own way, in the order of their start
   std::uint64_t direct_started_ = 0;
   WaitList direct_ended_;
   AsyncMutex commands_;
-  WaitList reset_ended_;
+  Patience patience_;
+  WaitList changed_;  // resetting_, up_, or too long without a session
   std::unique_ptr<ScsiTransport> transport_;
   TaskScope scope_;
 };

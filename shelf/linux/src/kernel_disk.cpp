@@ -177,7 +177,8 @@ Task<Result<std::unique_ptr<SharedDisk>>> open_kernel_disk(os::EpollScheduler& s
   ScsiDiskOptions scsi{.key = options.key,
                        .name = std::move(name),
                        .data = std::move(data.value()),
-                       .data_unit_bytes = static_cast<std::uint32_t>(unit_bytes)};
+                       .data_unit_bytes = static_cast<std::uint32_t>(unit_bytes),
+                       .fail_after = options.fail_after};
   auto disk = co_await ScsiDisk::open(scheduler, std::move(transport), std::move(scsi));
   if (!disk.ok()) {
     co_return disk.error();

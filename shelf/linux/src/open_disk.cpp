@@ -28,7 +28,8 @@ Task<Result<std::unique_ptr<SharedDisk>>> open_iscsi(os::EpollScheduler& schedul
     co_return transport.error();
   }
   std::string name = options.name.empty() ? "iscsi://" + url.path : std::move(options.name);
-  ScsiDiskOptions scsi{.key = options.key, .name = std::move(name)};
+  ScsiDiskOptions scsi{
+      .key = options.key, .name = std::move(name), .fail_after = options.fail_after};
   auto disk = co_await ScsiDisk::open(scheduler, std::move(transport.value()), std::move(scsi));
   if (!disk.ok()) {
     co_return disk.error();
