@@ -49,6 +49,14 @@ Task<Result<std::unique_ptr<SharedDisk>>> open_shared_disk(os::EpollScheduler& s
     case DiskUrl::Kind::kShelfTcp:
       connector = tcp_connector(scheduler, url.address);
       break;
+    case DiskUrl::Kind::kShelfTls: {
+      auto tls = shelf_tls(url.key_file);
+      if (!tls.ok()) {
+        co_return tls.error();
+      }
+      connector = tcp_connector(scheduler, url.address, std::move(tls.value()));
+      break;
+    }
     case DiskUrl::Kind::kFile:
       co_return Error{Errc::kNotSupported, "a file cannot be shared; serve it with duet-shelf"};
     case DiskUrl::Kind::kBlock:
