@@ -578,6 +578,21 @@ Task<Status> ScsiDisk::preempt(DiskKey victim, Reservation kind) {
 }
 
 Task<Status> ScsiDisk::clear_all() {
+  if (features_.drains_on_abort) {  // each of the others, as no reset will
+    const Result<DiskState> found = co_await state();
+    if (!found.ok()) {
+      co_return found.error();
+    }
+    for (const DiskKey other : found.value().keys) {
+      if (other == options_.key) {
+        continue;
+      }
+      const Status removed = co_await preempt(other, Reservation::kWriteExclusive);
+      if (!removed.ok()) {
+        co_return removed;
+      }
+    }
+  }
   const std::uint64_t lost_before = losses_;
   const Status cleared =
       co_await reserve_out(kClear, Reservation::kNone, options_.key, kNoKey, false);
@@ -590,7 +605,11 @@ Task<Status> ScsiDisk::clear_all() {
     }
   }
   registered_ = false;
-  co_return co_await reset();
+  Status drained = Ok{};
+  if (!features_.drains_on_abort) {
+    drained = co_await reset();
+  }
+  co_return drained;
 }
 
 Task<Status> ScsiDisk::swap(const DiskRequest& request) {

@@ -629,6 +629,62 @@ Task<Status> yielded(Scheduler& scheduler) {
   co_return Ok{};
 }
 
+// The unit's blocks as a kernel's device gives them, held as it is told.
+class UnitDevice final : public BlockDevice {
+ public:
+  explicit UnitDevice(FakeUnit& unit) : unit_(unit) {}
+  [[nodiscard]] std::uint64_t block_count() const override { return kBlocks; }
+  [[nodiscard]] std::string_view name() const override { return "device"; }
+  void start(BlockOperation& operation) override {
+    waiting_.push_back(&operation);
+    if (!held) {
+      let_go();
+    }
+  }
+  void let_go() {
+    for (BlockOperation* operation : std::exchange(waiting_, {})) {
+      const MutableBytes part = operation->parts.front();
+      std::ranges::copy(
+          part, unit_.data.begin() + static_cast<std::ptrdiff_t>(operation->block * kBlockBytes));
+      unit_.scheduler.post(*operation);
+    }
+  }
+  bool held = false;
+
+ private:
+  FakeUnit& unit_;
+  std::vector<BlockOperation*> waiting_;
+};
+
+TEST(ScsiDisk, RegistersWhenWhatItBeganOnAnotherWayHasEnded) {
+  Units units;
+  auto device = std::make_unique<UnitDevice>(units.unit);
+  UnitDevice& data = *device;
+  auto opened = run(units.scheduler,
+                    ScsiDisk::open(units.scheduler, std::make_unique<FakeTransport>(units.unit, 1),
+                                   {.key = kA1, .name = "lun", .data = std::move(device)}));
+  ASSERT_TRUE(opened.ok());
+  ScsiDisk& disk = *opened.value();
+  const TestBlock one(1);
+  EXPECT_OK(units.now(do_write(disk, 3, one)));
+  EXPECT_EQ(units.at(3), std::byte{1});
+  data.held = true;
+  std::optional<Status> written;
+  std::optional<Status> registered;
+  TaskScope scope(units.scheduler);
+  scope.spawn(store_result(do_write(disk, 4, one), written));
+  scope.spawn(store_result(do_register(disk), registered));
+  ASSERT_TRUE(units.scheduler.run());
+  EXPECT_FALSE(registered.has_value());
+  EXPECT_TRUE(units.unit.keys.empty());
+  EXPECT_EQ(disk.health().operations, 2U);
+  data.let_go();
+  ASSERT_TRUE(units.scheduler.run());
+  ASSERT_TRUE(written && registered);
+  EXPECT_OK(*written);
+  EXPECT_OK(*registered);
+}
+
 // A node whose disk loses its session while a write is at the unit.
 class LostSession : public ::testing::Test {
  protected:

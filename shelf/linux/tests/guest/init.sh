@@ -35,6 +35,10 @@ mkdir /run/etc && cp /etc/iscsi/iscsid.conf /run/etc && mount --bind /run/etc /e
 echo InitiatorName=iqn.2026-01.org.duet-nas.test:guest >/etc/iscsi/initiatorname.iscsi
 mkdir -p /run/lock
 iscsid -f >/mnt/out/iscsid.log 2>&1 &
+for _ in $(seq 300); do
+  grep -q ISCSIADM_ABSTRACT_NAMESPACE /proc/net/unix && break
+  sleep 0.1
+done
 
 # unit NAME BLOCK-BYTES: 8 MiB in a file, with a write cache, behind a target.
 unit() {

@@ -27,7 +27,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/kernel/lib/modules" "$work/uml"
 ln -s "$modules" "$work/kernel/lib/modules/"
 truncate -s 8M "$work/plain"  # a disk without reservations
-TMPDIR=/dev/shm HOME=$work/uml timeout -k 10 240 linux.uml mem=512M ubd0="$work/plain" umid=duet-disks-$$ uml_dir="$work/uml/" \
+TMPDIR=/dev/shm HOME=$work/uml timeout -k 10 600 linux.uml mem=512M ubd0="$work/plain" umid=duet-disks-$$ uml_dir="$work/uml/" \
   root=/dev/root rootfstype=hostfs rootflags=/ ro init="$here/init.sh" con=null con0=null,fd:1 quiet \
   OUT="$work" PROGRAM="$program" FILTER="$filter" </dev/null >"$work/console" 2>&1
 cat "$work/log" 2>/dev/null
