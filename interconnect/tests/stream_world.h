@@ -13,46 +13,13 @@
 #include <vector>
 
 #include "interconnect/stream_link.h"
+#include "sim/bent_stream.h"
 #include "sim/sim_entropy.h"
 #include "sim/sim_persistent_memory.h"
 #include "sim/sim_scheduler.h"
 #include "sim/sim_stream.h"
 
 namespace duet::interconnect::testing {
-
-// A stream whose written bytes may be bent on their way.
-class BentStream final : public ByteStream {
- public:
-  // Given the offset in the stream of the first byte; may change the bytes.
-  using Bend = std::function<void(std::uint64_t offset, MutableBytes bytes)>;
-
-  BentStream(std::unique_ptr<ByteStream> stream, Bend bend)
-      : stream_(std::move(stream)), bend_(std::move(bend)) {}
-
-  void close() override { stream_->close(); }
-  [[nodiscard]] bool start_read(ReadOperation& operation) override {
-    return stream_->start_read(operation);
-  }
-  [[nodiscard]] bool start_write(WriteOperation& operation) override {
-    for (ConstBytes& part : operation.parts) {
-      bytes_.emplace_back(part.begin(), part.end());
-      bend_(written_, bytes_.back());
-      written_ += part.size();
-      part = bytes_.back();
-    }
-    const bool done = stream_->start_write(operation);
-    while (bytes_.size() > 64) {  // sim streams have taken them by then
-      bytes_.pop_front();
-    }
-    return done;
-  }
-
- private:
-  std::unique_ptr<ByteStream> stream_;
-  Bend bend_;
-  std::deque<std::vector<std::byte>> bytes_;
-  std::uint64_t written_ = 0;
-};
 
 // Connections between two ends: what one makes the other gets.
 class TestSource final : public StreamSource {
@@ -68,7 +35,7 @@ class TestSource final : public StreamSource {
       sim::SimStream::Pair pair = sim::SimStream::make_pair(scheduler_);
       std::unique_ptr<ByteStream> mine = std::move(pair.first);
       if (bend) {
-        mine = std::make_unique<BentStream>(std::move(mine), bend);
+        mine = std::make_unique<sim::BentStream>(std::move(mine), bend);
       }
       other->push(std::move(pair.second));
       co_return std::move(mine);
@@ -87,7 +54,7 @@ class TestSource final : public StreamSource {
 
   TestSource* other = nullptr;  // of the end that connects
   bool reachable = true;
-  BentStream::Bend bend;
+  sim::BentStream::Bend bend;
 
  private:
   sim::SimScheduler& scheduler_;

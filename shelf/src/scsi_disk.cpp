@@ -1,85 +1,13 @@
 #include "shelf/scsi_disk.h"
 
 #include <algorithm>
-#include <coroutine>
 #include <utility>
+
+#include "scsi_call.h"
 
 namespace duet::shelf {
 
 namespace {
-
-// Operation codes and service actions (SPC-4, SBC-3).
-constexpr std::uint8_t kTestUnitReady = 0x00;
-constexpr std::uint8_t kInquiry = 0x12;
-constexpr std::uint8_t kReserveIn = 0x5E;
-constexpr std::uint8_t kReserveOut = 0x5F;
-constexpr std::uint8_t kRead16 = 0x88;
-constexpr std::uint8_t kCompareAndWrite = 0x89;
-constexpr std::uint8_t kWrite16 = 0x8A;
-constexpr std::uint8_t kSynchronizeCache16 = 0x91;
-constexpr std::uint8_t kSynchronizeCache10 = 0x35;
-constexpr std::uint8_t kServiceActionIn = 0x9E;
-constexpr std::uint8_t kReadCapacity16 = 0x10;
-constexpr std::uint8_t kMaintenanceIn = 0xA3;
-constexpr std::uint8_t kReportSupportedCodes = 0x0C;
-constexpr std::uint8_t kBlockLimitsPage = 0xB0;
-
-constexpr std::uint8_t kReadKeys = 0;
-constexpr std::uint8_t kReadReservation = 1;
-constexpr std::uint8_t kReportCapabilities = 2;
-constexpr std::uint8_t kRegister = 0;
-constexpr std::uint8_t kReserve = 1;
-constexpr std::uint8_t kRelease = 2;
-constexpr std::uint8_t kClear = 3;
-constexpr std::uint8_t kPreempt = 4;
-constexpr std::uint8_t kPreemptAndAbort = 5;
-constexpr std::uint8_t kRegisterAndIgnore = 6;
-
-constexpr std::uint8_t kForceUnitAccess = 0x08;
-constexpr std::uint8_t kIllegalRequest = 5;
-constexpr std::uint8_t kUnitAttention = 6;
-constexpr std::uint8_t kAbortedCommand = 0xB;
-constexpr std::uint8_t kMiscompare = 0xE;
-
-constexpr std::size_t kKeysBytes = 4096;  // room for 511 keys
-// What every target takes at once; more is divided.
-constexpr std::uint32_t kTransferBytes = std::uint32_t{256} << 10U;
-constexpr int kAttempts = 32;
-constexpr Duration kBusyPause = std::chrono::milliseconds(20);
-
-template <std::size_t kBytes>
-void put(std::span<std::uint8_t> to, std::size_t at, std::uint64_t value) {
-  for (std::size_t i = 0; i < kBytes; ++i) {
-    to[at + i] = static_cast<std::uint8_t>(value >> 8U * (kBytes - 1 - i));
-  }
-}
-template <std::size_t kBytes>
-std::uint64_t get(ConstBytes from, std::size_t at) {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < kBytes; ++i) {
-    value = value << 8U | static_cast<std::uint8_t>(from[at + i]);
-  }
-  return value;
-}
-
-// Registrants only.
-std::uint8_t type_of(Reservation kind) { return kind == Reservation::kExclusiveAccess ? 6 : 5; }
-
-// A key that is not of the unit's own kind ("5": others may hold another) still is a reservation.
-Reservation kind_of(std::uint8_t type) {
-  switch (type & 0xFU) {
-    case 3:
-    case 6:
-    case 8:
-      return Reservation::kExclusiveAccess;
-    default:
-      return Reservation::kWriteExclusive;
-  }
-}
-
-struct alignas(kBlockBytes) Page {
-  std::array<std::byte, kKeysBytes> bytes{};
-};
 
 std::size_t bytes_in(std::span<const MutableBytes> parts) {
   std::size_t bytes = 0;
@@ -109,157 +37,72 @@ std::vector<MutableBytes> slice(std::span<const MutableBytes> parts, std::size_t
 
 }  // namespace
 
-// One attempt at a command, awaited.
-struct ScsiDisk::Call final : ScsiCommand {
-  Call(std::uint8_t opcode, std::uint8_t bytes) {
-    cdb[0] = opcode;
-    cdb_bytes = bytes;
+// A read or write on its own way.
+struct ScsiDisk::Direct final : BlockOperation {
+  Direct(ScsiDisk& owner, BlockOperation& what, std::uint64_t which)
+      : disk(owner), operation(what), number(which) {
+    kind = what.kind;
+    block = what.block;
+    parts = what.parts;
   }
-  void run() override { waiting.resume(); }
-  [[nodiscard]] bool refused_as_unknown() const {
-    return status == ScsiStatus::kCheckCondition && sense_key == kIllegalRequest;
+  void run() override {
+    BlockOperation& whole = operation;
+    whole.result = result;
+    ScsiDisk& owner = disk;
+    owner.direct_.erase(self);  // and this with it
+    owner.direct_ended_.wake_all();
+    whole.run();
   }
-  std::coroutine_handle<> waiting;
-
-  class [[nodiscard]] Await {
-   public:
-    Await(ScsiTransport& transport, Call& call) : transport_(transport), call_(call) {}
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> coroutine) {
-      call_.waiting = coroutine;
-      transport_.start(call_);
-    }
-    void await_resume() const noexcept {}
-
-   private:
-    ScsiTransport& transport_;
-    Call& call_;
-  };
+  ScsiDisk& disk;
+  BlockOperation& operation;
+  const std::uint64_t number;
+  std::list<Direct>::iterator self;
 };
 
-namespace {
-
-struct ResetAwait final : ScsiReset {
-  explicit ResetAwait(ScsiTransport& to) : transport(to) {}
-  void run() override { waiting.resume(); }
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> coroutine) {
-    waiting = coroutine;
-    transport.start_reset(*this);
-  }
-  bool await_resume() const noexcept { return done; }
-  ScsiTransport& transport;
-  std::coroutine_handle<> waiting;
-};
-
-}  // namespace
-
-ScsiDisk::ScsiDisk(Scheduler& scheduler, std::unique_ptr<ScsiTransport> transport, DiskKey key,
-                   std::string name)
+ScsiDisk::ScsiDisk(Scheduler& scheduler, std::unique_ptr<ScsiTransport> transport,
+                   ScsiDiskOptions options)
     : scheduler_(scheduler),
-      key_(key),
-      name_(std::move(name)),
+      options_(std::move(options)),
       since_(scheduler.now()),
+      direct_ended_(scheduler),
       commands_(scheduler),
-      reset_ended_(scheduler),
+      patience_(*this),
+      changed_(scheduler),
       transport_(std::move(transport)),
-      scope_(scheduler) {}
+      scope_(scheduler) {
+  transport_->observe(this);
+}
 
 ScsiDisk::~ScsiDisk() {
-  transport_.reset();  // from here on nobody uses anybody's bytes
+  transport_.reset();     // from here on nobody uses anybody's bytes
+  options_.data.reset();  // waits, and posts what has ended
   scope_.cancel();
+  for (Direct& direct : direct_) {
+    direct.operation.result = direct.linked() ? direct.result : kClosedError;
+    scheduler_.post(direct.operation);
+  }
   for (BlockOperation* operation : operations_) {
-    operation->result = Error{Errc::kClosed, "the disk is closed"};
+    operation->result = kClosedError;
     scheduler_.post(*operation);
   }
   for (DiskCommand* command : commands_under_way_) {
-    command->result = Error{Errc::kClosed, "the disk is closed"};
+    command->result = kClosedError;
     scheduler_.post(*command);
   }
 }
 
 Task<Result<std::unique_ptr<ScsiDisk>>> ScsiDisk::open(Scheduler& scheduler,
                                                        std::unique_ptr<ScsiTransport> transport,
-                                                       DiskKey key, std::string name) {
-  std::unique_ptr<ScsiDisk> disk(
-      new ScsiDisk(scheduler, std::move(transport), key, std::move(name)));
+                                                       ScsiDiskOptions options) {
+  std::unique_ptr<ScsiDisk> disk(new ScsiDisk(scheduler, std::move(transport), std::move(options)));
   const Status probed = co_await disk->probe();
   if (!probed.ok()) {
     co_return probed.error();
   }
+  if (disk->options_.data != nullptr && disk->options_.data->block_count() != disk->blocks_) {
+    co_return Error{Errc::kForeign, "the device is not as large as the unit behind it"};
+  }
   co_return disk;
-}
-
-DiskHealth ScsiDisk::health() const {
-  const bool connected = transport_->connected();
-  return {.connected = connected,
-          .since = since_,
-          .reconnects = 0,
-          .operations = operations_.size() + commands_under_way_.size(),
-          .last_error = connected ? "" : "the session with the target is lost"};
-}
-
-// ------------------------------------------------------------------------------ commands
-
-Task<Status> ScsiDisk::call(Call& call, bool* repeated) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    while (resetting_) {
-      co_await reset_ended_.wait();
-    }
-    co_await Call::Await(*transport_, call);
-    switch (call.status) {
-      case ScsiStatus::kGood:
-        co_return Ok{};
-      case ScsiStatus::kReservationConflict:
-        co_return Error{Errc::kFenced, "a reservation conflict"};
-      case ScsiStatus::kLost:
-        co_return Error{Errc::kIo, "the session with the target is lost"};
-      case ScsiStatus::kBusy:
-      case ScsiStatus::kTaskSetFull:
-        co_await sleep(scheduler_, kBusyPause);
-        continue;
-      case ScsiStatus::kTaskAborted:
-      case ScsiStatus::kCancelled:
-        if (repeated != nullptr) {
-          *repeated = true;
-        }
-        continue;
-      case ScsiStatus::kCheckCondition:
-        break;
-    }
-    if (call.sense_key == kUnitAttention) {
-      continue;  // said before the command is looked at
-    }
-    if (call.sense_key == kAbortedCommand) {
-      if (repeated != nullptr) {
-        *repeated = true;
-      }
-      continue;
-    }
-    switch (call.sense_key) {
-      case kMiscompare:
-        co_return Error{Errc::kOutOfSync, "the block holds something else"};
-      case kIllegalRequest:
-        co_return Error{Errc::kNotSupported, "the unit does not know the command"};
-      default:
-        co_return Error{Errc::kIo, "the unit failed the command"};
-    }
-  }
-  co_return Error{Errc::kIo, "the unit stays busy"};
-}
-
-Task<Status> ScsiDisk::reset() {
-  while (resetting_) {
-    co_await reset_ended_.wait();
-  }
-  resetting_ = true;
-  const bool done = co_await ResetAwait(*transport_);
-  resetting_ = false;
-  reset_ended_.wake_all();
-  if (!done) {
-    co_return Error{Errc::kIo, "the unit could not be reset"};
-  }
-  co_return Ok{};
 }
 
 // ------------------------------------------------------------------------------- probing
@@ -275,7 +118,27 @@ Task<Status> ScsiDisk::probe() {
   if (!capacity.ok()) {
     co_return capacity;
   }
+  if (transport_->reconnects()) {
+    co_await probe_cache();
+  }
   co_return co_await probe_reservations();
+}
+
+// A unit that does not say is taken to have a cache that it can lose.
+Task<void> ScsiDisk::probe_cache() {
+  const auto page = std::make_unique<Page>();
+  const MutableBytes part = MutableBytes(page->bytes).first(64);
+  Call sense(kModeSense, 6);
+  sense.cdb[1] = kNoBlockDescriptors;
+  sense.cdb[2] = kCachingPage;
+  sense.cdb[4] = static_cast<std::uint8_t>(part.size());
+  sense.data = ScsiCommand::Data::kIn;
+  sense.parts = Parts(&part, 1);
+  const Status told = co_await call(sense);
+  const std::size_t at = 4 + get<1>(part, 3);
+  const bool known =
+      told.ok() && sense.received >= at + 3 && (get<1>(part, at) & 0x3FU) == kCachingPage;
+  volatile_cache_ = !known || (get<1>(part, at + 2) & kWriteCacheEnabled) != 0;
 }
 
 Task<Status> ScsiDisk::probe_capacity() {
@@ -287,10 +150,15 @@ Task<Status> ScsiDisk::probe_capacity() {
   capacity.data = ScsiCommand::Data::kIn;
   capacity.parts = Parts(&part, 1);
   const Status asked = co_await call(capacity);
-  if (!asked.ok()) {
+  const bool shut_out = !asked.ok() && asked.error().code == Errc::kFenced;
+  if (!asked.ok() && !(shut_out && options_.data != nullptr)) {
     co_return asked;
   }
-  if (capacity.received < 12) {
+  if (shut_out) {  // of a unit that is another's alone; its device knows
+    put_big<8>(part, 0,
+               options_.data->block_count() * (kBlockBytes / options_.data_unit_bytes) - 1);
+    put_big<4>(part, 8, options_.data_unit_bytes);
+  } else if (capacity.received < 12) {
     co_return Error{Errc::kIo, "the unit does not say how large it is"};
   }
   const std::uint64_t last = get<8>(part, 0);
@@ -319,7 +187,7 @@ Task<Status> ScsiDisk::probe_capacity() {
     transfer_bytes_max_ =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(transfer, kTransferBytes));
   }
-  const bool swaps = co_await supports(kCompareAndWrite, 0);
+  const bool swaps = co_await may_support(kCompareAndWrite, 0);
   features_.compare_and_swap = swaps && get<1>(limits, 5) * block_bytes >= kBlockBytes;
   co_return Ok{};
 }
@@ -329,7 +197,9 @@ Task<Status> ScsiDisk::probe_reservations() {
   if (!found.ok()) {
     co_return found.error();
   }
-  features_.drains_on_abort = co_await supports(kReserveOut, kPreemptAndAbort);
+  if (transport_->aborts_are_believed()) {
+    features_.drains_on_abort = co_await may_support(kReserveOut, kPreemptAndAbort);
+  }
   const auto page = std::make_unique<Page>();
   const MutableBytes part = MutableBytes(page->bytes).first(8);
   Call capabilities(kReserveIn, 10);
@@ -347,7 +217,8 @@ Task<Status> ScsiDisk::probe_reservations() {
   co_return Ok{};
 }
 
-Task<bool> ScsiDisk::supports(std::uint8_t opcode, std::uint8_t service_action) {
+// A unit that lists nothing may have it: try_abort() and try_swap() find out.
+Task<bool> ScsiDisk::may_support(std::uint8_t opcode, std::uint8_t service_action) {
   const auto page = std::make_unique<Page>();
   const MutableBytes part = MutableBytes(page->bytes).first(32);
   Call codes(kMaintenanceIn, 12);
@@ -359,13 +230,22 @@ Task<bool> ScsiDisk::supports(std::uint8_t opcode, std::uint8_t service_action) 
   codes.data = ScsiCommand::Data::kIn;
   codes.parts = Parts(&part, 1);
   const Status told = co_await call(codes);
-  // SUPPORT: 3, as a standard says.
-  co_return told.ok() && codes.received >= 4 && (get<1>(part, 1) & 0x07U) == 3;
+  if (!told.ok()) {
+    const Errc why = told.error().code;  // kFenced: a unit that is another's alone may keep it back
+    co_return why == Errc::kNotSupported || why == Errc::kFenced;
+  }
+  // SUPPORT: 3, as a standard says; 0: the list has nothing about it now.
+  const std::uint64_t support = codes.received >= 4 ? get<1>(part, 1) & 0x07U : 0;
+  co_return support == 3 || support == 0;
 }
 
 // ---------------------------------------------------------------------------------- I/O
 
 void ScsiDisk::start(BlockOperation& operation) {
+  if (options_.data != nullptr && operation.kind != BlockOperation::Kind::kFlush) {
+    start_direct(operation);
+    return;
+  }
   operations_.push_back(&operation);
   scope_.spawn(run(operation));
 }
@@ -375,6 +255,20 @@ Task<void> ScsiDisk::run(BlockOperation& operation) {
   operation.result = done;
   std::erase(operations_, &operation);
   scheduler_.post(operation);
+}
+
+void ScsiDisk::start_direct(BlockOperation& operation) {
+  Direct& direct = direct_.emplace_back(*this, operation, ++direct_started_);
+  direct.self = std::prev(direct_.end());
+  options_.data->start(direct);
+}
+
+// Until what has begun so far has ended.
+Task<void> ScsiDisk::direct_ended() {
+  const std::uint64_t last = direct_started_;
+  while (!direct_.empty() && direct_.front().number <= last) {
+    co_await direct_ended_.wait();
+  }
 }
 
 Task<Status> ScsiDisk::execute(BlockOperation& operation) {
@@ -399,6 +293,8 @@ Task<Status> ScsiDisk::transfer(bool write, bool durable, std::uint64_t block, P
     put<4>(moves.cdb, 10, count / unit_block_bytes_);
     moves.data = write ? ScsiCommand::Data::kOut : ScsiCommand::Data::kIn;
     moves.parts = some;
+    moves.for_data = true;
+    moves.writes = write;
     const Status moved = co_await call(moves);
     if (!moved.ok()) {
       co_return moved;
@@ -407,17 +303,27 @@ Task<Status> ScsiDisk::transfer(bool write, bool durable, std::uint64_t block, P
       co_return Error{Errc::kIo, "the unit gave less than was asked"};
     }
   }
+  written_ += write && !durable ? 1 : 0;
   co_return Ok{};
 }
 
 Task<Status> ScsiDisk::flush() {
+  const std::uint64_t covers = written_;
   Call flushes(kSynchronizeCache16, 16);
-  const Status flushed = co_await call(flushes);
-  if (flushed.ok() || !flushes.refused_as_unknown()) {
-    co_return flushed;
+  flushes.for_data = true;
+  Status flushed = co_await call(flushes);
+  if (!flushed.ok() && flushes.refused_as_unknown()) {
+    Call older(kSynchronizeCache10, 10);
+    older.for_data = true;
+    flushed = co_await call(older);
   }
-  Call older(kSynchronizeCache10, 10);
-  co_return co_await call(older);
+  if (flushed.ok() && lost_writes_) {
+    co_return Error{Errc::kIo, "the unit may have lost its power, and writes with it"};
+  }
+  if (flushed.ok()) {
+    flushed_ = std::max(flushed_, covers);
+  }
+  co_return flushed;
 }
 
 // -------------------------------------------------------------------------- reservations
@@ -491,7 +397,7 @@ Task<Status> ScsiDisk::reserve_out(std::uint8_t action, Reservation kind, DiskKe
   co_return co_await call(out);
 }
 
-Task<Result<DiskState>> ScsiDisk::state() {
+Task<Result<DiskState>> ScsiDisk::state(bool recovers) {
   const auto page = std::make_unique<Page>();
   const MutableBytes part(page->bytes);
   DiskState found;
@@ -501,6 +407,7 @@ Task<Result<DiskState>> ScsiDisk::state() {
     put<2>(in.cdb, 7, part.size());
     in.data = ScsiCommand::Data::kIn;
     in.parts = Parts(&part, 1);
+    in.recovers = recovers;
     const Status told = co_await call(in);
     if (!told.ok()) {
       co_return told.error();
@@ -529,18 +436,24 @@ Task<Result<DiskState>> ScsiDisk::state() {
 }
 
 Task<Status> ScsiDisk::register_mine() {
+  co_await direct_ended();
   const Result<DiskState> now = co_await state();
   if (!now.ok()) {
     co_return now.error();
   }
   const auto newer = [this](DiskKey other) {
-    return node_of(other) == node_of(key_) && incarnation_of(other) > incarnation_of(key_);
+    return node_of(other) == node_of(options_.key) &&
+           incarnation_of(other) > incarnation_of(options_.key);
   };
   if (std::ranges::any_of(now.value().keys, newer)) {
     co_return Error{Errc::kFenced, "a newer incarnation of this node is registered"};
   }
   const Status registered =
-      co_await reserve_out(kRegisterAndIgnore, Reservation::kNone, kNoKey, key_, persists_);
+      co_await reserve_out(kRegisterAndIgnore, Reservation::kNone, kNoKey, options_.key, persists_);
+  if (registered.ok()) {
+    registered_ = true;
+    key_lost_ = false;
+  }
   if (!registered.ok() || tried_) {
     co_return registered;
   }
@@ -560,8 +473,8 @@ Task<Status> ScsiDisk::try_abort() {
     co_return Ok{};
   }
   constexpr DiskKey kNobodys{~std::uint64_t{0}};
-  const Status tried =
-      co_await reserve_out(kPreemptAndAbort, Reservation::kWriteExclusive, key_, kNobodys, false);
+  const Status tried = co_await reserve_out(kPreemptAndAbort, Reservation::kWriteExclusive,
+                                            options_.key, kNobodys, false);
   const bool known = tried.ok() || tried.error().code == Errc::kFenced;
   if (!known && tried.error().code != Errc::kNotSupported) {
     co_return tried;
@@ -577,7 +490,7 @@ Task<Status> ScsiDisk::try_swap() {
   }
   const auto unlikely = std::make_unique<Page>();
   unlikely->bytes.fill(std::byte{0xA5});
-  store(MutableBytes(unlikely->bytes), 8, key_);
+  store(MutableBytes(unlikely->bytes), 8, options_.key);
   const DiskRequest request{.kind = DiskRequest::Kind::kCompareAndSwap,
                             .expected = unlikely->bytes,
                             .desired = unlikely->bytes};
@@ -592,9 +505,10 @@ Task<Status> ScsiDisk::try_swap() {
 
 Task<Status> ScsiDisk::unregister_mine() {
   const Status removed =
-      co_await reserve_out(kRegister, Reservation::kNone, key_, kNoKey, persists_);
+      co_await reserve_out(kRegister, Reservation::kNone, options_.key, kNoKey, persists_);
   // A conflict: this nexus has no key, or another one.
   const bool gone = !removed.ok() && removed.error().code == Errc::kFenced;
+  registered_ = registered_ && !removed.ok() && !gone;
   co_return gone ? Status(Ok{}) : removed;
 }
 
@@ -602,16 +516,20 @@ Task<Status> ScsiDisk::take_reservation(Reservation kind) {
   if (kind == Reservation::kNone) {
     co_return Error{Errc::kInvalid, "a reservation of no kind"};
   }
-  const Status taken = co_await reserve_out(kReserve, kind, key_, kNoKey, false);
-  if (taken.ok() || taken.error().code != Errc::kFenced) {
+  const Status taken = co_await reserve_out(kReserve, kind, options_.key, kNoKey, false);
+  if (taken.ok()) {
     co_return taken;
   }
+  // Units differ in what they say to a nexus without a key (LIO: a failure of its own).
   const Result<DiskState> now = co_await state();
   if (!now.ok()) {
     co_return now.error();
   }
-  if (!std::ranges::binary_search(now.value().keys, key_)) {
+  if (!std::ranges::binary_search(now.value().keys, options_.key)) {
     co_return Error{Errc::kFenced, "this node's key is not registered"};
+  }
+  if (taken.error().code != Errc::kFenced) {
+    co_return taken;
   }
   co_return Error{Errc::kRefused, "another reservation is held"};
 }
@@ -621,32 +539,32 @@ Task<Status> ScsiDisk::release_mine() {
   if (!now.ok()) {
     co_return now.error();
   }
-  if (now.value().holder != key_) {
+  if (now.value().holder != options_.key) {
     co_return Ok{};
   }
-  co_return co_await reserve_out(kRelease, now.value().reservation, key_, kNoKey, false);
+  co_return co_await reserve_out(kRelease, now.value().reservation, options_.key, kNoKey, false);
 }
 
 Task<Status> ScsiDisk::preempt(DiskKey victim, Reservation kind) {
-  if (victim == key_ || kind == Reservation::kNone) {
+  if (victim == options_.key || kind == Reservation::kNone) {
     co_return Error{Errc::kInvalid, "a node cannot remove its own key so"};
   }
   const Result<DiskState> before = co_await state();
   if (!before.ok()) {
     co_return before.error();
   }
-  if (!std::ranges::binary_search(before.value().keys, key_)) {
+  if (!std::ranges::binary_search(before.value().keys, options_.key)) {
     co_return Error{Errc::kFenced, "this node's key is not registered"};
   }
   if (std::ranges::binary_search(before.value().keys, victim)) {
     const std::uint8_t action = features_.drains_on_abort ? kPreemptAndAbort : kPreempt;
-    const Status removed = co_await reserve_out(action, kind, key_, victim, false);
+    const Status removed = co_await reserve_out(action, kind, options_.key, victim, false);
     // A conflict also when the victim has gone meanwhile.
     const Result<DiskState> after = co_await state();
     if (!after.ok()) {
       co_return after.error();
     }
-    if (!std::ranges::binary_search(after.value().keys, key_)) {
+    if (!std::ranges::binary_search(after.value().keys, options_.key)) {
       co_return Error{Errc::kFenced, "this node's key is not registered"};
     }
     if (std::ranges::binary_search(after.value().keys, victim)) {
@@ -660,11 +578,38 @@ Task<Status> ScsiDisk::preempt(DiskKey victim, Reservation kind) {
 }
 
 Task<Status> ScsiDisk::clear_all() {
-  const Status cleared = co_await reserve_out(kClear, Reservation::kNone, key_, kNoKey, false);
-  if (!cleared.ok()) {
-    co_return cleared;
+  if (features_.drains_on_abort) {  // each of the others, as no reset will
+    const Result<DiskState> found = co_await state();
+    if (!found.ok()) {
+      co_return found.error();
+    }
+    for (const DiskKey other : found.value().keys) {
+      if (other == options_.key) {
+        continue;
+      }
+      const Status removed = co_await preempt(other, Reservation::kWriteExclusive);
+      if (!removed.ok()) {
+        co_return removed;
+      }
+    }
   }
-  co_return co_await reset();
+  const std::uint64_t lost_before = losses_;
+  const Status cleared =
+      co_await reserve_out(kClear, Reservation::kNone, options_.key, kNoKey, false);
+  if (!cleared.ok()) {
+    // It may have been done before its session was lost; then nobody has a key.
+    const Result<DiskState> now = co_await state();
+    const bool done = lost_before != losses_ && now.ok() && now.value().keys.empty();
+    if (!done) {
+      co_return cleared;
+    }
+  }
+  registered_ = false;
+  Status drained = Ok{};
+  if (!features_.drains_on_abort) {
+    drained = co_await reset();
+  }
+  co_return drained;
 }
 
 Task<Status> ScsiDisk::swap(const DiskRequest& request) {
@@ -683,6 +628,8 @@ Task<Status> ScsiDisk::swap(const DiskRequest& request) {
   swaps.cdb[13] = static_cast<std::uint8_t>(per_block);
   swaps.data = ScsiCommand::Data::kOut;
   swaps.parts = parts;
+  swaps.for_data = true;
+  swaps.writes = true;
   bool repeated = false;
   const Status swapped = co_await call(swaps, &repeated);
   if (swapped.ok() || swapped.error().code != Errc::kOutOfSync || !repeated) {

@@ -65,7 +65,7 @@ Task<Result<std::unique_ptr<ShelfDisk>>> ShelfDisk::open(Scheduler& scheduler,
     co_await disk->attempted_.wait();
     const Errc code = disk->last_error_.code;
     const bool final = code == Errc::kNotSupported || code == Errc::kForeign ||
-                       code == Errc::kFenced || code == Errc::kInvalid ||
+                       code == Errc::kFenced || code == Errc::kInvalid || code == Errc::kRefused ||
                        (code == Errc::kNotFound && disk->session_refused_);
     const bool late = scheduler.now() - disk->since_ > disk->options_.fail_after;
     if (!disk->connected_ && (final || late)) {

@@ -16,6 +16,7 @@ namespace {
 
 constexpr Reservation kWe = Reservation::kWriteExclusive;
 constexpr Reservation kEa = Reservation::kExclusiveAccess;
+constexpr Duration kPatience = std::chrono::seconds(10);
 constexpr std::uint8_t kIllegalRequest = 5;
 constexpr std::uint8_t kUnitAttention = 6;
 constexpr std::uint8_t kMiscompare = 0xE;
@@ -26,7 +27,11 @@ struct Abilities {
   bool swaps = true;
   bool persists = true;
   bool exclusive_access = true;
-  bool lies = false;  // lists what it cannot do
+  bool lies = false;        // lists what it cannot do
+  bool believed = true;     // its aborts
+  bool reconnects = false;  // sessions come back
+  bool resets = true;
+  bool cache = true;  // a volatile one
   std::uint32_t block_bytes = 512;
 };
 
@@ -62,8 +67,26 @@ class FakeUnit {
     }
   }
 
+  // The session of a nexus ends; what it has under way goes on, unanswered.
+  void drop(int nexus) {
+    for (auto& [whose, command] : waiting) {
+      if (whose == nexus && command != nullptr) {
+        late.push_back({number(command->cdb, 2, 8) * abilities.block_bytes, taken(*command)});
+        end(*std::exchange(command, nullptr), ScsiStatus::kLost);
+      }
+    }
+    std::erase_if(waiting, [](const auto& entry) { return entry.second == nullptr; });
+  }
+  void land_late() {
+    for (const auto& [at, bytes] : std::exchange(late, {})) {
+      std::ranges::copy(std::as_bytes(std::span(bytes)),
+                        data.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+  }
+
   void reset(int nexus) {
     ++resets;
+    late.clear();
     for (auto& [whose, command] : std::exchange(waiting, {})) {
       end(*command, whose == nexus ? ScsiStatus::kCancelled : ScsiStatus::kTaskAborted);
     }
@@ -88,8 +111,10 @@ class FakeUnit {
   int commands = 0;
   int resets = 0;
   int aborts_after_done = 0;  // so many swaps are done, and then said to be aborted
+  int lost_answers = 0;       // so many commands that change something are done, and then lost
   std::set<int> attention;
   std::deque<std::pair<int, ScsiCommand*>> waiting;
+  std::vector<std::pair<std::size_t, std::vector<std::uint8_t>>> late;
 
  private:
   static bool is_write(const ScsiCommand& command) {
@@ -103,6 +128,11 @@ class FakeUnit {
     return value;
   }
   void end(ScsiCommand& command, ScsiStatus status) {
+    const bool changes = is_write(command) || command.cdb[0] == 0x5F;
+    if (lost_answers > 0 && changes && status == ScsiStatus::kGood) {
+      --lost_answers;
+      status = ScsiStatus::kLost;
+    }
     command.status = status;
     scheduler.post(command);
   }
@@ -154,6 +184,9 @@ class FakeUnit {
         give(command, bytes);
         return;
       }
+      case 0x1A:
+        give(command, {15, 0, 0, 0, 8, 10, static_cast<std::uint8_t>(abilities.cache ? 4 : 0)});
+        return;
       case 0x12: {
         std::vector<std::uint8_t> bytes(64);
         bytes[1] = 0xB0;
@@ -359,18 +392,42 @@ class FakeTransport final : public ScsiTransport {
   ~FakeTransport() override {
     std::erase_if(unit_.waiting, [this](const auto& entry) { return entry.first == nexus_; });
   }
-  void start(ScsiCommand& command) override { unit_.start(nexus_, command); }
+  void start(ScsiCommand& command) override {
+    if (up_) {
+      unit_.start(nexus_, command);
+      return;
+    }
+    command.status = ScsiStatus::kLost;
+    unit_.scheduler.post(command);
+  }
   void start_reset(ScsiReset& reset) override {
-    unit_.reset(nexus_);
-    reset.done = true;
+    reset.done = up_ && unit_.abilities.resets;
+    if (reset.done) {
+      unit_.reset(nexus_);
+    }
     unit_.scheduler.post(reset);
   }
-  [[nodiscard]] bool connected() const override { return !unit_.lost; }
+  [[nodiscard]] bool aborts_are_believed() const override { return unit_.abilities.believed; }
+  [[nodiscard]] bool connected() const override { return up_ && !unit_.lost; }
   [[nodiscard]] std::string_view name() const override { return "fake"; }
+  [[nodiscard]] bool reconnects() const override { return unit_.abilities.reconnects; }
+  void observe(ScsiObserver* observer) override { observer_ = observer; }
+
+  void drop() {
+    up_ = false;
+    unit_.drop(nexus_);
+    observer_->session_changed();
+  }
+  void come_back() {
+    up_ = true;
+    observer_->session_changed();
+  }
 
  private:
   FakeUnit& unit_;
   const int nexus_;
+  bool up_ = true;
+  ScsiObserver* observer_ = nullptr;
 };
 
 class Units {
@@ -378,7 +435,10 @@ class Units {
   explicit Units(const Abilities& abilities = {}) : unit(scheduler, abilities) {}
   std::unique_ptr<ScsiDisk> open(DiskKey key) {
     auto transport = std::make_unique<FakeTransport>(unit, ++nexus_);
-    auto opened = run(scheduler, ScsiDisk::open(scheduler, std::move(transport), key, "lun"));
+    last = transport.get();
+    auto opened =
+        run(scheduler, ScsiDisk::open(scheduler, std::move(transport),
+                                      {.key = key, .name = "lun", .fail_after = kPatience}));
     DUET_CHECK(opened.ok());
     return std::move(opened.value());
   }
@@ -390,6 +450,7 @@ class Units {
 
   sim::SimScheduler scheduler{5};
   FakeUnit unit;
+  FakeTransport* last = nullptr;  // of the disk that was opened last
 
  private:
   int nexus_ = 0;
@@ -430,8 +491,20 @@ TEST(ScsiDisk, BelievesNoUnitThatListsWhatItCannotDo) {
   EXPECT_ERRC(units.now(do_swap(*a, 3, TestBlock(0), TestBlock(9))), Errc::kNotSupported);
 }
 
-TEST(ScsiDisk, TakesAUnitThatDoesNotSayForOneThatCannot) {
-  Units units({.lists = false, .persists = false, .exclusive_access = false});
+TEST(ScsiDisk, TriesWhatAUnitDoesNotList) {
+  Units units({.lists = false});
+  const auto a = units.open(kA1);
+  EXPECT_OK(units.now(do_register(*a)));
+  EXPECT_TRUE(a->features().drains_on_abort);
+  EXPECT_TRUE(a->features().compare_and_swap);
+}
+
+TEST(ScsiDisk, FindsThatAUnitWithoutAListCannot) {
+  Units units({.lists = false,
+               .abort = false,
+               .swaps = false,
+               .persists = false,
+               .exclusive_access = false});
   const auto a = units.open(kA1);
   EXPECT_OK(units.now(do_register(*a)));
   EXPECT_EQ(a->features(), DiskFeatures());
@@ -491,6 +564,17 @@ TEST(ScsiDisk, NothingOfAVictimLandsAfterItsKeyIsGone) {
   }
 }
 
+TEST(ScsiDisk, AnAbortThatIsNotBelievedIsFollowedByAReset) {
+  Units units({.believed = false});
+  const auto a = units.open(kA1);
+  const auto b = units.open(kB1);
+  EXPECT_OK(units.now(join_disk(*a, kWe)));
+  EXPECT_OK(units.now(join_disk(*b, kWe)));
+  EXPECT_FALSE(b->features().drains_on_abort);
+  EXPECT_OK(units.now(fence_disk(*b, kWe)));
+  EXPECT_EQ(units.unit.resets, 1);
+}
+
 TEST(ScsiDisk, ARemovalThatStoppedBeforeItsResetIsRepeatedWhole) {
   Units units({.abort = false});
   const auto a = units.open(kA1);
@@ -540,6 +624,225 @@ TEST(ScsiDisk, ALostSessionFailsEverything) {
   EXPECT_ERRC(units.now(do_register(*a)), Errc::kIo);
 }
 
+Task<Status> yielded(Scheduler& scheduler) {
+  co_await yield(scheduler);
+  co_return Ok{};
+}
+
+// The unit's blocks as a kernel's device gives them, held as it is told.
+class UnitDevice final : public BlockDevice {
+ public:
+  explicit UnitDevice(FakeUnit& unit) : unit_(unit) {}
+  [[nodiscard]] std::uint64_t block_count() const override { return kBlocks; }
+  [[nodiscard]] std::string_view name() const override { return "device"; }
+  void start(BlockOperation& operation) override {
+    waiting_.push_back(&operation);
+    if (!held) {
+      let_go();
+    }
+  }
+  void let_go() {
+    for (BlockOperation* operation : std::exchange(waiting_, {})) {
+      const MutableBytes part = operation->parts.front();
+      std::ranges::copy(
+          part, unit_.data.begin() + static_cast<std::ptrdiff_t>(operation->block * kBlockBytes));
+      unit_.scheduler.post(*operation);
+    }
+  }
+  bool held = false;
+
+ private:
+  FakeUnit& unit_;
+  std::vector<BlockOperation*> waiting_;
+};
+
+TEST(ScsiDisk, RegistersWhenWhatItBeganOnAnotherWayHasEnded) {
+  Units units;
+  auto device = std::make_unique<UnitDevice>(units.unit);
+  UnitDevice& data = *device;
+  auto opened = run(units.scheduler,
+                    ScsiDisk::open(units.scheduler, std::make_unique<FakeTransport>(units.unit, 1),
+                                   {.key = kA1, .name = "lun", .data = std::move(device)}));
+  ASSERT_TRUE(opened.ok());
+  ScsiDisk& disk = *opened.value();
+  const TestBlock one(1);
+  EXPECT_OK(units.now(do_write(disk, 3, one)));
+  EXPECT_EQ(units.at(3), std::byte{1});
+  data.held = true;
+  std::optional<Status> written;
+  std::optional<Status> registered;
+  TaskScope scope(units.scheduler);
+  scope.spawn(store_result(do_write(disk, 4, one), written));
+  scope.spawn(store_result(do_register(disk), registered));
+  ASSERT_TRUE(units.scheduler.run());
+  EXPECT_FALSE(registered.has_value());
+  EXPECT_TRUE(units.unit.keys.empty());
+  EXPECT_EQ(disk.health().operations, 2U);
+  data.let_go();
+  ASSERT_TRUE(units.scheduler.run());
+  ASSERT_TRUE(written && registered);
+  EXPECT_OK(*written);
+  EXPECT_OK(*registered);
+}
+
+// A node whose disk loses its session while a write is at the unit.
+class LostSession : public ::testing::Test {
+ protected:
+  explicit LostSession(const Abilities& abilities = {.believed = false, .reconnects = true})
+      : units_(abilities),
+        disk_(units_.open(kA1)),
+        transport_(*units_.last),
+        scope_(units_.scheduler) {}
+  void drop_under(Task<Status> task) {
+    units_.unit.held = true;
+    scope_.spawn(store_result(std::move(task), ended_));
+    ASSERT_TRUE(units_.scheduler.run());
+    ASSERT_FALSE(units_.unit.waiting.empty());
+    transport_.drop();
+    units_.unit.held = false;
+    for (int turn = 0; turn < 20; ++turn) {
+      EXPECT_OK(units_.now(yielded(units_.scheduler)));
+    }
+  }
+  void come_back() {
+    transport_.come_back();
+    ASSERT_TRUE(units_.scheduler.run_until([&] { return ended_.has_value(); }));
+  }
+
+  Units units_;
+  std::unique_ptr<ScsiDisk> disk_;
+  FakeTransport& transport_;
+  const TestBlock one_{1};
+  const TestBlock two_{2};
+  std::optional<Status> ended_;
+  TaskScope scope_;
+};
+
+TEST_F(LostSession, WhatWasNotAnsweredIsSentAgainInTheNext) {
+  EXPECT_OK(units_.now(do_register(*disk_)));
+  drop_under(do_write(*disk_, 3, one_));
+  EXPECT_FALSE(ended_.has_value());
+  EXPECT_FALSE(disk_->health().connected);
+  EXPECT_EQ(disk_->health().operations, 1U);
+  come_back();
+  EXPECT_OK(*ended_);
+  EXPECT_EQ(units_.at(3), std::byte{1});
+  EXPECT_TRUE(disk_->health().connected);
+  EXPECT_EQ(disk_->health().reconnects, 1U);
+}
+
+TEST_F(LostSession, NothingOfTheOldLandsBehindTheNew) {
+  drop_under(do_write(*disk_, 3, one_));
+  come_back();
+  EXPECT_OK(*ended_);
+  EXPECT_OK(units_.now(do_write(*disk_, 3, two_)));
+  units_.unit.land_late();
+  EXPECT_EQ(units_.at(3), std::byte{2});
+}
+
+TEST_F(LostSession, FailsWritesThatNobodyKnowsTheEndOf) {
+  units_.unit.abilities.resets = false;
+  drop_under(do_write(*disk_, 3, one_));
+  come_back();
+  EXPECT_ERRC(*ended_, Errc::kIo);
+  EXPECT_OK(units_.now(do_write(*disk_, 4, two_)));  // begun anew, it is not concerned
+}
+
+TEST_F(LostSession, LetsNothingBeWrittenWhereTheKeyWasForgotten) {
+  EXPECT_OK(units_.now(join_disk(*disk_, kWe)));
+  drop_under(do_write(*disk_, 3, one_));
+  units_.unit.keys.clear();
+  units_.unit.holder = units_.unit.type = 0;
+  come_back();
+  EXPECT_ERRC(*ended_, Errc::kFenced);
+  EXPECT_ERRC(units_.now(do_write(*disk_, 3, one_)), Errc::kFenced);
+  EXPECT_ERRC(units_.now(do_swap(*disk_, 3, TestBlock(0), one_)), Errc::kFenced);
+  EXPECT_EQ(units_.at(3), std::byte{0});
+  EXPECT_OK(units_.now(do_register(*disk_)));
+  EXPECT_OK(units_.now(do_write(*disk_, 3, two_)));
+}
+
+TEST_F(LostSession, FailsWhatWaitsAfterItsTimeAndGoesOnTrying) {
+  drop_under(do_write(*disk_, 3, one_));
+  const Instant lost = units_.scheduler.now();
+  ASSERT_TRUE(units_.scheduler.run_until([&] { return ended_.has_value(); }));
+  EXPECT_ERRC(*ended_, Errc::kIo);
+  EXPECT_GE(units_.scheduler.now() - lost, kPatience);
+  EXPECT_ERRC(units_.now(do_write(*disk_, 3, one_)), Errc::kIo);
+  transport_.come_back();
+  EXPECT_TRUE(units_.scheduler.run_until([&] { return disk_->health().connected; }));
+  EXPECT_OK(units_.now(do_write(*disk_, 3, two_)));
+}
+
+TEST_F(LostSession, IsNoDrainOfItsVictim) {
+  const auto other = units_.open(kB1);
+  EXPECT_OK(units_.now(join_disk(*disk_, kWe)));
+  EXPECT_OK(units_.now(join_disk(*other, kWe)));
+  drop_under(do_write(*disk_, 3, one_));
+  EXPECT_OK(units_.now(fence_disk(*other, kWe)));
+  units_.unit.land_late();
+  EXPECT_EQ(units_.at(3), std::byte{0});
+  come_back();
+  EXPECT_ERRC(*ended_, Errc::kFenced);
+}
+
+TEST_F(LostSession, FailsAFlushThatCannotKnowWhatTheUnitLost) {
+  EXPECT_OK(units_.now(do_write(*disk_, 3, one_)));
+  transport_.drop();
+  transport_.come_back();
+  EXPECT_ERRC(units_.now(do_flush(*disk_)), Errc::kIo);
+}
+
+TEST_F(LostSession, FlushesWhatWasWrittenSince) {
+  EXPECT_OK(units_.now(do_write(*disk_, 3, one_)));
+  EXPECT_OK(units_.now(do_flush(*disk_)));
+  transport_.drop();
+  transport_.come_back();
+  EXPECT_OK(units_.now(do_write(*disk_, 4, one_)));
+  EXPECT_OK(units_.now(do_flush(*disk_)));
+}
+
+// A command was done, and its answer lost with the session: it succeeds.
+TEST_F(LostSession, EndsWellWhatWasDoneBefore) {
+  const auto with_lost_answer = [this](Task<Status> task) {
+    ended_.reset();
+    units_.unit.lost_answers = 1;
+    scope_.spawn(store_result(std::move(task), ended_));
+    EXPECT_TRUE(units_.scheduler.run_until([&] { return units_.unit.lost_answers == 0; }));
+    transport_.drop();
+    come_back();
+    return *ended_;
+  };
+  const auto other = units_.open(kB1);
+  EXPECT_OK(units_.now(do_register(*other)));
+  EXPECT_OK(with_lost_answer(do_register(*disk_)));
+  EXPECT_OK(with_lost_answer(do_reserve(*disk_, kWe)));
+  EXPECT_OK(with_lost_answer(do_swap(*disk_, 3, TestBlock(0), one_)));
+  EXPECT_EQ(units_.at(3), std::byte{1});
+  EXPECT_OK(with_lost_answer(do_preempt(*disk_, kB1)));
+  EXPECT_TRUE(units_.unit.type == 5 && units_.unit.keys.size() == 1);
+  EXPECT_OK(with_lost_answer(do_release(*disk_)));
+  EXPECT_EQ(units_.unit.type, 0);
+  EXPECT_OK(with_lost_answer(do_clear(*disk_)));
+  EXPECT_TRUE(units_.unit.keys.empty());
+  EXPECT_OK(units_.now(do_register(*disk_)));
+  EXPECT_OK(with_lost_answer(do_unregister(*disk_)));
+  EXPECT_TRUE(units_.unit.keys.empty());
+}
+
+class LostSessionWithoutCache : public LostSession {
+ protected:
+  LostSessionWithoutCache()
+      : LostSession({.believed = false, .reconnects = true, .cache = false}) {}
+};
+
+TEST_F(LostSessionWithoutCache, FlushesWhateverWasWritten) {
+  EXPECT_OK(units_.now(do_write(*disk_, 3, one_)));
+  transport_.drop();
+  transport_.come_back();
+  EXPECT_OK(units_.now(do_flush(*disk_)));
+}
+
 TEST(ScsiDisk, TellsWhoeverWaitsThatItIsClosed) {
   Units units;
   auto a = units.open(kA1);
@@ -559,8 +862,8 @@ TEST(ScsiDisk, TellsWhoeverWaitsThatItIsClosed) {
 TEST(ScsiDisk, RefusesAUnitWhoseBlocksDoNotFit) {
   Units units({.block_bytes = 520});
   auto transport = std::make_unique<FakeTransport>(units.unit, 1);
-  auto opened =
-      run(units.scheduler, ScsiDisk::open(units.scheduler, std::move(transport), kA1, "lun"));
+  auto opened = run(units.scheduler, ScsiDisk::open(units.scheduler, std::move(transport),
+                                                    {.key = kA1, .name = "lun"}));
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code, Errc::kNotSupported);
 }

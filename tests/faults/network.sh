@@ -69,6 +69,7 @@ pair:
   interconnect:
     transport: tcp
     key_file: pair.key
+  shelf_key_file: pair.key
   failover:
     lease: 500ms
     beat: 100ms
@@ -103,7 +104,7 @@ TEXT
           - {match: 10.9.0.0/24, access: rw, squash: none}
     disks:
 TEXT
-      for disk in $(disks_of "$filer"); do echo "      - url: shelf+tcp://$disk"; done
+      for disk in $(disks_of "$filer"); do echo "      - url: shelf+tls://$disk"; done
     done
   } > "$1"
 }
@@ -135,7 +136,7 @@ start_shelf() {  # 1 or 2
     options+=(--disk "$disk=run/disks/$disk.img")
   done
   launch "shelf$number" "s$number" "$bin/duet-shelf" serve \
-    --listen "tcp://10.9.$((number + 1)).1:7420" "${options[@]}"
+    --listen "tls://10.9.$((number + 1)).1:7420" --key-file pair.key "${options[@]}"
   for _ in $(seq 100); do
     grep -q '^duet-shelf: ready' "run/shelf$number.log" 2> /dev/null && return 0
     sleep 0.1

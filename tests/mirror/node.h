@@ -74,7 +74,7 @@ class NodeProcess {
                                                               identity, options);
     } else {
       if (meeting.transport == Transport::kTls) {
-        auto made = interconnect::TlsContext::with_key(std::vector<std::byte>(32, std::byte{0x5A}));
+        auto made = tls::TlsContext::with_key(std::vector<std::byte>(32, std::byte{0x5A}));
         DUET_CHECK(made.ok());
         tls_ = std::move(made.value());
       }
@@ -134,7 +134,7 @@ class NodeProcess {
 
   os::EpollScheduler& scheduler_;
   os::SystemEntropy entropy_;
-  std::unique_ptr<interconnect::TlsContext> tls_;
+  std::unique_ptr<tls::TlsContext> tls_;
   std::unique_ptr<interconnect::StreamSource> source_;
 
  public:

@@ -19,8 +19,8 @@ constexpr Error kTooLate{Errc::kIo, "connecting to the partner took too long"};
 
 class ConnectingSource final : public StreamSource {
  public:
-  ConnectingSource(os::EpollScheduler& scheduler, const os::TcpAddress& partner, TlsContext* tls,
-                   Duration within)
+  ConnectingSource(os::EpollScheduler& scheduler, const os::TcpAddress& partner,
+                   tls::TlsContext* tls, Duration within)
       : scheduler_(scheduler),
         partner_(partner),
         tls_(tls),
@@ -64,8 +64,8 @@ class ConnectingSource final : public StreamSource {
       result_.emplace(std::unique_ptr<ByteStream>(std::move(stream.value())));
     } else {
       std::unique_ptr<ByteStream> lower = std::move(stream.value());
-      Stream secured =
-          co_await tls_handshake(scheduler_, *tls_, TlsRole::kClient, within_, std::move(lower));
+      Stream secured = co_await tls::tls_handshake(scheduler_, *tls_, tls::TlsRole::kClient,
+                                                   within_, std::move(lower));
       result_.emplace(std::move(secured));
     }
     done_.wake_all();
@@ -73,7 +73,7 @@ class ConnectingSource final : public StreamSource {
 
   os::EpollScheduler& scheduler_;
   const os::TcpAddress partner_;
-  TlsContext* const tls_;
+  tls::TlsContext* const tls_;
   const Duration within_;
   std::optional<Stream> result_;
   bool late_ = false;
@@ -85,7 +85,7 @@ class ConnectingSource final : public StreamSource {
 class ListeningSource final : public StreamSource {
  public:
   ListeningSource(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> listener,
-                  TlsContext* tls, Duration within)
+                  tls::TlsContext* tls, Duration within)
       : scheduler_(scheduler),
         listener_(std::move(listener)),
         tls_(tls),
@@ -125,8 +125,8 @@ class ListeningSource final : public StreamSource {
   }
 
   Task<void> secure(std::unique_ptr<ByteStream> stream) {
-    Stream secured =
-        co_await tls_handshake(scheduler_, *tls_, TlsRole::kServer, within_, std::move(stream));
+    Stream secured = co_await tls::tls_handshake(scheduler_, *tls_, tls::TlsRole::kServer, within_,
+                                                 std::move(stream));
     --handshakes_;
     handshake_ended_.wake_all();
     give(std::move(secured));
@@ -139,7 +139,7 @@ class ListeningSource final : public StreamSource {
 
   os::EpollScheduler& scheduler_;
   const std::unique_ptr<os::TcpListener> listener_;
-  TlsContext* const tls_;
+  tls::TlsContext* const tls_;
   const Duration within_;
   std::deque<Stream> ready_;
   std::size_t handshakes_ = 0;
@@ -151,14 +151,14 @@ class ListeningSource final : public StreamSource {
 }  // namespace
 
 std::unique_ptr<StreamSource> make_connecting_source(os::EpollScheduler& scheduler,
-                                                     const os::TcpAddress& partner, TlsContext* tls,
-                                                     Duration within) {
+                                                     const os::TcpAddress& partner,
+                                                     tls::TlsContext* tls, Duration within) {
   return std::make_unique<ConnectingSource>(scheduler, partner, tls, within);
 }
 
 std::unique_ptr<StreamSource> make_listening_source(os::EpollScheduler& scheduler,
                                                     std::unique_ptr<os::TcpListener> listener,
-                                                    TlsContext* tls, Duration within) {
+                                                    tls::TlsContext* tls, Duration within) {
   return std::make_unique<ListeningSource>(scheduler, std::move(listener), tls, within);
 }
 

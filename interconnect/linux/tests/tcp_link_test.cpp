@@ -8,9 +8,9 @@
 #include <csignal>
 #include <optional>
 
-#include "../../tests/certificates.h"
 #include "interconnect/linux/tcp_source.h"
 #include "linux_world.h"
+#include "platform/tls/testing/certificates.h"
 #include "sim/sim_persistent_memory.h"
 
 namespace duet::interconnect::testing {
@@ -19,8 +19,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-std::unique_ptr<TlsContext> with_key(unsigned seed) {
-  auto context = TlsContext::with_key(std::vector<std::byte>(32, static_cast<std::byte>(seed)));
+std::unique_ptr<tls::TlsContext> with_key(unsigned seed) {
+  auto context =
+      tls::TlsContext::with_key(std::vector<std::byte>(32, static_cast<std::byte>(seed)));
   EXPECT_TRUE(context.ok());
   return std::move(context.value());
 }
@@ -46,7 +47,7 @@ struct End {
 
 class TcpLink : public ::testing::Test {
  protected:
-  std::unique_ptr<End> listening(TlsContext* tls, std::uint16_t at = 0) {
+  std::unique_ptr<End> listening(tls::TlsContext* tls, std::uint16_t at = 0) {
     auto listener = os::TcpListener::listen(scheduler, os::TcpAddress::loopback(at));
     EXPECT_TRUE(listener.ok());
     port = listener.value()->port();
@@ -54,7 +55,7 @@ class TcpLink : public ::testing::Test {
         scheduler, entropy, Node::kB, 2,
         make_listening_source(scheduler, std::move(listener.value()), tls, seconds(2)));
   }
-  std::unique_ptr<End> connecting(TlsContext* tls, std::uint64_t incarnation = 1) {
+  std::unique_ptr<End> connecting(tls::TlsContext* tls, std::uint64_t incarnation = 1) {
     return std::make_unique<End>(
         scheduler, entropy, Node::kA, incarnation,
         make_connecting_source(scheduler, os::TcpAddress::loopback(port), tls, seconds(2)));
@@ -89,7 +90,7 @@ class TcpLink : public ::testing::Test {
 
 TEST_F(TcpLink, CarriesWritesAndMessagesWithAndWithoutTls) {
   const auto key = with_key(1);
-  for (TlsContext* const tls : {static_cast<TlsContext*>(nullptr), key.get()}) {
+  for (tls::TlsContext* const tls : {static_cast<tls::TlsContext*>(nullptr), key.get()}) {
     const auto b = listening(tls);
     const auto a = connecting(tls);
     ASSERT_TRUE(run([&] { return up(*a) && up(*b); }));
@@ -122,6 +123,7 @@ TEST_F(TcpLink, AWrongKeyIsRefusedAndDisturbsNobody) {
 
 TEST_F(TcpLink, ACertificateOfAnotherNameOrAuthorityIsRefused) {
   const TemporaryDirectory files;
+  using namespace tls::testing;  // NOLINT: its certificates
   const Identity authority = make_identity("authority", nullptr);
   const Identity stranger = make_identity("authority", nullptr);
   write_certificate(authority, files.file("authority"));
@@ -134,8 +136,8 @@ TEST_F(TcpLink, ACertificateOfAnotherNameOrAuthorityIsRefused) {
   put("mallory", make_identity("mallory", &authority));
   put("forged", make_identity("node-a", &stranger));
   const auto context = [&](const std::string& name, const std::string& partner) {
-    auto made = TlsContext::with_certificates(files.file(name + ".pem"), files.file(name + ".key"),
-                                              files.file("authority"), partner);
+    auto made = tls::TlsContext::with_certificates(
+        files.file(name + ".pem"), files.file(name + ".key"), files.file("authority"), partner);
     EXPECT_TRUE(made.ok());
     return std::move(made.value());
   };

@@ -81,6 +81,12 @@ Result<TcpAddress> TcpAddress::parse(std::string_view ip, std::uint16_t port) {
   return Error{Errc::kInvalid, "not an IPv4 or IPv6 address"};
 }
 
+bool TcpAddress::is_loopback() const {
+  constexpr std::array<std::uint8_t, 13> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 127};
+  constexpr std::array<std::uint8_t, 16> kV6{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return std::equal(kMapped.begin(), kMapped.end(), ip.begin()) || ip == kV6;
+}
+
 TcpAddress TcpAddress::loopback(std::uint16_t port) {
   TcpAddress address;
   address.port = port;

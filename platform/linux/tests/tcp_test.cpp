@@ -269,5 +269,14 @@ TEST(TcpStream, GathersThousandsOfPartsInOrder) {
   EXPECT_TRUE(got == sent);
 }
 
+TEST(TcpAddress, KnowsWhatOnlyThisMachineReaches) {
+  for (const char* const own : {"127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"}) {
+    EXPECT_TRUE(TcpAddress::parse(own, 1).value().is_loopback()) << own;
+  }
+  for (const char* const other : {"0.0.0.0", "::", "192.0.2.7", "128.0.0.1", "2001:db8::1"}) {
+    EXPECT_FALSE(TcpAddress::parse(other, 1).value().is_loopback()) << other;
+  }
+}
+
 }  // namespace
 }  // namespace duet::os

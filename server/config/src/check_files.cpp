@@ -141,6 +141,9 @@ std::optional<ConfigError> check_files(const Config& config, const Node& node, P
   if (config.is_pair() && config.interconnect->transport == Transport::kSharedMemory) {
     checker.link_directory(config.interconnect->directory);
   }
+  if (config.is_pair() && config.shelf_key_file) {
+    checker.readable(*config.shelf_key_file, "key file");
+  }
   if (config.is_pair() && config.interconnect->key_file) {
     checker.readable(*config.interconnect->key_file, "key file");
   }

@@ -114,11 +114,33 @@ Failover read_failover(Reader& reader, const Value& value, const std::string& pa
   return failover;
 }
 
+bool one_host(const Config& config) {
+  return config.interconnect->transport == Transport::kSharedMemory;
+}
+
+// A URL of a shelf over TLS names its key, itself or for all.  False: neither does.
+bool add_key_file(const shelf::DiskUrl& url, const Config& config, Disk& disk) {
+  if (url.kind != shelf::DiskUrl::Kind::kShelfTls || !url.key_file.empty()) {
+    return true;
+  }
+  if (config.shelf_key_file) {
+    disk.path.text += "?key_file=" + config.shelf_key_file->text;
+  }
+  return config.shelf_key_file.has_value();
+}
+
 }  // namespace
 
 void read_pair(Reader& reader, MapReader& pair, Config& config) {
   if (const Value* value = pair.find("interconnect"); value != nullptr) {
     config.interconnect = read_interconnect(reader, *value, pair.path_of("interconnect"));
+  }
+  if (const Value* value = pair.find("shelf_key_file"); value != nullptr) {
+    if (!config.is_pair()) {
+      reader.fail(value->key_line, "pair.shelf_key_file: only a pair has disks at shelves",
+                  "add `interconnect`, or remove `shelf_key_file`");
+    }
+    config.shelf_key_file = pair.path("shelf_key_file");
   }
   if (const Value* value = pair.find("failover"); value != nullptr) {
     if (!config.is_pair()) {
@@ -144,7 +166,7 @@ Listener read_interconnect_end(Reader& reader, const Value& value, const std::st
   return listener;
 }
 
-Disk read_shared_disk(Reader& reader, MapReader& map) {
+Disk read_shared_disk(Reader& reader, MapReader& map, const Config& config) {
   Disk disk;
   refuse_key(reader, map, "path", "in a pair both nodes reach every disk",
              "serve it with duet-shelf, and write `url: shelf+unix://SOCKET#NAME`");
@@ -165,13 +187,17 @@ Disk read_shared_disk(Reader& reader, MapReader& map) {
   };
   if (!url.ok()) {
     wrong(url.error().context,
-          "write shelf+unix://SOCKET#NAME, shelf+tcp://ADDRESS:PORT/NAME or "
-          "iscsi://HOST[:PORT]/TARGET/UNIT");
+          "write shelf+unix://SOCKET#NAME, shelf+tls://ADDRESS:PORT/NAME, "
+          "shelf+tcp://ADDRESS:PORT/NAME, iscsi://HOST[:PORT]/TARGET/UNIT or block:///dev/...");
   } else if (url.value().kind == shelf::DiskUrl::Kind::kFile) {
     wrong("a file has no reservations, so no node could be shut out", "serve it with duet-shelf");
-  } else if (url.value().kind == shelf::DiskUrl::Kind::kBlock) {
-    wrong("reservations of the kernel's block devices are not built yet",
-          "serve the device with duet-shelf, or reach it by iscsi://");
+  } else if (url.value().kind == shelf::DiskUrl::Kind::kBlock && one_host(config)) {
+    wrong("on one host both nodes would be one to the disk, and could not shut each other out",
+          "serve the device with duet-shelf");
+  } else if (!add_key_file(url.value(), config, disk)) {
+    wrong("nothing says which key the shelf has",
+          "write `shelf_key_file` in `pair` (`openssl rand -hex 32` makes one for the shelves and "
+          "both nodes), or ?key_file=PATH behind the URL");
   } else if (disk.mailbox && disk.arbitration) {
     reader.fail(map.line(),
                 fmt::format("{}: the arbitration disk is no mailbox member: the loss of one disk "

@@ -139,12 +139,13 @@ Disk read_own_disk(Reader& reader, MapReader& map) {
   return disk;
 }
 
-std::vector<Disk> read_disks(Reader& reader, MapReader& map, bool shared) {
+std::vector<Disk> read_disks(Reader& reader, MapReader& map, const Config& config) {
   std::vector<Disk> disks;
   const Value& list = map.need("disks");
   for (const Value& item : list_items(reader, list, map.path_of("disks"))) {
     MapReader inner(reader, item, map.path_of("disks"));
-    disks.push_back(shared ? read_shared_disk(reader, inner) : read_own_disk(reader, inner));
+    disks.push_back(config.is_pair() ? read_shared_disk(reader, inner, config)
+                                     : read_own_disk(reader, inner));
     inner.finish();
   }
   return disks;
@@ -221,7 +222,7 @@ void read_filer(Reader& reader, const Value& value, Config& config) {
   MapReader map(reader, value, path);
   filer.home = map.text("home");
   filer.listeners = read_addresses(reader, map);
-  filer.disks = read_disks(reader, map, config.is_pair());
+  filer.disks = read_disks(reader, map, config);
   filer.volumes = read_volumes(reader, map);
   read_tuning(map, filer);
   filer.limits = read_limits(reader, map);

@@ -16,7 +16,7 @@ void read_pair(Reader& reader, MapReader& pair, Config& config);
 // nodes.X.interconnect, the node's end of a link over TCP.
 Listener read_interconnect_end(Reader& reader, const Value& value, const std::string& path);
 // An entry of filers.X.disks of a pair: `url`, `mailbox`, `arbitration`.
-Disk read_shared_disk(Reader& reader, MapReader& disk);
+Disk read_shared_disk(Reader& reader, MapReader& disk, const Config& config);
 // Members and the arbitration disk where the file names none.
 void choose_mailbox_disks(Reader& reader, Config& config);
 // What no single place can see: homes, addresses and paths used twice.

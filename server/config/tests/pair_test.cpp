@@ -181,6 +181,26 @@ TEST(PairConfig, AnAddressOnAnInterfaceMoves) {
       "192.0.2.11/24@eth0:2049 2001:db8::11/64@eth1:2049 192.0.2.13/0@:2049");
 }
 
+TEST(PairConfig, DisksOfShelvesOverTlsGetTheKeyOfAllOrTheirOwn) {
+  const Outcome<Config> outcome = parse(
+      with(with(with(kTcpPair, "    key_file: /etc/duet/pair.key\n",
+                     "    key_file: /etc/duet/pair.key\n  shelf_key_file: /etc/duet/shelf.key\n"),
+                "shelf+tcp://192.0.2.7:7420/a0", "shelf+tls://192.0.2.7:7420/a0"),
+           "shelf+tcp://192.0.2.7:7420/a2", "shelf+tls://192.0.2.7:7420/a2?key_file=own.key"),
+      "d.yaml");
+  ASSERT_TRUE(outcome.ok()) << outcome.error().text();
+  const std::vector<Disk>& disks = outcome.value().filers[0].disks;
+  EXPECT_EQ(disks[0].path.text, "shelf+tls://192.0.2.7:7420/a0?key_file=/etc/duet/shelf.key");
+  EXPECT_EQ(disks[2].path.text, "shelf+tls://192.0.2.7:7420/a2?key_file=own.key");
+}
+
+TEST(PairConfig, TwoMachinesMayShareTheirKernelsDisks) {
+  const Outcome<Config> outcome = parse(
+      with(kTcpPair, "shelf+tcp://192.0.2.7:7420/a0", "block:///dev/disk/by-id/wwn-0x1"), "d.yaml");
+  ASSERT_TRUE(outcome.ok()) << outcome.error().text();
+  EXPECT_EQ(outcome.value().filers[0].disks[0].path.text, "block:///dev/disk/by-id/wwn-0x1");
+}
+
 TEST(PairConfig, FailoverIsReadWhole) {
   const Outcome<Config> outcome =
       parse(with(kPair, "    lease: 500ms\n    beat: 100ms\n",
@@ -402,13 +422,18 @@ INSTANTIATE_TEST_SUITE_P(
                 "d.yaml:33: filers.a.disks.url: run/a0.img: a file has no reservations, so no "
                 "node could be shut out; serve it with duet-shelf"},
         BadPair{kPair, "shelf+unix://run/shelf1.sock#a0", "block:///dev/sda",
-                "d.yaml:33: filers.a.disks.url: block:///dev/sda: reservations of the kernel's "
-                "block devices are not built yet; serve the device with duet-shelf, or reach it "
-                "by iscsi://"},
+                "d.yaml:33: filers.a.disks.url: block:///dev/sda: on one host both nodes would be "
+                "one to the disk, and could not shut each other out; serve the device with "
+                "duet-shelf"},
+        BadPair{kPair, "shelf+unix://run/shelf1.sock#a0", "shelf+tls://192.0.2.7:7420/a0",
+                "d.yaml:33: filers.a.disks.url: shelf+tls://192.0.2.7:7420/a0: nothing says which "
+                "key the shelf has; write `shelf_key_file` in `pair` (`openssl rand -hex 32` makes "
+                "one for the shelves and both nodes), or ?key_file=PATH behind the URL"},
         BadPair{kPair, "shelf+unix://run/shelf1.sock#a0", "shelf+unix://run/shelf1.sock",
                 "d.yaml:33: filers.a.disks.url: shelf+unix://run/shelf1.sock: a shelf's disk is "
                 "shelf+unix://path#name; write shelf+unix://SOCKET#NAME, "
-                "shelf+tcp://ADDRESS:PORT/NAME or iscsi://HOST[:PORT]/TARGET/UNIT"},
+                "shelf+tls://ADDRESS:PORT/NAME, shelf+tcp://ADDRESS:PORT/NAME, "
+                "iscsi://HOST[:PORT]/TARGET/UNIT or block:///dev/..."},
         BadPair{kPair, "shelf2.sock#b0", "shelf1.sock#a0",
                 "d.yaml:40: shelf+unix://run/shelf1.sock#a0 is used twice; the first is in line "
                 "33; give each disk, memory and socket a path of its own"},

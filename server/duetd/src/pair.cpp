@@ -304,9 +304,9 @@ std::string Pair::open_tcp(const interconnect::LinkIdentity& identity) {
   const config::Interconnect& configured = *machine_.config.interconnect;
   if (configured.key_file) {
     const config::Path& file = *configured.key_file;
-    Result<std::vector<std::byte>> key = interconnect::read_key_file(file.text);
-    auto tls = key.ok() ? interconnect::TlsContext::with_key(std::move(key.value()))
-                        : Result<std::unique_ptr<interconnect::TlsContext>>(key.error());
+    Result<std::vector<std::byte>> key = tls::read_key_file(file.text);
+    auto tls = key.ok() ? tls::TlsContext::with_key(std::move(key.value()))
+                        : Result<std::unique_ptr<tls::TlsContext>>(key.error());
     if (!tls.ok()) {
       return fmt::format(
           "{}: key file {}: {}; write 64 to 128 hexadecimal digits, readable by "

@@ -92,7 +92,7 @@ class Pair final : public Role {
   std::unique_ptr<os::MappedMemory> mirror_;  // copies of the partner's logs
   std::vector<Disk> disks_;
   std::uint64_t incarnation_ = 0;
-  std::unique_ptr<interconnect::TlsContext> tls_;
+  std::unique_ptr<tls::TlsContext> tls_;
   std::unique_ptr<interconnect::StreamSource> source_;
   std::unique_ptr<interconnect::PartnerLink> link_;
   interconnect::SharedMemoryLink* one_host_ = nullptr;  // link_, if it is one

@@ -18,7 +18,7 @@ class Connector {
   virtual ~Connector() = default;
 
   // A new connection.  The task may be destroyed at any time.
-  // Errors: kNotFound, kAccess, kIo.
+  // Errors: kNotFound, kAccess, kIo; kRefused: the two ends do not believe each other.
   virtual Task<Result<std::unique_ptr<ByteStream>>> connect() = 0;
 
   // Where to, for messages.

@@ -24,7 +24,7 @@ enum class ScsiStatus : std::uint16_t {
   kTaskSetFull = 0x28,
   kTaskAborted = 0x40,
   kCancelled = 0x100,  // by a reset that this node asked for; the unit does it no more
-  kLost = 0x101,       // the connection is gone, and will not come back; it may have been done
+  kLost = 0x101,       // the session is gone; it may have been done, or be done yet
 };
 
 // One command; the caller owns it and its bytes until run() is called, once, in a later turn.
@@ -52,14 +52,35 @@ struct ScsiReset : Continuation {
   ~ScsiReset() = default;
 };
 
+// Told in a turn of its own that connected() has changed, or that a new session has begun.
+class ScsiObserver {
+ public:
+  virtual void session_changed() = 0;
+
+ protected:
+  ~ScsiObserver() = default;
+};
+
 class ScsiTransport {
  public:
   virtual ~ScsiTransport() = default;
   virtual void start(ScsiCommand& command) = 0;
   virtual void start_reset(ScsiReset& reset) = 0;
+  // True: PREEMPT AND ABORT ends all that the victim has under way, whatever is behind this. False:
+  // a reset must: not every unit that takes the command does what it says (Linux's own target
+  // aborts only what came while the victim held the reservation; seen with 6.1).
+  [[nodiscard]] virtual bool aborts_are_believed() const { return false; }
   // False once the connection is gone.
   [[nodiscard]] virtual bool connected() const = 0;
   [[nodiscard]] virtual std::string_view name() const = 0;
+
+  // True: a lost session is made again, as the same nexus; until then commands end as kLost at
+  // once.
+  [[nodiscard]] virtual bool reconnects() const { return false; }
+  // Why there is none now: a literal.
+  [[nodiscard]] virtual std::string_view last_error() const { return ""; }
+  // At most one, which outlives the transport or is replaced by null.
+  virtual void observe(ScsiObserver* /*observer*/) {}
 };
 
 }  // namespace duet::shelf

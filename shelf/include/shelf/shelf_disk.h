@@ -47,7 +47,8 @@ class ShelfDisk final : public SharedDisk {
  public:
   // Connects.  Keeps trying for `fail_after`, unless the shelf itself refuses:
   // kNotFound: no such disk; kNotSupported: another version; kFenced: a newer incarnation of this
-  // node is connected.  kIo, kNotFound, kAccess: why the last attempt failed.  kInvalid: the name.
+  // node is connected; kRefused: it has another key than we.  kIo, kNotFound, kAccess: why the last
+  // attempt failed.  kInvalid: the name.
   static Task<Result<std::unique_ptr<ShelfDisk>>> open(Scheduler& scheduler,
                                                        std::unique_ptr<Connector> connector,
                                                        ShelfDiskOptions options);

@@ -32,8 +32,9 @@ class UnixConnector final : public Connector {
 
 class TcpConnector final : public Connector {
  public:
-  TcpConnector(os::EpollScheduler& scheduler, const os::TcpAddress& address)
-      : scheduler_(scheduler), address_(address), name_(address.text()) {}
+  TcpConnector(os::EpollScheduler& scheduler, const os::TcpAddress& address,
+               std::unique_ptr<tls::TlsContext> tls)
+      : scheduler_(scheduler), address_(address), name_(address.text()), tls_(std::move(tls)) {}
   Task<Result<std::unique_ptr<ByteStream>>> connect() override {
     const os::ConnectOptions options{.keepalive_idle_s = kKeepaliveIdleSeconds,
                                      .user_timeout_ms = kUserTimeoutMs};
@@ -41,7 +42,13 @@ class TcpConnector final : public Connector {
     if (!stream.ok()) {
       co_return stream.error();
     }
-    co_return std::unique_ptr<ByteStream>(std::move(stream.value()));
+    std::unique_ptr<ByteStream> plain = std::move(stream.value());
+    if (tls_ == nullptr) {
+      co_return std::move(plain);
+    }
+    auto secured = co_await tls::tls_handshake(scheduler_, *tls_, tls::TlsRole::kClient,
+                                               kShelfTlsWithin, std::move(plain));
+    co_return std::move(secured);
   }
   [[nodiscard]] std::string_view name() const override { return name_; }
 
@@ -49,6 +56,7 @@ class TcpConnector final : public Connector {
   os::EpollScheduler& scheduler_;
   const os::TcpAddress address_;
   const std::string name_;
+  const std::unique_ptr<tls::TlsContext> tls_;
 };
 
 }  // namespace
@@ -58,8 +66,17 @@ std::unique_ptr<Connector> unix_connector(os::EpollScheduler& scheduler, std::st
 }
 
 std::unique_ptr<Connector> tcp_connector(os::EpollScheduler& scheduler,
-                                         const os::TcpAddress& address) {
-  return std::make_unique<TcpConnector>(scheduler, address);
+                                         const os::TcpAddress& address,
+                                         std::unique_ptr<tls::TlsContext> tls) {
+  return std::make_unique<TcpConnector>(scheduler, address, std::move(tls));
+}
+
+Result<std::unique_ptr<tls::TlsContext>> shelf_tls(const std::string& path) {
+  Result<std::vector<std::byte>> key = tls::read_key_file(path);
+  if (!key.ok()) {
+    return key.error();
+  }
+  return tls::TlsContext::with_key(std::move(key.value()), kShelfKeyPurpose);
 }
 
 }  // namespace duet::shelf

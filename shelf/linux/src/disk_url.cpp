@@ -31,22 +31,36 @@ Result<DiskUrl> parse_unix(std::string_view rest) {
   return DiskUrl{.kind = DiskUrl::Kind::kShelfUnix,
                  .path = std::string(rest.substr(0, hash)),
                  .address = {},
-                 .disk = std::string(rest.substr(hash + 1))};
+                 .disk = std::string(rest.substr(hash + 1)),
+                 .key_file = {}};
 }
 
-Result<DiskUrl> parse_tcp(std::string_view rest) {
+Result<DiskUrl> parse_tcp(std::string_view rest, DiskUrl::Kind kind) {
+  constexpr std::string_view kKeyFile = "?key_file=";
+  std::string_view key_file;
+  if (kind == DiskUrl::Kind::kShelfTls) {
+    const std::size_t query = rest.find('?');
+    if (query != std::string_view::npos) {
+      key_file = rest.substr(query);
+      rest = rest.substr(0, query);
+      if (!take_prefix(key_file, kKeyFile) || key_file.empty()) {
+        return Error{Errc::kInvalid, "behind a disk of a shelf may stand ?key_file=path"};
+      }
+    }
+  }
   const std::size_t slash = rest.find('/');
   if (slash == std::string_view::npos || !is_name(rest.substr(slash + 1))) {
-    return Error{Errc::kInvalid, "a shelf's disk is shelf+tcp://address:port/name"};
+    return Error{Errc::kInvalid, "a shelf's disk is shelf+tls://address:port/name, or shelf+tcp"};
   }
   const Result<os::TcpAddress> address = parse_address(rest.substr(0, slash));
   if (!address.ok()) {
     return address.error();
   }
-  return DiskUrl{.kind = DiskUrl::Kind::kShelfTcp,
+  return DiskUrl{.kind = kind,
                  .path = {},
                  .address = address.value(),
-                 .disk = std::string(rest.substr(slash + 1))};
+                 .disk = std::string(rest.substr(slash + 1)),
+                 .key_file = std::string(key_file)};
 }
 
 }  // namespace
@@ -96,7 +110,10 @@ Result<DiskUrl> DiskUrl::parse(std::string_view text) {
     return parse_unix(text);
   }
   if (take_prefix(text, "shelf+tcp://")) {
-    return parse_tcp(text);
+    return parse_tcp(text, Kind::kShelfTcp);
+  }
+  if (take_prefix(text, "shelf+tls://")) {
+    return parse_tcp(text, Kind::kShelfTls);
   }
   DiskUrl url;
   if (take_prefix(text, "block://")) {
@@ -107,7 +124,8 @@ Result<DiskUrl> DiskUrl::parse(std::string_view text) {
   } else if (take_prefix(text, "iscsi://")) {
     url.kind = Kind::kIscsi;
   } else if (text.find("://") != std::string_view::npos) {
-    return Error{Errc::kInvalid, "no such kind of disk: shelf+unix, shelf+tcp, block, iscsi"};
+    return Error{Errc::kInvalid,
+                 "no such kind of disk: shelf+unix, shelf+tls, shelf+tcp, block, iscsi"};
   }
   url.path = text;
   return url;

@@ -20,20 +20,23 @@ namespace {
 constexpr Duration kTick = std::chrono::seconds(1);
 constexpr int kServicesPerTurn = 32;
 
-class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
+// One login, from its beginning to its loss.
+class IscsiSession final : private os::SocketEvents {
  public:
-  IscsiTransport(os::EpollScheduler& scheduler, IscsiOptions options)
+  // REQUIRES: `options` and `lost` outlive it.  Wakes `lost` when it is not logged in any more.
+  IscsiSession(os::EpollScheduler& scheduler, const IscsiOptions& options, WaitList& lost)
       : scheduler_(scheduler),
-        options_(std::move(options)),
+        options_(options),
+        lost_(lost),
         context_(iscsi_create_context(options_.initiator.c_str())),
         service_(*this),
         tick_(*this),
         logged_in_(scheduler) {
     DUET_CHECK(context_ != nullptr);
   }
-  ~IscsiTransport() override { end(); }
-  IscsiTransport(const IscsiTransport&) = delete;
-  IscsiTransport& operator=(const IscsiTransport&) = delete;
+  ~IscsiSession() { end(); }
+  IscsiSession(const IscsiSession&) = delete;
+  IscsiSession& operator=(const IscsiSession&) = delete;
 
   Task<Status> log_in() {
     iscsi_url* const url = iscsi_parse_full_url(context_, options_.url.c_str());
@@ -61,7 +64,7 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
     co_return Ok{};
   }
 
-  void start(ScsiCommand& command) override {
+  void start(ScsiCommand& command) {
     command.status = ScsiStatus::kLost;
     command.received = 0;
     if (state_ != State::kLoggedIn) {
@@ -87,7 +90,7 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
     } else if (command.data == ScsiCommand::Data::kOut) {
       scsi_task_set_iov_out(pending.task, pending.vectors.data(), count);
     }
-    if (iscsi_scsi_command_async(context_, unit_, pending.task, &IscsiTransport::on_done, nullptr,
+    if (iscsi_scsi_command_async(context_, unit_, pending.task, &IscsiSession::on_done, nullptr,
                                  &pending) != 0) {
       finish(pending, SCSI_STATUS_ERROR);
       return;
@@ -96,13 +99,13 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
     tick_later();
   }
 
-  void start_reset(ScsiReset& reset) override {
+  void start_reset(ScsiReset& reset) {
     DUET_CHECK(reset_ == nullptr);
     reset.done = false;
     reset_ = &reset;
     if (state_ != State::kLoggedIn ||
         iscsi_task_mgmt_lun_reset_async(context_, static_cast<std::uint32_t>(unit_),
-                                        &IscsiTransport::on_reset, this) != 0) {
+                                        &IscsiSession::on_reset, this) != 0) {
       scheduler_.post(*std::exchange(reset_, nullptr));
       return;
     }
@@ -110,29 +113,28 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
     tick_later();
   }
 
-  [[nodiscard]] bool connected() const override { return state_ == State::kLoggedIn; }
-  [[nodiscard]] std::string_view name() const override { return options_.url; }
+  [[nodiscard]] bool connected() const { return state_ == State::kLoggedIn; }
 
  private:
   enum class State : std::uint8_t { kLoggingIn, kLoggedIn, kLost };
 
   struct Pending {
-    Pending(IscsiTransport& owner, ScsiCommand& what) : transport(owner), command(what) {}
-    IscsiTransport& transport;
+    Pending(IscsiSession& owner, ScsiCommand& what) : session(owner), command(what) {}
+    IscsiSession& session;
     ScsiCommand& command;
     scsi_task* task = nullptr;
     std::vector<scsi_iovec> vectors;
     std::list<Pending>::iterator self;
   };
   struct Service final : Continuation {
-    explicit Service(IscsiTransport& owner) : transport(owner) {}
-    void run() override { transport.serve(); }
-    IscsiTransport& transport;
+    explicit Service(IscsiSession& owner) : session(owner) {}
+    void run() override { session.serve(); }
+    IscsiSession& session;
   };
   struct Tick final : Continuation {
-    explicit Tick(IscsiTransport& owner) : transport(owner) {}
-    void run() override { transport.tick(); }
-    IscsiTransport& transport;
+    explicit Tick(IscsiSession& owner) : session(owner) {}
+    void run() override { session.tick(); }
+    IscsiSession& session;
   };
 
   int begin_login(const iscsi_url& url) {
@@ -148,7 +150,7 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
     if (url.user[0] != '\0') {
       iscsi_set_initiator_username_pwd(context_, url.user, url.passwd);
     }
-    return iscsi_full_connect_async(context_, url.portal, url.lun, &IscsiTransport::on_login, this);
+    return iscsi_full_connect_async(context_, url.portal, url.lun, &IscsiSession::on_login, this);
   }
 
   void on_events(std::uint32_t /*events*/) override { serve_later(); }
@@ -197,24 +199,24 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
 
   // Called by libiscsi, inside iscsi_service() or iscsi_destroy_context().
   static void on_login(iscsi_context* /*context*/, int status, void* /*data*/, void* self) {
-    auto& transport = *static_cast<IscsiTransport*>(self);
-    if (transport.state_ == State::kLoggingIn && status == SCSI_STATUS_GOOD) {
-      transport.state_ = State::kLoggedIn;
+    auto& session = *static_cast<IscsiSession*>(self);
+    if (session.state_ == State::kLoggingIn && status == SCSI_STATUS_GOOD) {
+      session.state_ = State::kLoggedIn;
     } else {
-      transport.state_ = State::kLost;  // also when it was torn down later
+      session.state_ = State::kLost;  // also when it was torn down later
     }
-    transport.logged_in_.wake_all();
+    session.logged_in_.wake_all();
   }
   static void on_done(iscsi_context* /*context*/, int status, void* /*data*/, void* self) {
     auto& pending = *static_cast<Pending*>(self);
-    pending.transport.finish(pending, status);
+    pending.session.finish(pending, status);
   }
   static void on_reset(iscsi_context* /*context*/, int status, void* data, void* self) {
-    auto& transport = *static_cast<IscsiTransport*>(self);
-    if (ScsiReset* const reset = std::exchange(transport.reset_, nullptr)) {
+    auto& session = *static_cast<IscsiSession*>(self);
+    if (ScsiReset* const reset = std::exchange(session.reset_, nullptr)) {
       reset->done = status == SCSI_STATUS_GOOD && data != nullptr &&
                     *static_cast<std::uint32_t*>(data) == ISCSI_TMR_FUNC_COMPLETE;
-      transport.scheduler_.post(*reset);
+      session.scheduler_.post(*reset);
     }
   }
 
@@ -261,6 +263,7 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
     state_ = State::kLost;
     end();
     logged_in_.wake_all();
+    lost_.wake_all();
   }
 
   void end() {
@@ -285,7 +288,8 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
   }
 
   os::EpollScheduler& scheduler_;
-  const IscsiOptions options_;
+  const IscsiOptions& options_;
+  WaitList& lost_;
   iscsi_context* context_;
   int descriptor_ = -1;
   int unit_ = 0;
@@ -296,6 +300,69 @@ class IscsiTransport final : public ScsiTransport, private os::SocketEvents {
   Service service_;
   Tick tick_;
   WaitList logged_in_;
+};
+
+constexpr Duration kRetryFirst = std::chrono::milliseconds(100);
+constexpr Duration kRetryMost = std::chrono::seconds(2);
+
+class IscsiTransport final : public ScsiTransport {
+ public:
+  IscsiTransport(os::EpollScheduler& scheduler, IscsiOptions options)
+      : scheduler_(scheduler), options_(std::move(options)), lost_(scheduler), scope_(scheduler) {}
+
+  Task<Status> log_in() {
+    session_ = std::make_unique<IscsiSession>(scheduler_, options_, lost_);
+    const Status done = co_await session_->log_in();
+    if (done.ok()) {
+      scope_.spawn(stay_logged_in());
+    }
+    co_return done;
+  }
+
+  void start(ScsiCommand& command) override { session_->start(command); }
+  void start_reset(ScsiReset& reset) override { session_->start_reset(reset); }
+  [[nodiscard]] bool connected() const override { return session_->connected(); }
+  [[nodiscard]] std::string_view name() const override { return options_.url; }
+  [[nodiscard]] bool reconnects() const override { return true; }
+  [[nodiscard]] std::string_view last_error() const override { return last_error_.context; }
+  void observe(ScsiObserver* observer) override { observer_ = observer; }
+
+ private:
+  // The nexus is the same in every session: the target ends what is left of an older one (RFC 7143,
+  // 6.3.5, session reinstatement), and knows the key again.
+  Task<void> stay_logged_in() {
+    for (;;) {
+      while (session_->connected()) {
+        co_await lost_.wait();
+      }
+      last_error_ = {Errc::kIo, "the session with the target is lost"};
+      tell();
+      Duration pause = kRetryFirst;
+      while (!session_->connected()) {
+        co_await sleep(scheduler_, pause);
+        pause = std::min(2 * pause, kRetryMost);
+        session_ = std::make_unique<IscsiSession>(scheduler_, options_, lost_);
+        const Status done = co_await session_->log_in();
+        if (!done.ok()) {
+          last_error_ = done.error();
+        }
+      }
+      tell();
+    }
+  }
+  void tell() {
+    if (observer_ != nullptr) {
+      observer_->session_changed();
+    }
+  }
+
+  os::EpollScheduler& scheduler_;
+  const IscsiOptions options_;
+  ScsiObserver* observer_ = nullptr;
+  Error last_error_{Errc::kIo, ""};
+  WaitList lost_;
+  std::unique_ptr<IscsiSession> session_;
+  TaskScope scope_;
 };
 
 }  // namespace

@@ -19,7 +19,7 @@ struct IscsiOptions {
 };
 
 // Logs in.  kInvalid: the URL; kIo: nobody there, or refused.
-// One login is one session: when it is lost the transport stays lost.
+// A session that is lost later is made again, for as long as it takes.
 // REQUIRES: `scheduler` outlives it.
 Task<Result<std::unique_ptr<ScsiTransport>>> connect_iscsi(os::EpollScheduler& scheduler,
                                                            IscsiOptions options);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "iscsi_transport.h"
+#include "kernel_disk.h"
 #include "shelf/linux/connectors.h"
 #include "shelf/scsi_disk.h"
 #include "shelf/shelf_disk.h"
@@ -27,8 +28,9 @@ Task<Result<std::unique_ptr<SharedDisk>>> open_iscsi(os::EpollScheduler& schedul
     co_return transport.error();
   }
   std::string name = options.name.empty() ? "iscsi://" + url.path : std::move(options.name);
-  auto disk = co_await ScsiDisk::open(scheduler, std::move(transport.value()), options.key,
-                                      std::move(name));
+  ScsiDiskOptions scsi{
+      .key = options.key, .name = std::move(name), .fail_after = options.fail_after};
+  auto disk = co_await ScsiDisk::open(scheduler, std::move(transport.value()), std::move(scsi));
   if (!disk.ok()) {
     co_return disk.error();
   }
@@ -47,10 +49,18 @@ Task<Result<std::unique_ptr<SharedDisk>>> open_shared_disk(os::EpollScheduler& s
     case DiskUrl::Kind::kShelfTcp:
       connector = tcp_connector(scheduler, url.address);
       break;
+    case DiskUrl::Kind::kShelfTls: {
+      auto tls = shelf_tls(url.key_file);
+      if (!tls.ok()) {
+        co_return tls.error();
+      }
+      connector = tcp_connector(scheduler, url.address, std::move(tls.value()));
+      break;
+    }
     case DiskUrl::Kind::kFile:
       co_return Error{Errc::kNotSupported, "a file cannot be shared; serve it with duet-shelf"};
     case DiskUrl::Kind::kBlock:
-      co_return Error{Errc::kNotSupported, "reservations of block devices are not built yet"};
+      co_return co_await open_kernel_disk(scheduler, std::move(url.path), std::move(options));
     case DiskUrl::Kind::kIscsi:
       co_return co_await open_iscsi(scheduler, std::move(url), std::move(options));
   }

@@ -21,6 +21,12 @@ TEST(DiskUrl, KnowsTheKindsOfDisks) {
   EXPECT_EQ(tcp.value().kind, DiskUrl::Kind::kShelfTcp);
   EXPECT_EQ(tcp.value().address, os::TcpAddress::loopback(7420));
   EXPECT_EQ(tcp.value().disk, "d0");
+  const auto tls = DiskUrl::parse("shelf+tls://192.0.2.7:7420/d0?key_file=/etc/duet/shelf key");
+  ASSERT_TRUE(tls.ok());
+  EXPECT_EQ(tls.value().kind, DiskUrl::Kind::kShelfTls);
+  EXPECT_EQ(tls.value().disk, "d0");
+  EXPECT_EQ(tls.value().key_file, "/etc/duet/shelf key");
+  EXPECT_EQ(DiskUrl::parse("shelf+tls://192.0.2.7:7420/d0").value().key_file, "");
   const auto v6 = DiskUrl::parse("shelf+tcp://[2001:db8::7]:1/x");
   ASSERT_TRUE(v6.ok());
   EXPECT_EQ(v6.value().address.text(), "[2001:db8::7]:1");
@@ -37,7 +43,8 @@ TEST(DiskUrl, RefusesTheRest) {
         "shelf+tcp://127.0.0.1/d0", "shelf+tcp://127.0.0.1:7420", "shelf+tcp://127.0.0.1:7420/",
         "shelf+tcp://127.0.0.1:x/d0", "shelf+tcp://127.0.0.1:70000/d0", "shelf+tcp://::1:7/d0",
         "shelf+tcp://[127.0.0.1]:7/d0", "shelf+tcp://host:7/d0", "block://sda", "http://x/y",
-        "shelf+tcp://127.0.0.1:/d0"}) {
+        "shelf+tcp://127.0.0.1:/d0", "shelf+tls://127.0.0.1:7/d0?key_file=",
+        "shelf+tls://127.0.0.1:7/d0?key=x", "shelf+tls://127.0.0.1:7/?key_file=x"}) {
     const auto parsed = DiskUrl::parse(bad);
     EXPECT_FALSE(parsed.ok()) << bad;
   }

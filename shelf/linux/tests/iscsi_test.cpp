@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "disk_work.h"
 #include "platform/linux/run_task.h"
 #include "platform/linux/tcp.h"
 #include "platform/task_scope.h"
@@ -31,7 +32,6 @@ namespace duet::shelf {
 namespace {
 
 constexpr const char* kTarget = "iqn.2026-01.org.duet-nas.test:t";
-constexpr Reservation kWe = Reservation::kWriteExclusive;
 
 bool is_there(const char* program) {
   for (const char* const directory : {"/usr/sbin/", "/usr/bin/"}) {
@@ -125,45 +125,20 @@ class Tgt {
 
 using os::run;
 
-struct alignas(kBlockBytes) AlignedBlock {
-  std::array<std::byte, kBlockBytes> bytes{};
-};
-
-Task<Status> write_blocks(SharedDisk& disk, std::uint64_t block, std::uint8_t fill, int count) {
-  const auto from = std::make_unique<std::array<AlignedBlock, 128>>();
-  std::vector<MutableBytes> parts;
-  for (int i = 0; i < count; ++i) {
-    (*from)[static_cast<std::size_t>(i)].bytes.fill(std::byte{fill});
-    parts.emplace_back((*from)[static_cast<std::size_t>(i)].bytes);
+Task<Status> joined(TaskScope& scope) {
+  co_await scope.join();
+  co_return Ok{};
+}
+Task<Status> pause(Scheduler& scheduler) {
+  co_await sleep(scheduler, std::chrono::milliseconds(50));
+  co_return Ok{};
+}
+Task<Status> wait_until_lost(Scheduler& scheduler, const SharedDisk& disk) {
+  while (disk.health().connected) {
+    co_await sleep(scheduler, std::chrono::milliseconds(5));
   }
-  co_return co_await disk.write(block, parts);
+  co_return Ok{};
 }
-Task<Status> write_durable(SharedDisk& disk, std::uint64_t block, std::uint8_t fill) {
-  const auto from = std::make_unique<AlignedBlock>();
-  from->bytes.fill(std::byte{fill});
-  const MutableBytes part(from->bytes);
-  co_return co_await disk.write_durable(block, std::span(&part, 1));
-}
-Task<Status> read_byte(SharedDisk& disk, std::uint64_t block, int& byte) {
-  const auto into = std::make_unique<AlignedBlock>();
-  const MutableBytes part(into->bytes);
-  const Status read = co_await disk.read(block, std::span(&part, 1));
-  byte = static_cast<int>(into->bytes[4095]);
-  co_return read;
-}
-Task<Status> flush(SharedDisk& disk) { co_return co_await disk.flush(); }
-Task<Status> do_register(SharedDisk& disk) { co_return co_await disk.register_key(); }
-Task<Status> do_unregister(SharedDisk& disk) { co_return co_await disk.unregister_key(); }
-Task<Status> do_reserve(SharedDisk& disk, Reservation kind) {
-  co_return co_await disk.reserve(kind);
-}
-Task<Status> do_release(SharedDisk& disk) { co_return co_await disk.release(); }
-Task<Status> do_clear(SharedDisk& disk) { co_return co_await disk.clear(); }
-Task<Status> do_preempt(SharedDisk& disk, DiskKey victim) {
-  co_return co_await disk.preempt_and_abort(victim, kWe);
-}
-Task<Result<DiskState>> do_state(SharedDisk& disk) { co_return co_await disk.read_state(); }
-Task<Status> do_raise(SharedDisk& disk) { co_return co_await disk.raise_epoch(1); }
 
 class IscsiTest : public ::testing::Test {
  protected:
@@ -176,9 +151,8 @@ class IscsiTest : public ::testing::Test {
       GTEST_SKIP() << "tgtd does not run here";
     }
   }
-  std::unique_ptr<SharedDisk> open(DiskKey key) {
+  std::unique_ptr<SharedDisk> open(DiskKey key, OpenOptions options = {}) {
     const auto url = DiskUrl::parse(tgt_->url());
-    OpenOptions options;
     options.key = key;
     auto opened = run(scheduler_, open_shared_disk(scheduler_, url.value(), options));
     EXPECT_TRUE(opened.ok()) << opened.error().context;
@@ -321,20 +295,63 @@ TEST_F(IscsiTest, NothingOfTheVictimLandsAfterAFence) {
   }
 }
 
-TEST_F(IscsiTest, ALostTargetFailsItsDiskAndIsReported) {
-  auto a = open(make_key(0, 1));
+TEST_F(IscsiTest, ALostSessionIsMadeAgain) {
+  const auto a = open(make_key(0, 1));
   ASSERT_NE(a, nullptr);
-  EXPECT_EQ(code(do_register(*a)), Errc{});
+  EXPECT_EQ(code(write_durable(*a, 3, 1)), Errc{});
+  for (std::uint8_t round = 2; round <= 4; ++round) {
+    tgt_->stop();
+    std::optional<Status> written;
+    TaskScope scope(scheduler_);
+    scope.spawn([](Task<Status> task, std::optional<Status>& to) -> Task<void> {
+      to = co_await std::move(task);
+    }(write_durable(*a, 3, round), written));
+    EXPECT_EQ(code(wait_until_lost(scheduler_, *a)), Errc{});
+    EXPECT_NE(a->health().last_error, "");
+    EXPECT_FALSE(written.has_value());
+    tgt_->start();
+    ASSERT_TRUE(tgt_->running());
+    EXPECT_EQ(code(joined(scope)), Errc{});
+    ASSERT_TRUE(written.has_value());
+    EXPECT_TRUE(written->ok()) << written->error().context;
+    EXPECT_EQ(tgt_->byte_at(3), int{round});
+    EXPECT_TRUE(a->health().connected);
+    EXPECT_EQ(a->health().reconnects, std::uint64_t{round} - 1);
+  }
+}
+
+// This target forgets keys when it is killed; a node that had one must not go on as if it had.
+TEST_F(IscsiTest, AKeyThatTheTargetForgotFencesItsNode) {
+  const auto a = open(make_key(0, 1));
+  ASSERT_NE(a, nullptr);
+  EXPECT_EQ(code(join_disk(*a, kWe)), Errc{});
+  EXPECT_EQ(code(write_durable(*a, 3, 1)), Errc{});
+  tgt_->stop();
+  EXPECT_EQ(code(wait_until_lost(scheduler_, *a)), Errc{});
+  tgt_->start();
+  ASSERT_TRUE(tgt_->running());
+  EXPECT_EQ(code(write_durable(*a, 3, 2)), Errc::kFenced);
+  EXPECT_TRUE(now(do_state(*a)).value().keys.empty());
+  EXPECT_EQ(tgt_->byte_at(3), 1);
+  EXPECT_EQ(code(join_disk(*a, kWe)), Errc{});
+  EXPECT_EQ(code(write_durable(*a, 3, 2)), Errc{});
+}
+
+TEST_F(IscsiTest, ATargetThatStaysAwayFailsItsDisk) {
+  OpenOptions options;
+  options.fail_after = std::chrono::milliseconds(300);
+  const auto a = open(make_key(0, 1), options);
+  ASSERT_NE(a, nullptr);
   tgt_->stop();
   EXPECT_EQ(code(write_blocks(*a, 3, 1, 1)), Errc::kIo);
   EXPECT_FALSE(a->health().connected);
   EXPECT_EQ(code(flush(*a)), Errc::kIo);
   tgt_->start();
   ASSERT_TRUE(tgt_->running());
-  const auto again = open(make_key(0, 2));
-  ASSERT_NE(again, nullptr);
-  EXPECT_TRUE(now(do_state(*again)).value().keys.empty()) << "this target forgets";
-  EXPECT_EQ(code(write_blocks(*again, 3, 1, 1)), Errc{});
+  for (int i = 0; i < 100 && !a->health().connected; ++i) {
+    EXPECT_EQ(code(pause(scheduler_)), Errc{});
+  }
+  EXPECT_EQ(code(write_durable(*a, 3, 1)), Errc{});
 }
 
 TEST(IscsiUrl, ThatLeadsNowhereIsRefused) {

@@ -46,7 +46,9 @@ struct ShowOptions {
 int show(const ShowOptions& options);
 
 struct ServeOptions {
-  std::vector<std::string> listen;  // unix:///path, tcp://address:port
+  std::vector<std::string> listen;  // unix:///path, tls://address:port, tcp://address:port
+  std::string key_file;             // of tls://
+  bool plaintext = false;           // tcp:// on other addresses than this machine's own
   std::vector<std::string> disks;   // NAME=PATH
   std::string label_directory;
   bool buffered = false;  // through the page cache

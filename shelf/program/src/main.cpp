@@ -14,8 +14,12 @@ label does not allow it, and nothing was changed.
 Example:
   duet-shelf create run/d0.img --size 1G
   duet-shelf serve --listen unix:///run/duet/shelf.sock --disk d0=run/d0.img
-Nodes then reach it as shelf+unix:///run/duet/shelf.sock#d0.  Over TCP nothing is encrypted and nobody is
-asked who he is: use a network of its own.)";
+Nodes then reach it as shelf+unix:///run/duet/shelf.sock#d0.
+
+For nodes on other machines, with one key file for all (`openssl rand -hex 32`, mode 0600):
+  duet-shelf serve --listen tls://192.0.2.7:7420 --key-file /etc/duet/shelf.key --disk d0=run/d0.img
+Nodes then reach it as shelf+tls://192.0.2.7:7420/d0.  With tcp:// nothing is encrypted and nobody is asked
+who he is: between machines it needs --plaintext, and a network that nobody else reaches.)";
 
 }  // namespace
 
@@ -44,8 +48,14 @@ int main(int argc, char** argv) {
   ServeOptions serve_options;
   std::uint32_t wait_s = 10;
   CLI::App* const serves = app.add_subcommand("serve", "Serve disks until told to stop");
-  serves->add_option("--listen", serve_options.listen, "unix:///path or tcp://address:port")
+  serves
+      ->add_option("--listen", serve_options.listen,
+                   "unix:///path, tls://address:port, or tcp://address:port (loopback)")
       ->required();
+  serves->add_option("--key-file", serve_options.key_file,
+                     "For tls://: 64 to 128 hexadecimal digits, readable by owner and group only");
+  serves->add_flag("--plaintext", serve_options.plaintext,
+                   "Allow tcp:// where other machines reach it: whoever does may write");
   serves->add_option("--disk", serve_options.disks, "NAME=PATH")->required();
   serves->add_option("--label-dir", serve_options.label_directory, "Where labels stand");
   serves->add_flag("--buffered", serve_options.buffered, "Through the page cache");

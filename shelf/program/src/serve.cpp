@@ -9,6 +9,7 @@
 #include "platform/linux/connect.h"
 #include "platform/linux/signal_source.h"
 #include "platform/task_scope.h"
+#include "shelf/linux/connectors.h"
 #include "shelf/linux/disk_url.h"
 #include "shelf/server.h"
 
@@ -46,6 +47,59 @@ Task<void> accept(os::TcpListener& listener, ShelfServer& server, TaskScope& sco
   }
 }
 
+// Connections that must prove themselves before the shelf hears of them.
+class SecureListener {
+ public:
+  // REQUIRES: all outlive it, and `scope` what it has accepted.
+  SecureListener(os::EpollScheduler& scheduler, os::TcpListener& listener, tls::TlsContext& context,
+                 ShelfServer& server, TaskScope& scope)
+      : scheduler_(scheduler),
+        listener_(listener),
+        context_(context),
+        server_(server),
+        scope_(scope),
+        ended_(scheduler) {}
+
+  Task<void> accept() {
+    for (;;) {
+      while (handshakes_ >= kHandshakesMax) {
+        co_await ended_.wait();
+      }
+      std::unique_ptr<os::TcpStream> stream = listener_.try_accept();
+      if (stream == nullptr) {
+        co_await listener_.wait();
+        continue;
+      }
+      ++handshakes_;
+      scope_.spawn(serve(std::move(stream)));
+    }
+  }
+
+ private:
+  // More connections wait in the listener's queue.
+  static constexpr int kHandshakesMax = 32;
+
+  Task<void> serve(std::unique_ptr<ByteStream> stream) {
+    auto secured = co_await tls::tls_handshake(scheduler_, context_, tls::TlsRole::kServer,
+                                               kShelfTlsWithin, std::move(stream));
+    --handshakes_;
+    ended_.wake_all();
+    if (secured.ok()) {
+      co_await server_.serve(std::move(secured.value()));
+    } else if (secured.error().code == Errc::kRefused) {
+      fmt::print(stderr, "duet-shelf: refused a connection: {}\n", secured.error().context);
+    }
+  }
+
+  os::EpollScheduler& scheduler_;
+  os::TcpListener& listener_;
+  tls::TlsContext& context_;
+  ShelfServer& server_;
+  TaskScope& scope_;
+  int handshakes_ = 0;
+  WaitList ended_;
+};
+
 Task<void> stop_when_told(os::SignalSource& signals, os::EpollScheduler& scheduler) {
   for (;;) {
     const int signal = co_await signals.next();
@@ -56,19 +110,28 @@ Task<void> stop_when_told(os::SignalSource& signals, os::EpollScheduler& schedul
   }
 }
 
-Result<std::unique_ptr<os::TcpListener>> listen(os::EpollScheduler& scheduler,
-                                                std::string_view url) {
-  constexpr std::string_view kUnix = "unix://";
-  constexpr std::string_view kTcpUrl = "tcp://";
-  if (url.starts_with(kUnix)) {
-    return os::listen_unix(scheduler, std::string(url.substr(kUnix.size())));
+constexpr std::string_view kUnixUrl = "unix://";
+constexpr std::string_view kTcpUrl = "tcp://";
+constexpr std::string_view kTlsUrl = "tls://";
+
+Result<std::unique_ptr<os::TcpListener>> listen(os::EpollScheduler& scheduler, std::string_view url,
+                                                bool plaintext) {
+  if (url.starts_with(kUnixUrl)) {
+    return os::listen_unix(scheduler, std::string(url.substr(kUnixUrl.size())));
   }
-  if (!url.starts_with(kTcpUrl)) {
-    return Error{Errc::kInvalid, "listen on unix:///path or tcp://address:port"};
+  const bool encrypted = url.starts_with(kTlsUrl);
+  if (!encrypted && !url.starts_with(kTcpUrl)) {
+    return Error{Errc::kInvalid,
+                 "listen on unix:///path, tls://address:port or tcp://address:port"};
   }
   const Result<os::TcpAddress> address = parse_address(url.substr(kTcpUrl.size()));
   if (!address.ok()) {
     return address.error();
+  }
+  if (!encrypted && !plaintext && !address.value().is_loopback()) {
+    return Error{Errc::kRefused,
+                 "whoever reaches it could write: listen on tls:// with --key-file, or say "
+                 "--plaintext if nobody else is on that network"};
   }
   return os::TcpListener::listen(scheduler, address.value(), kTcp);
 }
@@ -161,15 +224,37 @@ class Service {
     return {};
   }
 
-  std::string add_listener(const std::string& url) {
-    auto listener = listen(scheduler_, url);
+  // Empty: connections prove that they have this key.  Else what is wrong.
+  std::string use_key(const std::string& file) {
+    auto context = shelf_tls(file);
+    if (!context.ok()) {
+      return fmt::format("--key-file {}: {}", file, context.error().context);
+    }
+    tls_ = std::move(context.value());
+    return {};
+  }
+
+  std::string add_listener(const std::string& url, bool plaintext) {
+    const bool encrypted = url.starts_with(kTlsUrl);
+    if (encrypted && tls_ == nullptr) {
+      return fmt::format("--listen {}: it needs --key-file (`openssl rand -hex 32` makes one)",
+                         url);
+    }
+    auto listener = listen(scheduler_, url, plaintext);
     if (!listener.ok()) {
       return fmt::format("--listen {}: {}", url, listener.error().context);
     }
     os::TcpListener& added = *listeners_.emplace_back(std::move(listener.value()));
-    scope_.spawn(accept(added, server_, scope_));
+    if (encrypted) {
+      secure_.push_back(
+          std::make_unique<SecureListener>(scheduler_, added, *tls_, server_, scope_));
+      scope_.spawn(secure_.back()->accept());
+    } else {
+      scope_.spawn(accept(added, server_, scope_));
+    }
     const bool is_tcp = added.port() != 0;
-    fmt::print("duet-shelf: listening on {}\n", is_tcp ? "tcp://" + added.address().text() : url);
+    fmt::print("duet-shelf: listening on {}\n",
+               is_tcp ? url.substr(0, kTcpUrl.size()) + added.address().text() : url);
     return {};
   }
 
@@ -194,7 +279,9 @@ class Service {
   os::EpollScheduler& scheduler_;
   std::vector<Disk> disks_;
   ShelfServer server_;
+  std::unique_ptr<tls::TlsContext> tls_;  // null: there is no key
   std::vector<std::unique_ptr<os::TcpListener>> listeners_;
+  std::vector<std::unique_ptr<SecureListener>> secure_;
   TaskScope scope_;
 };
 
@@ -213,8 +300,13 @@ int serve(const ServeOptions& options) {
       return refuse(wrong);
     }
   }
+  if (!options.key_file.empty()) {
+    if (const std::string wrong = service.use_key(options.key_file); !wrong.empty()) {
+      return refuse(wrong);
+    }
+  }
   for (const std::string& url : options.listen) {
-    if (const std::string wrong = service.add_listener(url); !wrong.empty()) {
+    if (const std::string wrong = service.add_listener(url, options.plaintext); !wrong.empty()) {
       return refuse(wrong);
     }
   }

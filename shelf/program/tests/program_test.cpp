@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,6 +150,13 @@ std::string url_in(const std::string& said, const std::string& scheme) {
   return at == std::string::npos ? "" : said.substr(at, said.find('\n', at) - at);
 }
 
+// A file with a key of one digit repeated.
+std::string key_file(const Place& place, const std::string& name, char digit) {
+  std::ofstream(place.file(name)) << std::string(64, digit) << "\n";
+  EXPECT_EQ(chmod(place.file(name).c_str(), 0600), 0);
+  return place.file(name);
+}
+
 class ProgramTest : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -158,22 +166,33 @@ class ProgramTest : public ::testing::TestWithParam<const char*> {
     }
   }
   std::unique_ptr<Program> serve(const std::string& listen) {
-    auto program = std::make_unique<Program>(Arguments{"serve", "--listen", listen, "--disk",
-                                                       "d0=" + place_.file("d0.img"), "--disk",
-                                                       "d1=" + place_.file("d1.img")});
+    Arguments arguments{"serve",
+                        "--listen",
+                        listen,
+                        "--disk",
+                        "d0=" + place_.file("d0.img"),
+                        "--disk",
+                        "d1=" + place_.file("d1.img")};
+    if (listen.starts_with("tls")) {
+      arguments.insert(arguments.end(), {"--key-file", key_file(place_, "key", 'a')});
+    }
+    auto program = std::make_unique<Program>(arguments);
     const std::string said = program->read_until("ready\n");
     EXPECT_NE(said.find("ready\n"), std::string::npos) << said;
-    tcp_ = url_in(said, "tcp://");
+    tcp_ = url_in(said, listen.substr(0, 6));
     return program;
   }
   // As `listen` of serve(), with the port that the kernel chose before.
   [[nodiscard]] std::string again(const std::string& listen) const {
-    return listen.starts_with("tcp") ? tcp_ : listen;
+    return listen.starts_with("unix") ? listen : tcp_;
   }
   std::unique_ptr<SharedDisk> open(os::EpollScheduler& scheduler, const std::string& listen,
                                    DiskKey key, const std::string& disk = "d0") {
-    const std::string url =
+    std::string url =
         listen.starts_with("unix") ? "shelf+" + listen + "#" + disk : "shelf+" + tcp_ + "/" + disk;
+    if (listen.starts_with("tls")) {
+      url += "?key_file=" + place_.file("key");
+    }
     const auto parsed = DiskUrl::parse(url);
     EXPECT_TRUE(parsed.ok()) << url;
     auto opened = run(scheduler, open_shared_disk(scheduler, parsed.value(), {.key = key}));
@@ -181,13 +200,14 @@ class ProgramTest : public ::testing::TestWithParam<const char*> {
     return std::move(opened.value());
   }
   std::string listen_url() {
-    return GetParam() == std::string("unix") ? "unix://" + place_.file("s") : "tcp://127.0.0.1:0";
+    const std::string kind = GetParam();
+    return kind == "unix" ? "unix://" + place_.file("s") : kind + "://127.0.0.1:0";
   }
 
   Place place_;
   std::string tcp_;
 };
-INSTANTIATE_TEST_SUITE_P(Sockets, ProgramTest, ::testing::Values("unix", "tcp"),
+INSTANTIATE_TEST_SUITE_P(Sockets, ProgramTest, ::testing::Values("unix", "tcp", "tls"),
                          [](const auto& tested) { return tested.param; });
 
 TEST_P(ProgramTest, KeepsReservationsAndEpochsWhenItIsKilled) {
@@ -299,6 +319,34 @@ TEST_P(ProgramTest, LosesNoAcknowledgedWriteWhenItIsKilledUnderLoad) {
   }
 }
 
+TEST(Program, TalksOverTlsOnlyWithThoseWhoHaveItsKey) {
+  const Place place;
+  const std::string image = place.file("d0.img");
+  ASSERT_EQ(run_program({"create", image, "--size", "1M"}).status, 0);
+  Program program({"serve", "--listen", "tls://127.0.0.1:0", "--key-file",
+                   key_file(place, "key", 'a'), "--disk", "d0=" + image});
+  const std::string at = url_in(program.read_until("ready\n"), "tls://").substr(6) + "/d0";
+  key_file(place, "other", 'b');
+  os::EpollScheduler scheduler;
+  const auto opened = [&](const std::string& url) {
+    OpenOptions options;
+    options.key = make_key(0, 1);
+    options.fail_after = std::chrono::milliseconds(300);
+    options.silence_max = std::chrono::milliseconds(300);
+    const auto disk =
+        run(scheduler, open_shared_disk(scheduler, DiskUrl::parse(url).value(), options));
+    return disk.ok() ? Errc{} : disk.error().code;
+  };
+  EXPECT_EQ(opened("shelf+tls://" + at + "?key_file=" + place.file("key")), Errc{});
+  EXPECT_EQ(opened("shelf+tls://" + at + "?key_file=" + place.file("other")), Errc::kRefused);
+  EXPECT_EQ(opened("shelf+tls://" + at + "?key_file=" + place.file("none")), Errc::kNotFound);
+  EXPECT_EQ(opened("shelf+tls://" + at), Errc::kNotFound) << "no key is named";
+  EXPECT_EQ(opened("shelf+tcp://" + at), Errc::kIo) << "without TLS";
+  EXPECT_EQ(opened("shelf+tls://" + at + "?key_file=" + place.file("key")), Errc{});
+  EXPECT_EQ(program.end(SIGTERM), 0);
+  EXPECT_NE(program.read_until("\f never said").find("did not prove itself"), std::string::npos);
+}
+
 TEST(Program, RefusesWithAReasonAndChangesNothing) {
   const Place place;
   const std::string image = place.file("d0.img");
@@ -318,6 +366,17 @@ TEST(Program, RefusesWithAReasonAndChangesNothing) {
   refused({"serve", "--listen", listen, "--disk", image}, "NAME=PATH");
   refused({"serve", "--listen", "http://x", "--disk", "d0=" + image}, "unix:///path");
   refused({"serve", "--listen", "tcp://127.0.0.1", "--disk", "d0=" + image}, "192.0.2.7:7420");
+  for (const char* const open : {"tcp://0.0.0.0:0", "tcp://[::]:0", "tcp://192.0.2.7:7420"}) {
+    refused({"serve", "--listen", open, "--disk", "d0=" + image}, "--plaintext");
+  }
+  refused({"serve", "--listen", "tls://127.0.0.1:0", "--disk", "d0=" + image}, "needs --key-file");
+  const std::string key = key_file(place, "key", 'a');
+  const Arguments with_key{"serve", "--listen", "tls://127.0.0.1:0", "--key-file",
+                           key,     "--disk",   "d0=" + image};
+  EXPECT_EQ(chmod(key.c_str(), 0644), 0);
+  refused(with_key, "others may read");
+  key_file(place, "key", 'x');
+  refused(with_key, "hexadecimal");
   refused({"serve", "--listen", listen, "--disk", "d0=" + image, "--disk", "d0=" + image, "--wait",
            "0"},
           "in use");

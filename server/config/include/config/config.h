@@ -156,6 +156,7 @@ struct Config {
   std::string file;
   std::string pair;
   std::optional<Interconnect> interconnect;  // none: the nodes do not stand in for each other
+  std::optional<Path> shelf_key_file;        // of shelf+tls disks that name none themselves
   Failover failover;
   std::vector<Node> nodes;
   std::vector<Filer> filers;

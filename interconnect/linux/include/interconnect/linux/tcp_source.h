@@ -10,21 +10,21 @@
 #include <memory>
 
 #include "interconnect/stream_link.h"
-#include "interconnect/tls.h"
 #include "platform/linux/tcp.h"
+#include "platform/tls/tls.h"
 
 namespace duet::interconnect {
 
 // The end that connects.  A try, TLS included, takes at most `within`.
 // REQUIRES: scheduler and `tls` outlive it.  `tls` may be null.
 std::unique_ptr<StreamSource> make_connecting_source(os::EpollScheduler& scheduler,
-                                                     const os::TcpAddress& partner, TlsContext* tls,
-                                                     Duration within);
+                                                     const os::TcpAddress& partner,
+                                                     tls::TlsContext* tls, Duration within);
 
 // The end that listens.  Several strangers may be in the middle of proving themselves; they keep
 // nobody else waiting.
 std::unique_ptr<StreamSource> make_listening_source(os::EpollScheduler& scheduler,
                                                     std::unique_ptr<os::TcpListener> listener,
-                                                    TlsContext* tls, Duration within);
+                                                    tls::TlsContext* tls, Duration within);
 
 }  // namespace duet::interconnect

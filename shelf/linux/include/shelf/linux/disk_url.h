@@ -3,8 +3,9 @@
 //   shelf+unix:///run/duet/shelf.sock#d0     a disk of a shelf on this machine
 //   shelf+unix://run/shelf.sock#d0           ... its socket relative to the current directory
 //   shelf+tcp://192.0.2.7:7420/d0            ... of a shelf in the network; [2001:db8::7]:7420
-//   block:///dev/disk/by-id/...              a disk with reservations of its own (not built yet)
-//   iscsi://192.0.2.7:3260/iqn.../1          a unit of an iSCSI target
+//   shelf+tls://192.0.2.7:7420/d0?key_file=/etc/duet/shelf.key   ... encrypted, and both prove
+//   themselves block:///dev/disk/by-id/...              a disk with reservations of its own: SCSI,
+//   NVMe, multipath iscsi://192.0.2.7:3260/iqn.../1          a unit of an iSCSI target
 //   /srv/duet/d0.img                         a file: for one node alone
 
 #pragma once
@@ -19,11 +20,12 @@
 namespace duet::shelf {
 
 struct DiskUrl {
-  enum class Kind : std::uint8_t { kFile, kShelfUnix, kShelfTcp, kBlock, kIscsi };
+  enum class Kind : std::uint8_t { kFile, kShelfUnix, kShelfTcp, kShelfTls, kBlock, kIscsi };
   Kind kind = Kind::kFile;
   std::string path;        // kFile, kShelfUnix, kBlock; kIscsi: all behind the scheme
-  os::TcpAddress address;  // kShelfTcp
-  std::string disk;        // kShelfUnix, kShelfTcp: its name at the shelf
+  os::TcpAddress address;  // kShelfTcp, kShelfTls
+  std::string disk;        // of a shelf: its name there
+  std::string key_file;    // kShelfTls: of the pre-shared key; empty: not named here
 
   // kInvalid, and the context says what is wrong.
   static Result<DiskUrl> parse(std::string_view text);

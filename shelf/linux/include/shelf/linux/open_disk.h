@@ -19,9 +19,9 @@ struct OpenOptions {
   Duration silence_max = std::chrono::seconds(5);
 };
 
-// Errors: those of the kind (ShelfDisk::open).  kNotSupported: a kind that this build does not
-// share: iSCSI, block devices, and files, which have no reservations: duet-shelf serves those.
-// REQUIRES: `scheduler` outlives the disk.
+// Errors: those of the kind (ShelfDisk::open, ScsiDisk::open, src/kernel_disk.h); those of
+// tls::read_key_file.  kNotSupported: what cannot shut a node out, as files: duet-shelf serves
+// those. REQUIRES: `scheduler` outlives the disk.
 Task<Result<std::unique_ptr<SharedDisk>>> open_shared_disk(os::EpollScheduler& scheduler,
                                                            DiskUrl url, OpenOptions options);
 

@@ -1,4 +1,4 @@
-// TlsStream: see interconnect/tls.h.
+// TlsStream: see platform/tls/tls.h.
 //
 //   read:   lower stream -> incoming BIO -> SSL_read  -> the reader's buffer
 //   write:  the writer's parts -> SSL_write -> outgoing BIO -> lower stream
@@ -11,12 +11,13 @@
 #include <openssl/ssl.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
-#include "interconnect/tls.h"
+#include "platform/tls/tls.h"
 #include "platform/wait.h"
 
-namespace duet::interconnect {
+namespace duet::tls {
 
 class TlsContext::Data {
  public:
@@ -26,6 +27,7 @@ class TlsContext::Data {
   std::unique_ptr<SSL_CTX, Free> client;
   std::unique_ptr<SSL_CTX, Free> server;
   std::vector<std::byte> key;  // empty: certificates
+  std::string purpose;         // the key's identity
   std::string partner_name;
   // AES-GCM protects 2^24.5 records with one key (RFC 8446 section 5.5); this is well before.
   std::uint64_t records_per_key = 1U << 22U;
@@ -102,4 +104,4 @@ class TlsStream final : public ByteStream {
   WaitList handshake_done_;
 };
 
-}  // namespace duet::interconnect
+}  // namespace duet::tls

@@ -12,14 +12,13 @@
 #include <iterator>
 #include <utility>
 
-#include "interconnect/tls.h"
+#include "platform/tls/tls.h"
 #include "tls_stream.h"
 
-namespace duet::interconnect {
+namespace duet::tls {
 
 namespace {
 
-constexpr const char* kKeyIdentity = "duet-pair";
 // The hash of a pre-shared key is fixed by its suite (RFC 8446 section 4.2.11).
 constexpr const char* kCipherSuites = "TLS_AES_128_GCM_SHA256";
 constexpr std::array<unsigned char, 2> kCipherId{0x13, 0x01};
@@ -69,16 +68,18 @@ const TlsContext::Data& data_of(SSL* ssl) {
 int use_key(SSL* ssl, const EVP_MD* /*hash*/, const unsigned char** identity,
             std::size_t* identity_bytes, SSL_SESSION** session) {
   *session = session_of_key(ssl, data_of(ssl).key);
-  *identity = reinterpret_cast<const unsigned char*>(kKeyIdentity);
-  *identity_bytes = std::strlen(kKeyIdentity);
+  const std::string& purpose = data_of(ssl).purpose;
+  *identity = reinterpret_cast<const unsigned char*>(purpose.data());
+  *identity_bytes = purpose.size();
   return *session == nullptr ? 0 : 1;
 }
 
 int find_key(SSL* ssl, const unsigned char* identity, std::size_t identity_bytes,
              SSL_SESSION** session) {
   *session = nullptr;  // an unknown identity is no error: the handshake fails for want of a key
-  if (identity_bytes != std::strlen(kKeyIdentity) ||
-      std::memcmp(identity, kKeyIdentity, identity_bytes) != 0) {
+  const std::string& purpose = data_of(ssl).purpose;
+  if (identity_bytes != purpose.size() ||
+      std::memcmp(identity, purpose.data(), identity_bytes) != 0) {
     return 1;
   }
   *session = session_of_key(ssl, data_of(ssl).key);
@@ -119,7 +120,8 @@ bool use_certificates(SSL_CTX* context, const std::string& certificate_file,
 TlsContext::TlsContext(std::unique_ptr<Data> data) : data_(std::move(data)) {}
 TlsContext::~TlsContext() = default;
 
-Result<std::unique_ptr<TlsContext>> TlsContext::with_key(std::vector<std::byte> key) {
+Result<std::unique_ptr<TlsContext>> TlsContext::with_key(std::vector<std::byte> key,
+                                                         std::string purpose) {
   if (key.size() < kKeyBytesMin || key.size() > kKeyBytesMax) {
     return Error{Errc::kInvalid, "TLS: the key must have 32 to 64 bytes"};
   }
@@ -128,6 +130,7 @@ Result<std::unique_ptr<TlsContext>> TlsContext::with_key(std::vector<std::byte> 
     return data.error();
   }
   data.value()->key = std::move(key);
+  data.value()->purpose = std::move(purpose);
   SSL_CTX_set_psk_use_session_callback(data.value()->client.get(), use_key);
   SSL_CTX_set_psk_find_session_callback(data.value()->server.get(), find_key);
   return std::unique_ptr<TlsContext>(new TlsContext(std::move(data.value())));
@@ -183,4 +186,4 @@ Result<std::vector<std::byte>> read_key_file(const std::string& path) {
   return key;
 }
 
-}  // namespace duet::interconnect
+}  // namespace duet::tls

@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-namespace duet::interconnect::testing {
+namespace duet::tls::testing {
 
 struct FreeKey {
   void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
@@ -76,4 +76,4 @@ inline void write_key(const Identity& identity, const std::string& path) {
   std::fclose(file);
 }
 
-}  // namespace duet::interconnect::testing
+}  // namespace duet::tls::testing

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "platform/task_scope.h"
 
-namespace duet::interconnect {
+namespace duet::tls {
 
 namespace {
 
@@ -323,4 +323,4 @@ Task<Result<std::unique_ptr<ByteStream>>> tls_handshake(Scheduler& scheduler, Tl
   co_return std::move(result);
 }
 
-}  // namespace duet::interconnect
+}  // namespace duet::tls

@@ -19,7 +19,7 @@
 #include "platform/stream.h"
 #include "platform/task.h"
 
-namespace duet::interconnect {
+namespace duet::tls {
 
 // Who we are and whom we believe; for any number of streams.
 class TlsContext {
@@ -27,8 +27,10 @@ class TlsContext {
   static constexpr std::size_t kKeyBytesMin = 32;
   static constexpr std::size_t kKeyBytesMax = 64;
 
-  // `key`: random bytes.  Error: kInvalid: too few or too many.
-  static Result<std::unique_ptr<TlsContext>> with_key(std::vector<std::byte> key);
+  // `key`: random bytes.  `purpose`, the same at both ends: a key that serves two purposes does not
+  // make one's connections the other's.  Error: kInvalid: too few bytes, or too many.
+  static Result<std::unique_ptr<TlsContext>> with_key(std::vector<std::byte> key,
+                                                      std::string purpose = "duet-pair");
   // Files in PEM.  The partner's certificate must be signed by `authority_file` and name
   // `partner_name` (as DNS name).
   // Error: kNotFound: a file cannot be read; kInvalid: not what it should be, or key and
@@ -65,4 +67,4 @@ Task<Result<std::unique_ptr<ByteStream>>> tls_handshake(Scheduler& scheduler, Tl
                                                         TlsRole role, Duration within,
                                                         std::unique_ptr<ByteStream> stream);
 
-}  // namespace duet::interconnect
+}  // namespace duet::tls

@@ -1,6 +1,6 @@
 // TLS over simulated streams: who is believed, what arrives, what a turned bit does.
 
-#include "interconnect/tls.h"
+#include "platform/tls/tls.h"
 
 #include <gtest/gtest.h>
 
@@ -10,12 +10,14 @@
 #include <fstream>
 #include <optional>
 
-#include "certificates.h"
 #include "platform/task_scope.h"
-#include "stream_world.h"
+#include "platform/tls/testing/certificates.h"
+#include "sim/bent_stream.h"
+#include "sim/sim_scheduler.h"
+#include "sim/sim_stream.h"
 #include "tls_stream.h"
 
-namespace duet::interconnect::testing {
+namespace duet::tls::testing {
 namespace {
 
 using std::chrono::milliseconds;
@@ -84,11 +86,11 @@ class Tls : public ::testing::Test {
     std::optional<Secured> server;
     [[nodiscard]] bool ok() const { return client->ok() && server->ok(); }
   };
-  Pair shake_hands(TlsContext& client, TlsContext& server, const BentStream::Bend& bend = {}) {
+  Pair shake_hands(TlsContext& client, TlsContext& server, const sim::BentStream::Bend& bend = {}) {
     sim::SimStream::Pair streams = sim::SimStream::make_pair(scheduler);
     std::unique_ptr<ByteStream> first = std::move(streams.first);
     if (bend) {
-      first = std::make_unique<BentStream>(std::move(first), bend);
+      first = std::make_unique<sim::BentStream>(std::move(first), bend);
     }
     Pair pair;
     scope.spawn(shake(scheduler, client, TlsRole::kClient, std::move(first), pair.client));
@@ -347,4 +349,4 @@ TEST_F(TlsFiles, AKeyFileIsReadWhenItIsPrivateAndWellFormed) {
 }
 
 }  // namespace
-}  // namespace duet::interconnect::testing
+}  // namespace duet::tls::testing
