@@ -8,6 +8,7 @@ namespace duet::failover {
 namespace {
 
 constexpr int kFenceTries = 20;
+constexpr std::uint64_t kBackOffMax = 5;  // 2^5 times the first wait: about a minute
 
 }  // namespace
 
@@ -51,8 +52,14 @@ Task<void> PairNode::take_over(bool forced) {
   taking_ = false;
   may_take_at_ = scheduler_.now() + 2 * options_.retry;
   if (claim.filers == FilerSet{}) {
+    // Each disturbs a partner that may live, and what spoke against it seldom passes by itself.
+    may_take_at_ =
+        scheduler_.now() +
+        2 * options_.retry * (1U << std::min<std::uint64_t>(refused_takeovers_, kBackOffMax));
+    ++refused_takeovers_;
     co_return;
   }
+  refused_takeovers_ = 0;
   force_ = force_ && !forced;
   claim.phases.filers = claim.filers;
   last_takeover_ = claim.phases;

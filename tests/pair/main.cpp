@@ -185,7 +185,7 @@ class Run {
 
   void cut_paths(std::uint32_t n) {
     count("paths cut");
-    const std::uint64_t set = 1 + random().below(15);
+    const std::uint64_t set = 1 + random().below((1U << kDisks) - 1);
     const std::uint64_t how = random().below(4);
     for (std::size_t i = 0; i < kDisks; ++i) {
       if ((set >> i & 1U) == 0) {
