@@ -227,6 +227,7 @@ Status PairNode::serve(std::uint32_t filer) {
   step("serve");
   slot.state = FilerState::kServing;
   slot.answering = true;
+  slot.refusals = 0;
   slot.waits_for = "";
   slot.host->serve();
   return Ok{};

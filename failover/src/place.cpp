@@ -266,6 +266,9 @@ Task<Status> PairNode::move_to(std::size_t to) {
   arbiter_.bind(disk, generation);
   const Status promised = co_await write_note(false);
   if (!promised.ok()) {
+    if (proposal_) {
+      proposal_->hangs = true;
+    }
     co_return Error{promised.error().code, "the promise to move the record cannot be written"};
   }
   PlaceMessage ask;

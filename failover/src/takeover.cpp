@@ -165,12 +165,19 @@ void PairNode::cut_partner(const Claim& claim) {
   }
 }
 
+Duration PairNode::back_off(std::uint64_t refusals) const {
+  return options_.retry * (1U << std::min(refusals, kBackOffMax));
+}
+
 // Ownership goes back to the previous owner, who alone may have what is missing here.  Not to the
 // filer's home: that may be this node.
 Task<void> PairNode::refuse(std::uint32_t filer, std::string_view why) {
   step("refuse");
   const std::uint64_t epoch = filers_[filer].epoch;
   co_await close(filer, why);
+  // It may come back at once, from a partner that cannot open it either.
+  filers_[filer].retry_at = scheduler_.now() + back_off(filers_[filer].refusals);
+  ++filers_[filer].refusals;
   Result<mailbox::OwnersRead> read = co_await arbiter_.read();
   if (read.ok()) {
     mailbox::Owners to = read.value().owners;

@@ -273,6 +273,7 @@ Task<void> PairNode::follow_record() {
       }
       if (slot.lined_up != entry.epoch && partner_serves(filer)) {
         slot.lined_up = entry.epoch;
+        slot.refusals = 0;
         slot.host->line_up();
       }
       slot.waits_for = filer == my_number() ? "giveback" : "";

@@ -185,6 +185,7 @@ class PairNode final : private interconnect::ChannelUser {
     Duration handover_silence{};         // of the last
     Instant retry_at{};
     std::string_view waits_for;
+    std::uint64_t refusals = 0;  // in a row; each makes the next opening wait longer
     bool by_operator = false;  // handed here by a partner that goes on: it stays until asked for
   };
   struct Members {  // of one node
@@ -249,6 +250,7 @@ class PairNode final : private interconnect::ChannelUser {
   static void fail(Claim& claim, std::uint32_t filer, const Error& error);
   static void fail_all(Claim& claim, const Error& error);
   Task<void> give_up(const Claim& claim);
+  [[nodiscard]] Duration back_off(std::uint64_t refusals) const;
   Task<void> close(std::uint32_t filer, std::string_view why);
   // takeover.cpp
   Task<void> take_over(bool forced);

@@ -302,16 +302,12 @@ int World::answering(std::uint32_t filer) {
   return -1;
 }
 
+// By the word of its owner: one that was taken over while it slept does not know yet.
 bool World::synced(std::uint32_t filer) {
-  for (const auto& process : processes_) {
-    const nvlog::MirroredLog* const log =
-        process != nullptr ? process->hosts[filer]->log() : nullptr;
-    if (log != nullptr && log->mirror_status().state == nvlog::MirrorState::kSynced &&
-        !log->mirror_status().solo) {
-      return true;
-    }
-  }
-  return false;
+  const mailbox::OwnerEntry owner = owners()[filer];
+  const Process* const process = processes_[owner.owner].get();
+  return process != nullptr && incarnations_[owner.owner] == owner.incarnation &&
+         process->hosts[filer]->mirrored();
 }
 
 }  // namespace duet::pair
