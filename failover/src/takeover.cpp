@@ -53,9 +53,7 @@ Task<void> PairNode::take_over(bool forced) {
   may_take_at_ = scheduler_.now() + 2 * options_.retry;
   if (claim.filers == FilerSet{}) {
     // Each disturbs a partner that may live, and what spoke against it seldom passes by itself.
-    may_take_at_ =
-        scheduler_.now() +
-        2 * options_.retry * (1U << std::min<std::uint64_t>(refused_takeovers_, kBackOffMax));
+    may_take_at_ = scheduler_.now() + 2 * back_off(refused_takeovers_);
     ++refused_takeovers_;
     co_return;
   }

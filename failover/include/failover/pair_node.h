@@ -186,7 +186,7 @@ class PairNode final : private interconnect::ChannelUser {
     Instant retry_at{};
     std::string_view waits_for;
     std::uint64_t refusals = 0;  // in a row; each makes the next opening wait longer
-    bool by_operator = false;  // handed here by a partner that goes on: it stays until asked for
+    bool by_operator = false;    // handed here by a partner that goes on: it stays until asked for
   };
   struct Members {  // of one node
     bool known = false;

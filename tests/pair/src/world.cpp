@@ -73,6 +73,7 @@ World::World(const WorldOptions& options)
   }
   format();
   scope_.spawn(client());
+  scope_.spawn(watch());
 }
 
 World::~World() {
@@ -267,6 +268,39 @@ Task<void> World::client() {
     if (process != nullptr && process->hosts[filer]->takes_requests()) {
       process->hosts[filer]->request(!reads_only && random.one_in(2), key, ++values_,
                                      oracle.before(filer, key));
+    }
+  }
+}
+
+Task<void> World::watch() {
+  static constexpr std::array<std::string_view, 5> kStates{"away", "opening", "serving", "handing",
+                                                           "ending"};
+  static constexpr std::array<std::string_view, 3> kLinks{"up", "lost", "reset"};
+  static constexpr std::array<std::string_view, 3> kMailboxes{"both", "one", "none"};
+  static constexpr std::array<std::string_view, 3> kBeats{"changing", "stale", "claims"};
+  const auto text = [](auto... parts) {
+    std::string result;
+    ((result.append(result.empty() ? "" : ", ").append(parts)), ...);
+    return result;
+  };
+  for (;;) {
+    co_await sleep(scheduler, 7ms);
+    for (std::uint32_t node = 0; node < 2; ++node) {
+      if (processes_[node] == nullptr || processes_[node]->scheduler.frozen()) {
+        continue;
+      }
+      const failover::PairStatus status = processes_[node]->pair->status();
+      ++decisions[text(failover::name(status.verdict.action),
+                       failover::name(status.verdict.alarm))];
+      const bool solo = status.evidence.mirror == failover::MirrorEvidence::kSolo;
+      ++evidence[text(kLinks[static_cast<std::size_t>(status.evidence.link)],
+                      kMailboxes[static_cast<std::size_t>(status.evidence.mailbox)],
+                      kBeats[static_cast<std::size_t>(status.evidence.beat)],
+                      std::string_view(solo ? "solo" : "synced"))];
+      for (std::uint32_t filer = 0; filer < 2; ++filer) {
+        ++states[text(std::string_view(filer == node ? "at home" : "at the partner"),
+                      kStates[static_cast<std::size_t>(status.filers[filer].state)])];
+      }
     }
   }
 }

@@ -90,6 +90,11 @@ class World {
   Oracle oracle;
   std::map<std::string, std::uint64_t> steps;   // how often each step was begun
   std::map<std::string, std::uint64_t> events;  // ... each event told
+  // Looked at every few milliseconds of the run: what the nodes decided, from what, and in which
+  // state each filer was with its home node and with the other.
+  std::map<std::string, std::uint64_t> decisions;
+  std::map<std::string, std::uint64_t> evidence;
+  std::map<std::string, std::uint64_t> states;
   // Called at each step of a node; may ask for it to be killed.
   std::function<void(std::uint32_t node, std::string_view step)> on_step;
   void kill_soon(std::uint32_t node) { kill_soon_[node] = true; }
@@ -112,6 +117,7 @@ class World {
   void check_write(std::size_t disk, const sim::SimDisk::Event& event);
   [[nodiscard]] std::optional<mailbox::ArbitrationSector> record_on(std::size_t disk);
   Task<void> client();
+  Task<void> watch();
   void do_due();
 
   const WorldOptions options_;
