@@ -507,6 +507,28 @@ TEST_P(Pair, ATakeoverThatFindsNewerMembersStops) {
   EXPECT_EQ(world.pair(1).status().members[0].disks, (std::vector<std::size_t>{0, 2}));
 }
 
+// Until the root says so the partner watches the old members: beats that reach a new one alone are
+// no life.
+TEST_P(Pair, BeatsOnANewMemberAloneDoNotCountBeforeTheRootSaysSo) {
+  begin();
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node == 0 && step == "members into the root") {
+      world.reads_only = true;
+      world.wire().cut(interconnect::Node::kA);
+      world.path(0, 0).cut_there();
+      world.path(0, 1).cut_there();
+    }
+  };
+  ASSERT_TRUE(start_replacement(0, 1, 2));
+  EXPECT_TRUE(soon(0, 1, 10s));
+  world.run_for(2s);
+  world.path(0, 0).heal();
+  world.path(0, 1).heal();
+  world.wire().heal(interconnect::Node::kA);
+  world.run_for(3s);
+  EXPECT_TRUE(served(0, 1));
+}
+
 // --- Rule 3: the owner record moves.
 
 TEST_P(Pair, TheOwnerRecordMovesToAnotherDisk) {
@@ -618,6 +640,25 @@ TEST_P(Pair, WhoAgreedAndSleptDoesNotBelieveTheOldRecord) {
   world.run_for(3s);
   EXPECT_TRUE(served(1, 0));
   EXPECT_GT(world.steps["lose"], 0U);
+}
+
+// It agreed, died, and its next process goes by the promise: else the record where it is going would
+// forget what was swapped meanwhile where it was.
+TEST_P(Pair, AnAgreementOutlivesTheProcessThatGaveIt) {
+  begin();
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node != 1 || step != "agree to move the record") {
+      return;
+    }
+    world.process(0)->scheduler.freeze();
+    world.at(30ms, [this] { world.kill(1); });
+    world.at(40ms, [this] { world.boot(1); });
+    world.at(450ms, [this] { world.process(0)->scheduler.thaw(); });
+  };
+  const std::uint64_t epoch = world.owners()[1].epoch;
+  ASSERT_TRUE(world.pair(0).start_move(free_disk()).ok());
+  ASSERT_TRUE(world.run_until([&] { return world.owners()[1].epoch > epoch; }, 10s));
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 20s));
 }
 
 // --- Rule 11: giveback by itself.

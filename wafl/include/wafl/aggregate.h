@@ -112,6 +112,8 @@ class Aggregate {
   [[nodiscard]] std::uint64_t reserve_blocks() const;
   // What its owner may change in any CP without Volume::reserve(), paths not counted.
   void set_standing_blocks(std::uint64_t blocks);
+  // The next CP writes it into the root; the aggregate only carries it.
+  void set_membership_generation(std::uint64_t generation);
   [[nodiscard]] Scheduler& scheduler() const;
 
   // Null: no such volume.  Pointers stay valid until the volume is destroyed.

@@ -145,6 +145,7 @@ enum class OnCrash : std::uint8_t { kRestartFirst, kTakeoverFirst };
 
 struct Failover {
   bool automatic_takeover = true;
+  bool automatic_giveback = false;
   Duration lease = std::chrono::milliseconds(500);
   Duration beat = std::chrono::milliseconds(100);
   OnCrash on_crash = OnCrash::kTakeoverFirst;
