@@ -642,8 +642,8 @@ TEST_P(Pair, WhoAgreedAndSleptDoesNotBelieveTheOldRecord) {
   EXPECT_GT(world.steps["lose"], 0U);
 }
 
-// It agreed, died, and its next process goes by the promise: else the record where it is going would
-// forget what was swapped meanwhile where it was.
+// It agreed, died, and its next process goes by the promise: else the record where it is going
+// would forget what was swapped meanwhile where it was.
 TEST_P(Pair, AnAgreementOutlivesTheProcessThatGaveIt) {
   begin();
   world.on_step = [&](std::uint32_t node, std::string_view step) {

@@ -185,7 +185,8 @@ TEST(PairConfig, AnAddressOnAnInterfaceMoves) {
 TEST(PairConfig, FailoverIsReadWhole) {
   const Outcome<Config> outcome =
       parse(with(kPair, "    lease: 500ms\n    beat: 100ms\n",
-                 "    automatic_takeover: false\n    automatic_giveback: true\n    lease: 2s\n    beat: 200ms\n    on_crash: "
+                 "    automatic_takeover: false\n    automatic_giveback: true\n    lease: 2s\n    "
+                 "beat: 200ms\n    on_crash: "
                  "restart-first\n    restart_deadline: 7s\n    disk_patience: 1min\n"),
             "d.yaml");
   ASSERT_TRUE(outcome.ok()) << outcome.error().text();

@@ -145,8 +145,8 @@ class Aggregate {
   // Error: kNotFound; kRefused while it has snapshots.
   Status destroy_volume(std::string_view name);
   Status rename_volume(std::string_view from, std::string_view to);
-  // Other fsids and another key of handles: clients of what was there before find stale handles, and
-  // mix nothing that they remember with what is here now.  Before anybody was answered.
+  // Other fsids and another key of handles: clients of what was there before find stale handles,
+  // and mix nothing that they remember with what is here now.  Before anybody was answered.
   void renew_identity(Entropy& entropy);
   // A blank disk joins; it must have been labelled by label_new_disk() before.
   Task<Status> label_new_disk(BlockDevice& device, Entropy& entropy);

@@ -135,7 +135,7 @@ enum class Transport : std::uint8_t { kSharedMemory, kTcp };
 struct Interconnect {
   Transport transport = Transport::kSharedMemory;
   int line = 0;
-  Path directory;  // shared memory: of the socket and the inboxes; made when missing
+  Path directory;                // shared memory: of the socket and the inboxes; made when missing
   std::optional<Path> key_file;  // TCP: TLS 1.3 with this pre-shared key
   bool plaintext = false;        // TCP without TLS: a cable between the two
 };
