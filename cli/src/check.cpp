@@ -104,10 +104,12 @@ std::variant<wafl::CheckReport, std::string> check_shared(const config::Config& 
   for (const config::Filer& each : config.filers) {  // a taker's mailbox is on the other filer's
     for (const config::Disk& disk : each.disks) {
       const bool checked = &each == &filer;
-      if (!checked && !disk.mailbox) {
+      // Members may be others by now than the configuration says.
+      std::string wrong = open_shared(local.scheduler, config, disk, key, disks.emplace_back());
+      if (!wrong.empty() && !checked && !disk.mailbox) {
+        disks.pop_back();
         continue;
       }
-      std::string wrong = open_shared(local.scheduler, config, disk, key, disks.emplace_back());
       if (!wrong.empty()) {
         return wrong;
       }

@@ -98,6 +98,28 @@ void show_node(const std::string& name, const Json& view) {
       fmt::print("  disk {}: {}\n", text(disk, "url"), text(disk, "last_error"));
     }
   }
+  const Json mailbox = view.value("mailbox", Json::object());
+  const Json members = mailbox.value("members", Json::object()).value(name, Json::object());
+  std::string urls;
+  for (const Json& url : members.value("disks", Json::array())) {
+    urls += (urls.empty() ? "" : ", ") + url.get<std::string>();
+  }
+  const auto generation = members.value("generation", std::uint64_t{0});
+  fmt::print("  mailbox of node {}: {} ({}){}\n", name, urls,
+             generation == 0 ? "as configured" : fmt::format("generation {}", generation),
+             mailbox.value("replacing", false) ? ", a member is being REPLACED" : "");
+  fmt::print("  owner record: {}{}\n", text(mailbox, "arbitration"),
+             mailbox.value("moving", false) ? ", MOVING to another disk" : "");
+  for (const Json& difference : mailbox.value("differences", Json::array())) {
+    fmt::print("  configuration: {}\n", difference.get<std::string>());
+  }
+  if (!text(view, "automatic_giveback").empty()) {
+    fmt::print("  giveback by itself: {}\n", text(view, "automatic_giveback"));
+  }
+  if (view.value("lapsed_ms", 0.0) > 0) {
+    fmt::print("  the lease is over for {}: no client is answered by this node\n",
+               duration_text(view.value("lapsed_ms", 0.0) / 1000));
+  }
   if (!text(partner, "remedy").empty()) {
     fmt::print("  alarm: {}; {}\n", text(partner, "alarm"), text(partner, "remedy"));
   }
@@ -255,6 +277,57 @@ Exit take_over(Session& session, const std::string& of, bool forced, std::uint64
   return Exit::kOk;
 }
 
+// At the node whose mailbox it is: the home of the disk's filer.
+Exit replace_member(Session& session, const std::string& old_disk, const std::string& new_disk) {
+  const config::Config* pair = pair_of(session);
+  if (pair == nullptr) {
+    return Exit::kUsage;
+  }
+  const Json views = ask_both(session, *pair);
+  if (views.empty()) {
+    return unreachable(session);
+  }
+  std::string home;
+  for (const Json& disk : views.begin()->at("disks")) {
+    const std::string url = text(disk, "url");
+    if (url == old_disk || url.substr(url.find_last_of("#/") + 1) == old_disk) {
+      home = text(disk, "filer");
+    }
+  }
+  if (home.empty()) {
+    return session.fail(Exit::kUsage, old_disk +
+                                          ": no disk of the pair; duet failover show --json "
+                                          "has them all");
+  }
+  const Answer answer = session.call_node(*pair->node(home), "POST", "/v1/failover/members",
+                                          {{"old", old_disk}, {"new", new_disk}});
+  if (answer.status == 0) {
+    return session.fail(Exit::kUnreachable,
+                        "node " + home + " does not answer here: run this on its machine");
+  }
+  if (!answer.ok()) {
+    return session.fail(answer);
+  }
+  return session.done(
+      answer, fmt::format("{} is a mailbox member of node {} instead of {}; bring `mailbox: true` "
+                          "in {} up to date",
+                          text(answer.json, "new"), home, text(answer.json, "old"), pair->file));
+}
+
+Exit move_record(Session& session, const std::string& to) {
+  const config::Config* pair = pair_of(session);
+  if (pair == nullptr) {
+    return Exit::kUsage;
+  }
+  const Answer answer = session.call("POST", "/v1/failover/arbitration", {{"to", to}});
+  if (!answer.ok()) {
+    return session.fail(answer);
+  }
+  return session.done(answer, fmt::format("the owner record is on {}; bring `arbitration: true` in "
+                                          "{} up to date",
+                                          text(answer.json, "arbitration"), pair->file));
+}
+
 Exit give_back(Session& session, bool check) {
   if (check) {
     return check_failover(session);
@@ -322,6 +395,28 @@ void add_failover_commands(CLI::App& app, Action& action) {
       ->callback([&] { action = show_failover; });
   group->add_subcommand("check", "Whether takeover and handover would work now, and why not")
       ->callback([&] { action = check_failover; });
+
+  CLI::App* member = group->add_subcommand("member", "The disks that carry a node's mailbox");
+  member->require_subcommand(1);
+  CLI::App* replace = member->add_subcommand("replace", "Makes another disk a mailbox member");
+  const auto old_disk = std::make_shared<std::string>();
+  const auto new_disk = std::make_shared<std::string>();
+  replace->add_option("old", *old_disk, "The member that goes: its URL, or the end of it")
+      ->required();
+  replace->add_option("new", *new_disk, "The disk of the same filer that comes")->required();
+  replace->footer("Example: duet failover member replace a1 a2");
+  replace->callback([&action, old_disk, new_disk] {
+    action = [=](Session& session) { return replace_member(session, *old_disk, *new_disk); };
+  });
+  CLI::App* arbitration =
+      group->add_subcommand("arbitration", "The record of who owns which filer");
+  arbitration->require_subcommand(1);
+  CLI::App* move = arbitration->add_subcommand("move", "Moves the record to another disk");
+  const auto to = std::make_shared<std::string>();
+  move->add_option("disk", *to, "A disk that is no mailbox member: its URL, or the end of it")
+      ->required();
+  move->callback(
+      [&action, to] { action = [=](Session& session) { return move_record(session, *to); }; });
 
   CLI::App* takeover =
       app.add_subcommand("takeover", "Moves all that a node serves to its partner");

@@ -83,7 +83,8 @@ class PairInit {
  private:
   struct Disk {
     std::uint32_t filer = 0;
-    bool arbitration = false;
+    bool configured = false;   // for arbitration
+    bool arbitration = false;  // holds the record, or will
     std::unique_ptr<shelf::SharedDisk> disk;
     shelf::DiskState state;
   };
@@ -114,6 +115,7 @@ class PairInit {
   const std::array<std::uint64_t, 2> pair_;
   std::vector<Disk> disks_;
   std::array<Memories, mailbox::kNodes> memories_;
+  std::uint64_t generation_ = 0;                                          // of its place
   std::optional<mailbox::OwnersRead> record_;                             // as it was found
   std::array<std::optional<std::uint64_t>, mailbox::kFilers> formatted_;  // the epoch of its root
 };
@@ -143,7 +145,7 @@ mailbox::Arbiter PairInit::arbiter() {
   Disk& disk = arbitration_disk();
   const mailbox::Writer writer{pair_, mailbox::Node{static_cast<std::uint8_t>(disk.filer)},
                                mailbox::Incarnation{shelf::incarnation_of(key_)}};
-  return {writer, *disk.disk};
+  return {writer, *disk.disk, generation_};
 }
 
 std::string PairInit::look_at_disk(Disk& disk) {
@@ -159,7 +161,11 @@ std::string PairInit::look_at_disk(Disk& disk) {
 std::string PairInit::open_disks() {
   for (const config::Filer& filer : config_.filers) {
     for (const config::Disk& named : filer.disks) {
-      Disk disk{.filer = filer.index(), .arbitration = named.arbitration, .disk = {}, .state = {}};
+      Disk disk{.filer = filer.index(),
+                .configured = named.arbitration,
+                .arbitration = named.arbitration,
+                .disk = {},
+                .state = {}};
       std::string refused = open_shared(scheduler_, config_, named, key_, disk.disk);
       if (refused.empty()) {
         refused = look_at_disk(disk);
@@ -173,7 +179,20 @@ std::string PairInit::open_disks() {
   return read_record();
 }
 
+// It may have moved from where the configuration names it.
 std::string PairInit::read_record() {
+  std::vector<shelf::SharedDisk*> all;
+  for (const Disk& disk : disks_) {
+    all.push_back(disk.disk.get());
+  }
+  const Result<mailbox::FoundPlace> place =
+      run(scheduler_, mailbox::find_record(pair_, std::move(all)));
+  if (place.ok()) {
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+      disks_[i].arbitration = i == place.value().disk;
+    }
+    generation_ = place.value().read.generation;
+  }
   mailbox::Arbiter from = arbiter();
   Result<mailbox::OwnersRead> read = run(scheduler_, from.read());
   if (read.ok()) {
@@ -338,6 +357,13 @@ std::string PairInit::swap_record(const mailbox::Owners& owners) {
 }
 
 std::string PairInit::write_record() {
+  if (formatted_[0] && formatted_[1]) {
+    // Nothing is left of where it moved.
+    for (Disk& disk : disks_) {
+      disk.arbitration = disk.configured;
+    }
+    generation_ = 0;
+  }
   Disk& place = arbitration_disk();
   const Result<mailbox::Owners> owners = this->owners();
   if (!owners.ok()) {

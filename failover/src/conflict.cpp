@@ -27,6 +27,7 @@ Task<void> PairNode::resolve_conflict() {
   tell(Severity::kWarning, "a disk refused this node: its key was removed",
        "none if a takeover is under way; else look who else uses these disks");
   co_await beater_.quiet();
+  co_await note_writer_.quiet();
   for (const auto& gate : gates_) {
     if (!gate->is_open()) {
       co_await gate->quiet();

@@ -26,6 +26,12 @@ std::vector<Veto> PairNode::handover_vetoes(std::uint32_t filer) const {
   if (!record_readable_) {
     veto(true, "the owner record cannot be read", "repair the path to the arbitration disk");
   }
+  if (proposal_ || moving_) {
+    veto(true, "the owner record is on its way to another disk", "wait a moment");
+  }
+  if (replacing_ || next_) {
+    veto(true, "a mailbox member is being replaced", "wait a moment");
+  }
   if (!link_up()) {
     veto(true, "the partner does not answer over the link", "start the partner, repair the link");
   } else if ((peer_flags_ & kMayTake) == 0) {
@@ -38,6 +44,9 @@ std::vector<Veto> PairNode::handover_vetoes(std::uint32_t filer) const {
     veto(true, "the partner's mailbox does not change", "repair the mailbox disks of the partner");
   } else if (observer_.readable() == mailbox::Readable::kOne) {
     veto(false, "a mailbox member of the partner cannot be read", "repair or replace that disk");
+  }
+  if (filers_[filer].state == FilerState::kServing && !filers_[filer].host->mirrored()) {
+    veto(false, "the partner does not hold the log", "wait until it is mirrored");
   }
   if (link_up() && link_.status().beat_changed == Instant{}) {
     veto(false, "the partner has only just come", "wait for its first beats");
@@ -54,7 +63,24 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
   }
   if (!record_readable_) {
     result.push_back({.reason = "the owner record cannot be read",
-                      .remedy = "repair the path to the arbitration disk"});
+                      .remedy =
+                          "repair the path to the arbitration disk; while both nodes live it "
+                          "moves to another disk by itself, or by duet failover arbitration"});
+  }
+  if (proposal_) {
+    result.push_back({.reason = "the owner record is on its way to another disk",
+                      .remedy = "wait a moment; if it lasts, repair the disk that was named"});
+  }
+  if (!members_[peer_number()].known || peer_members_ > members_[peer_number()].generation) {
+    result.push_back({.reason = "this node does not know the partner's mailbox members",
+                      .remedy = "repair this node's paths to the partner's disks"});
+  }
+  for (const PairDisk& each : disks_) {
+    if (!each.disk->health().connected) {
+      result.push_back({.reason = "a disk cannot be reached, so it could not be fenced",
+                        .remedy = "repair this node's path to it; duet failover show names it"});
+      break;
+    }
   }
   if (observer_.readable() != mailbox::Readable::kBoth) {
     result.push_back({.reason = "a mailbox member of the partner cannot be read",
@@ -287,7 +313,13 @@ Task<void> PairNode::prepare_for() {
   if (ready) {
     const Result<FilerFacts> facts = co_await slot.host->facts();
     ready = facts.ok() && facts.value().epoch == asked.epoch && facts.value().log_empty;
+    if (ready && facts.value().membership_generation != members_[asked.filer].generation) {
+      relearn_ = relearn_ || asked.filer == peer_number();
+      ready = false;
+    }
   }
+  // Who leaves has not been told to give this filer away.
+  slot.by_operator = (asked.flags & kMayTake) != 0;
   slot.expected = ready ? asked.epoch + 1 : 0;
   static_cast<void>(
       send(PairVerb::kPrepared, asked.filer, asked.epoch, asked.number, ready ? 0 : 1));
@@ -311,6 +343,10 @@ Status PairNode::send(PairVerb verb, std::uint32_t filer, std::uint64_t epoch, s
 }
 
 void PairNode::on_message(ConstBytes bytes) {
+  if (bytes.size() == sizeof(PlaceMessage)) {
+    on_place_message(bytes);
+    return;
+  }
   if (bytes.size() != sizeof(PairMessage)) {
     return;
   }
@@ -323,6 +359,9 @@ void PairNode::on_message(ConstBytes bytes) {
   peer_incarnation_ = message.incarnation;
   switch (PairVerb{message.verb}) {
     case PairVerb::kState:
+      peer_place_ = message.epoch;
+      peer_members_ = message.number;
+      break;
     case PairVerb::kCommitted:  // the next look finds it
       break;
     case PairVerb::kAskHandover:

@@ -114,6 +114,7 @@ Task<Status> PairNode::swap_in(Claim& claim) {
       filers_[filer].epoch = to[filer].epoch;
       filers_[filer].failed = filers_[filer].lost = false;
       filers_[filer].waits_for = "it is being opened";
+      filers_[filer].by_operator = false;
     }
   }
   co_return Ok{};
@@ -226,6 +227,7 @@ Status PairNode::serve(std::uint32_t filer) {
   step("serve");
   slot.state = FilerState::kServing;
   slot.answering = true;
+  slot.refusals = 0;
   slot.waits_for = "";
   slot.host->serve();
   return Ok{};
@@ -257,8 +259,11 @@ Task<Status> PairNode::may_replay(Claim& claim, std::uint32_t filer, bool& copy_
     co_return found.error();
   }
   const FilerFacts& facts = found.value();
-  if (claim.takeover && facts.membership_generation > options_.membership_generation) {
-    co_return Error{Errc::kRefused, "the partner has newer mailbox members"};
+  // Rule 2: other members than those that were watched, and asked for marks, count by now.
+  if (!members_[filer].known || facts.membership_generation != members_[filer].generation) {
+    relearn_ = relearn_ || filer == peer_number();
+    co_return Error{claim.takeover ? Errc::kRefused : Errc::kTryAgain,
+                    "the mailbox members are not those that this node knows"};
   }
   if (facts.own_log || facts.log_empty || (facts.copy && copy_allowed) || claim.forced) {
     co_return Ok{};

@@ -6,6 +6,7 @@ namespace duet::failover {
 
 namespace {
 
+// As configured; what counts is on the disks (learn_members()).
 mailbox::MemberDisks members_of(const std::vector<PairDisk>& disks, std::uint32_t node) {
   mailbox::MemberDisks result;
   for (const PairDisk& each : disks) {
@@ -31,8 +32,13 @@ PairNode::PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptio
       beater_(scheduler, clock, options.self, members_of(disks_, my_number()), options.beat),
       observer_(scheduler, options.self.pair, mailbox::partner_of(options.self.node),
                 members_of(disks_, peer_number()), options.beat),
+      note_writer_(scheduler, options.self),
       conflict_over_(scheduler),
       scope_(scheduler) {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    arbitration_ = disks_[i].disk == &arbitration ? i : arbitration_;
+  }
+  arbiter_.on_moved = [this] { record_moved(); };
   for (const PairDisk& each : disks_) {
     DUET_CHECK(each.filer < kFilers);
     gates_.push_back(std::make_unique<GatedDisk>(scheduler, *each.disk));
@@ -63,6 +69,7 @@ PairNode::~PairNode() { link_.attach(interconnect::Channel::kFailover, nullptr);
 
 void PairNode::start() {
   DUET_CHECK(filers_[0].host != nullptr && filers_[1].host != nullptr);
+  record_seen_ = scheduler_.now();
   describe();
   scope_.spawn(run());
   scope_.spawn(beat_link());
@@ -168,6 +175,20 @@ PairStatus PairNode::status() const {
   result.lease_valid = guard_.may_answer();
   result.conflict = conflict_;
   result.halted = halted_;
+  result.lapsed = hosts_any() && !guard_.may_answer() ? guard_.lapsed() : Duration(0);
+  for (std::uint32_t node = 0; node < mailbox::kNodes; ++node) {
+    result.members[node] = {members_[node].known, members_[node].generation, members_[node].disks};
+  }
+  result.replacing = replacing_;
+  result.replacements = replacements_;
+  result.replacement_error = replacement_error_;
+  result.arbitration = arbitration_;
+  result.arbitration_generation = arbiter_.generation();
+  result.moving = moving_ || proposal_.has_value();
+  result.moves = moves_;
+  result.move_error = move_error_;
+  result.refused_takeovers = refused_takeovers_;
+  result.giveback = giveback_;
   result.last_takeover = last_takeover_;
   return result;
 }

@@ -8,6 +8,7 @@ namespace duet::failover {
 namespace {
 
 constexpr int kFenceTries = 20;
+constexpr std::uint64_t kBackOffMax = 5;  // 2^5 times the first wait: about a minute
 
 }  // namespace
 
@@ -51,8 +52,12 @@ Task<void> PairNode::take_over(bool forced) {
   taking_ = false;
   may_take_at_ = scheduler_.now() + 2 * options_.retry;
   if (claim.filers == FilerSet{}) {
+    // Each disturbs a partner that may live, and what spoke against it seldom passes by itself.
+    may_take_at_ = scheduler_.now() + 2 * back_off(refused_takeovers_);
+    ++refused_takeovers_;
     co_return;
   }
+  refused_takeovers_ = 0;
   force_ = force_ && !forced;
   claim.phases.filers = claim.filers;
   last_takeover_ = claim.phases;
@@ -158,12 +163,19 @@ void PairNode::cut_partner(const Claim& claim) {
   }
 }
 
+Duration PairNode::back_off(std::uint64_t refusals) const {
+  return options_.retry * (1U << std::min(refusals, kBackOffMax));
+}
+
 // Ownership goes back to the previous owner, who alone may have what is missing here.  Not to the
 // filer's home: that may be this node.
 Task<void> PairNode::refuse(std::uint32_t filer, std::string_view why) {
   step("refuse");
   const std::uint64_t epoch = filers_[filer].epoch;
   co_await close(filer, why);
+  // It may come back at once, from a partner that cannot open it either.
+  filers_[filer].retry_at = scheduler_.now() + back_off(filers_[filer].refusals);
+  ++filers_[filer].refusals;
   Result<mailbox::OwnersRead> read = co_await arbiter_.read();
   if (read.ok()) {
     mailbox::Owners to = read.value().owners;

@@ -16,8 +16,11 @@ Task<void> PairNode::run() {
   beater_.start();
   while (!halted_) {
     co_await look();
+    co_await follow_members();
+    co_await follow_place();
     co_await follow_record();
     co_await prepare_for();
+    consider_giveback();
     co_await act();
     describe();
     say_state();
@@ -43,6 +46,18 @@ Task<bool> PairNode::enter() {
     }
     all = all && joined.ok();
   }
+  // Which disks count, and where the record is, before anything is believed of any of them.
+  for (std::uint32_t node = 0; all && node < mailbox::kNodes; ++node) {
+    const bool learned = co_await learn_members(node);
+    all = all && learned;
+  }
+  if (all) {
+    const bool found = co_await find_place();
+    all = all && found;
+  }
+  for (std::uint32_t node = 0; all && node < mailbox::kNodes; ++node) {
+    say_members(node);
+  }
   co_return all;
 }
 
@@ -52,27 +67,76 @@ Task<void> PairNode::beat_link() {
     if (!progress || progress()) {
       link_.beat();
     }
+    watch_lease();
     co_await sleep(scheduler_, options_.beat.beat);
   }
 }
 
-Task<void> PairNode::look() {
-  co_await observer_.look(options_.beat.beat);
-  Result<mailbox::OwnersRead> read = co_await arbiter_.read();
-  record_readable_ = read.ok();
-  if (read.ok()) {
-    record_ = std::move(read.value());
+// Beside the loop, which a disk that is away may hold up.
+void PairNode::watch_lease() {
+  const bool lapsed =
+      hosts_any() && beater_.renewed() && !conflict_ && guard_.lapsed() > Duration(0);
+  if (lapsed == lease_lapsed_) {
+    return;
   }
-  co_await look_closer();
+  lease_lapsed_ = lapsed;
+  if (lapsed) {
+    step("lease lapsed");
+    tell(Severity::kError, "the lease is over: no client is answered by this node",
+         "repair this node's paths to its mailbox disks; meanwhile its partner may take over");
+  } else if (hosts_any()) {
+    tell(Severity::kInformation, "the lease holds again", "");
+  }
 }
 
-// What is read only when the partner gives cause: its last words, and the marks of its filers.
-Task<void> PairNode::look_closer() {
+// A disk that is away holds up no look: what it does not answer in time is not known in this look.
+Task<void> PairNode::look() {
+  ++looks_;
+  const Instant deadline = scheduler_.now() + options_.beat.beat;
+  fresh_record_.reset();
+  if (!record_reading_) {
+    record_reading_ = true;
+    scope_.spawn(read_record_beside());
+  }
+  co_await observer_.look(options_.beat.beat);
+  co_await wait_for(record_reading_, deadline);
+  record_readable_ = fresh_record_.has_value();
+  if (record_readable_) {
+    record_ = std::move(*fresh_record_);
+  }
   if (link_up() && !observer_.stale()) {
     words_.reset();
     seen_marks_ = {};
     co_return;
   }
+  if (!closer_reading_) {
+    closer_reading_ = true;
+    scope_.spawn(look_closer_beside());
+  }
+  co_await wait_for(closer_reading_, scheduler_.now() + options_.beat.beat);
+}
+
+// Short naps, as in Observer::look().
+Task<void> PairNode::wait_for(const bool& running, Instant deadline) {
+  Duration nap = std::chrono::microseconds(50);
+  while (running && scheduler_.now() < deadline) {
+    co_await sleep(scheduler_, nap);
+    nap = std::min<Duration>(nap * 2, std::chrono::milliseconds(5));
+  }
+}
+
+// What was asked for in an earlier look says nothing about this one.
+Task<void> PairNode::read_record_beside() {
+  const std::uint64_t of_look = looks_;
+  Result<mailbox::OwnersRead> read = co_await arbiter_.read();
+  record_reading_ = false;
+  if (read.ok() && of_look == looks_) {
+    fresh_record_ = std::move(read.value());
+  }
+}
+
+// What is read only when the partner gives cause: its last words, and the marks of its filers.
+Task<void> PairNode::look_closer_beside() {
   const std::optional<mailbox::WordsSector> words = co_await observer_.read_words();
   if (words && (!words_ || words_->dead_incarnation != words->dead_incarnation ||
                 words_->restart_ms != words->restart_ms)) {
@@ -85,6 +149,7 @@ Task<void> PairNode::look_closer() {
       seen_marks_[filer] = seen;
     }
   }
+  closer_reading_ = false;
 }
 
 BeatEvidence PairNode::beat_evidence() const {
@@ -208,6 +273,7 @@ Task<void> PairNode::follow_record() {
       }
       if (slot.lined_up != entry.epoch && partner_serves(filer)) {
         slot.lined_up = entry.epoch;
+        slot.refusals = 0;
         slot.host->line_up();
       }
       slot.waits_for = filer == my_number() ? "giveback" : "";
@@ -241,7 +307,7 @@ bool PairNode::partner_serves(std::uint32_t filer) const {
 
 void PairNode::describe() {
   mailbox::BeatContent content;
-  content.membership_generation = options_.membership_generation;
+  content.membership_generation = members_[my_number()].generation;
   bool serving = false;
   bool handing = false;
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
@@ -266,7 +332,10 @@ void PairNode::describe() {
   beater_.describe(content);
 }
 
-void PairNode::say_state() { static_cast<void>(send(PairVerb::kState, 0, 0, 0, 0)); }
+void PairNode::say_state() {
+  static_cast<void>(
+      send(PairVerb::kState, 0, arbiter_.generation(), members_[my_number()].generation, 0));
+}
 
 void PairNode::alarm(Alarm alarm) {
   if (alarm == Alarm::kNone) {

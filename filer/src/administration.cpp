@@ -282,6 +282,15 @@ Task<Status> label_and_add(FilerState& filer, BlockDevice& device) {
 
 Task<Status> Filer::add_disk(BlockDevice& device) { return label_and_add(*state_, device); }
 
+Task<Status> Filer::set_membership_generation(std::uint64_t generation) {
+  FilerState& filer = *state_;
+  auto job = [&filer, generation]() -> Status {
+    filer.aggregate->set_membership_generation(generation);
+    return Ok{};
+  };
+  return administrate(filer, std::move(job));
+}
+
 Task<Status> Filer::consistency_point() {
   auto job = []() -> Status { return Ok{}; };
   return administrate(*state_, std::move(job));

@@ -11,15 +11,37 @@ Beater::Beater(Scheduler& scheduler, const BootClock& clock, const Writer& write
       resumed_(scheduler),
       ended_(scheduler),
       scope_(scheduler) {
-  DUET_CHECK(!members.empty() && members.size() <= kMembersMax);
-  for (shelf::SharedDisk* const disk : members) {
-    slots_.push_back({.disk = disk, .buffer = std::make_unique<SectorBuffer>()});
-  }
+  use({std::move(members)});
 }
 
 void Beater::start() {
+  started_ = true;
   for (Slot& slot : slots_) {
     scope_.spawn(beat_on(slot));
+  }
+}
+
+void Beater::use(const MemberSets& sets) {
+  sets_ = sets;
+  for (Slot& slot : slots_) {
+    slot.retired = true;
+  }
+  for (const MemberDisks& members : sets_) {
+    DUET_CHECK(!members.empty() && members.size() <= kMembersMax);
+    for (shelf::SharedDisk* const disk : members) {
+      const auto there = std::ranges::find(slots_, disk, &Slot::disk);
+      if (there != slots_.end()) {
+        there->retired = false;
+        continue;
+      }
+      slots_.push_back({.disk = disk, .buffer = std::make_unique<SectorBuffer>()});
+      if (started_) {
+        scope_.spawn(beat_on(slots_.back()));
+      }
+    }
+  }
+  if (!started_) {
+    slots_.remove_if([](const Slot& slot) { return slot.retired; });
   }
 }
 
@@ -36,13 +58,17 @@ Task<void> Beater::quiet() {
 }
 
 std::size_t Beater::reached() const {
-  return static_cast<std::size_t>(std::ranges::count_if(slots_, &Slot::arrived));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      slots_, [](const Slot& slot) { return slot.arrived && !slot.retired; }));
 }
 
 Task<void> Beater::beat_on(Slot& slot) {
   for (;;) {
     while (held_) {
       co_await resumed_.wait();
+    }
+    if (slot.retired) {
+      break;
     }
     const Instant next = scheduler_.now() + options_.beat;
     if (!progress || progress()) {
@@ -62,6 +88,7 @@ Task<void> Beater::beat_on(Slot& slot) {
     }
     co_await Sleep(scheduler_, next);
   }
+  slots_.remove_if([&slot](const Slot& each) { return &each == &slot; });
 }
 
 void Beater::write_sector(Slot& slot) const {
@@ -85,23 +112,36 @@ void Beater::write_sector(Slot& slot) const {
 
 void Beater::arrived(Slot& slot, Instant started) {
   slot.last_started = started;
-  std::vector<Instant> starts;
-  for (const Slot& each : slots_) {
-    if (each.last_started) {
-      starts.push_back(*each.last_started);
+  std::optional<Instant> counts;
+  for (const MemberDisks& members : sets_) {
+    const std::optional<Instant> reached = reached_by(members);
+    if (!reached) {
+      return;
     }
+    counts = counts ? std::min(*counts, *reached) : *reached;
   }
-  const std::size_t quorum = serving_quorum(slots_.size());
-  if (starts.size() < quorum) {
-    return;
-  }
-  std::ranges::sort(starts, std::greater());
-  if (const Instant counts = starts[quorum - 1]; !renewed_ || counts > *renewed_) {
+  if (!renewed_ || *counts > *renewed_) {
     renewed_ = counts;
     if (on_renewed) {
       on_renewed();
     }
   }
+}
+
+// The newest start that the serving quorum of `members` holds.
+std::optional<Instant> Beater::reached_by(const MemberDisks& members) const {
+  std::vector<Instant> starts;
+  for (const Slot& each : slots_) {
+    if (each.last_started && std::ranges::find(members, each.disk) != members.end()) {
+      starts.push_back(*each.last_started);
+    }
+  }
+  const std::size_t quorum = serving_quorum(members.size());
+  if (starts.size() < quorum) {
+    return std::nullopt;
+  }
+  std::ranges::sort(starts, std::greater());
+  return starts[quorum - 1];
 }
 
 }  // namespace duet::mailbox

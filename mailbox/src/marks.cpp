@@ -1,5 +1,7 @@
 #include "mailbox/marks.h"
 
+#include <algorithm>
+
 namespace duet::mailbox {
 
 namespace {
@@ -14,9 +16,39 @@ Marks::Marks(Scheduler& scheduler, const Writer& writer, std::uint32_t filer, Me
       filer_(filer),
       changed_(scheduler),
       scope_(scheduler) {
-  DUET_CHECK(filer < kFilers && !members.empty() && members.size() <= kMembersMax);
-  for (shelf::SharedDisk* const disk : members) {
-    slots_.push_back({.disk = disk, .buffer = std::make_unique<SectorBuffer>()});
+  DUET_CHECK(filer < kFilers);
+  use({std::move(members)});
+}
+
+void Marks::use(const MemberSets& sets) {
+  sets_ = sets;
+  for (Slot& slot : slots_) {
+    // Who was no member for a while may have been written by the other node.
+    slot.durable = slot.retired ? 0 : slot.durable;
+    slot.retired = true;
+  }
+  for (const MemberDisks& members : sets_) {
+    DUET_CHECK(!members.empty() && members.size() <= kMembersMax);
+    for (shelf::SharedDisk* const disk : members) {
+      const auto there = std::ranges::find(slots_, disk, &Slot::disk);
+      if (there != slots_.end()) {
+        there->retired = false;
+        begin(*there);
+        continue;
+      }
+      slots_.push_back({.disk = disk, .buffer = std::make_unique<SectorBuffer>()});
+      begin(slots_.back());
+    }
+  }
+  changed_.wake_all();
+}
+
+// What is wanted gets to the member, if it is not there already.
+void Marks::begin(Slot& slot) {
+  if (slot.durable != version_ && !slot.running) {
+    slot.last = Ok{};
+    slot.running = true;
+    scope_.spawn(bring(slot));
   }
 }
 
@@ -32,16 +64,15 @@ void Marks::want(bool set, std::uint64_t epoch, std::uint64_t first) {
   wanted_.first_unmirrored = first;
   for (Slot& slot : slots_) {
     slot.last = Ok{};
-    if (!slot.running) {
-      slot.running = true;
-      scope_.spawn(bring(slot));
+    if (!slot.retired) {
+      begin(slot);
     }
   }
 }
 
 // Until the member holds what is wanted, or refuses us.
 Task<void> Marks::bring(Slot& slot) {
-  while (slot.durable != version_) {
+  while (slot.durable != version_ && !slot.retired) {
     const std::uint64_t version = version_;
     encode(wanted_, slot.buffer->bytes());
     const Status written =
@@ -64,16 +95,23 @@ Task<void> Marks::bring(Slot& slot) {
   slot.running = false;
 }
 
-std::size_t Marks::holding() const {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(slots_, [this](const Slot& slot) { return slot.durable == version_; }));
+std::size_t Marks::holding(const MemberDisks& members) const {
+  return static_cast<std::size_t>(std::ranges::count_if(slots_, [&](const Slot& slot) {
+    return slot.durable == version_ && std::ranges::find(members, slot.disk) != members.end();
+  }));
+}
+
+bool Marks::serving_quorum_holds() const {
+  return std::ranges::all_of(sets_, [this](const MemberDisks& members) {
+    return holding(members) >= serving_quorum(members.size());
+  });
 }
 
 Task<Status> Marks::set(std::uint64_t epoch, std::uint64_t first_unmirrored) {
   want(true, epoch, first_unmirrored);
-  while (holding() < serving_quorum(slots_.size())) {
+  while (!serving_quorum_holds()) {
     for (const Slot& slot : slots_) {
-      if (!slot.last.ok() && slot.last.error().code == Errc::kFenced) {
+      if (!slot.retired && !slot.last.ok() && slot.last.error().code == Errc::kFenced) {
         co_return slot.last;
       }
     }
@@ -84,22 +122,64 @@ Task<Status> Marks::set(std::uint64_t epoch, std::uint64_t first_unmirrored) {
 
 Task<Status> Marks::clear(std::uint64_t epoch) {
   want(false, epoch, 0);
-  while (holding() < slots_.size()) {
+  co_return co_await everywhere();
+}
+
+Task<Status> Marks::everywhere() {
+  for (;;) {
+    bool all = true;
     for (const Slot& slot : slots_) {
-      if (slot.durable != version_ && !slot.last.ok()) {
+      if (slot.retired || slot.durable == version_) {
+        continue;
+      }
+      if (!slot.last.ok()) {
         co_return slot.last;
       }
+      all = false;
+    }
+    if (all) {
+      break;
     }
     co_await changed_.wait();
   }
   co_return Ok{};
 }
 
+Task<Status> Marks::carry() {
+  if (version_ == 0) {
+    const MarkReading found = co_await read(writer_.pair, filer_, sets_.front());
+    if (!found.quorum) {
+      co_return Error{Errc::kIo, "too few members to know whether there is a solo mark"};
+    }
+    if (version_ == 0) {  // else something was set meanwhile
+      const bool set = found.mark.has_value();
+      want(set, set ? found.mark->epoch : 0, set ? found.mark->first_unmirrored : 0);
+    }
+  }
+  co_return co_await everywhere();
+}
+
 Task<MarkReading> Marks::read() {
+  const MemberSets sets = sets_;
   MarkReading result;
-  for (const Slot& slot : slots_) {
+  result.quorum = true;
+  for (const MemberDisks& members : sets) {
+    const MarkReading seen = co_await read(writer_.pair, filer_, members);
+    result.readable = std::max(result.readable, seen.readable);
+    result.quorum = result.quorum && seen.quorum;
+    if (seen.mark && (!result.mark || result.mark->epoch < seen.mark->epoch)) {
+      result.mark = seen.mark;
+    }
+  }
+  co_return result;
+}
+
+Task<MarkReading> Marks::read(std::array<std::uint64_t, 2> pair, std::uint32_t filer,
+                              MemberDisks members) {
+  MarkReading result;
+  for (shelf::SharedDisk* const disk : members) {
     const Result<MarkSector> found =
-        co_await read_sector<MarkSector>(*slot.disk, kMarkBlock + filer_, writer_.pair, filer_);
+        co_await read_sector<MarkSector>(*disk, kMarkBlock + filer, pair, filer);
     if (!found.ok() && found.error().code != Errc::kNotFound) {
       continue;
     }
@@ -109,7 +189,7 @@ Task<MarkReading> Marks::read() {
       result.mark = found.value();
     }
   }
-  result.quorum = result.readable >= reading_quorum(slots_.size());
+  result.quorum = result.readable >= reading_quorum(members.size());
   co_return result;
 }
 

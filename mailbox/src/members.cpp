@@ -1,51 +1,147 @@
 #include "mailbox/members.h"
 
+#include <algorithm>
+
 namespace duet::mailbox {
 
-Task<Result<std::optional<MembersSector>>> read_members(std::array<std::uint64_t, 2> pair,
-                                                        Node node, MemberDisks disks) {
-  std::optional<MembersSector> newest;
-  std::size_t read = 0;
+namespace {
+
+bool sane(const MembersSector& sector) {
+  return sector.count <= kMembersMax && sector.previous_count <= kMembersMax &&
+         sector.previous_generation < std::max<std::uint64_t>(sector.generation, 1);
+}
+
+Membership membership(std::uint64_t generation, const std::array<DiskIdentity, kMembersMax>& disks,
+                      std::uint32_t count) {
+  Membership result;
+  result.generation = generation;
+  result.disks.assign(disks.begin(), disks.begin() + count);
+  return result;
+}
+
+}  // namespace
+
+std::optional<Membership> MembersRead::of(std::uint64_t generation) const {
+  for (const MembersSector& each : sectors) {
+    if (each.generation == generation && each.count > 0) {
+      return membership(generation, each.disks, each.count);
+    }
+    if (each.previous_generation == generation && each.previous_count > 0) {
+      return membership(generation, each.previous_disks, each.previous_count);
+    }
+  }
+  return std::nullopt;
+}
+
+std::uint64_t MembersRead::highest() const {
+  std::uint64_t result = 0;
+  for (const MembersSector& each : sectors) {
+    result = std::max(result, each.generation);
+  }
+  return result;
+}
+
+Task<MembersRead> read_members(std::array<std::uint64_t, 2> pair, Node node, MemberDisks disks) {
+  MembersRead result;
+  result.all = true;
   for (shelf::SharedDisk* const disk : disks) {
     const Result<MembersSector> found = co_await read_sector<MembersSector>(
         *disk, kMembersBlock + index_of(node), pair, index_of(node));
-    if (found.ok()) {
-      ++read;
-      if (!newest || found.value().generation > newest->generation) {
-        newest = found.value();
-      }
-    } else if (found.error().code == Errc::kNotFound) {
-      ++read;
+    if (found.ok() && sane(found.value())) {
+      result.sectors.push_back(found.value());
+    } else if (!found.ok() &&
+               (found.error().code == Errc::kIo || found.error().code == Errc::kClosed)) {
+      result.all = false;
     }
   }
-  if (read < reading_quorum(disks.size())) {
-    co_return Error{Errc::kIo, "too few mailbox members could be read"};
-  }
-  co_return newest;
+  std::ranges::sort(result.sectors, [](const MembersSector& a, const MembersSector& b) {
+    return std::pair(a.header.incarnation, a.header.sequence) >
+           std::pair(b.header.incarnation, b.header.sequence);
+  });
+  co_return result;
 }
 
-Task<Status> write_members(Writer writer, MemberDisks disks, std::vector<DiskIdentity> identities,
-                           std::uint64_t generation) {
-  DUET_CHECK(disks.size() == identities.size() && disks.size() <= kMembersMax && !disks.empty());
+MembersSector members_sector(const Membership& next, const Membership& now) {
+  DUET_CHECK(!next.disks.empty() && next.disks.size() <= kMembersMax);
+  DUET_CHECK(now.disks.size() <= kMembersMax && now.generation < next.generation);
   MembersSector sector;
-  sector.header.pair = writer.pair;
-  sector.header.subject = index_of(writer.node);
-  sector.header.node = index_of(writer.node);
-  sector.header.incarnation = static_cast<std::uint64_t>(writer.incarnation);
-  sector.header.sequence = generation;
-  sector.generation = generation;
-  sector.count = static_cast<std::uint32_t>(disks.size());
-  std::ranges::copy(identities, sector.disks.begin());
-  const auto buffer = std::make_unique<SectorBuffer>();
-  encode(sector, buffer->bytes());
-  for (shelf::SharedDisk* const disk : disks) {
-    const Status written =
-        co_await disk->write_durable(kMembersBlock + index_of(writer.node), buffer->parts());
-    if (!written.ok()) {
-      co_return written;
+  sector.generation = next.generation;
+  sector.count = static_cast<std::uint32_t>(next.disks.size());
+  std::ranges::copy(next.disks, sector.disks.begin());
+  sector.previous_generation = now.generation;
+  sector.previous_count = static_cast<std::uint32_t>(now.disks.size());
+  std::ranges::copy(now.disks, sector.previous_disks.begin());
+  return sector;
+}
+
+MembersWriter::Slot& MembersWriter::slot_of(shelf::SharedDisk& disk) {
+  for (Slot& slot : slots_) {
+    if (slot.disk == &disk) {
+      return slot;
     }
   }
-  co_return Ok{};
+  slots_.push_back({.disk = &disk, .buffer = std::make_unique<SectorBuffer>()});
+  return slots_.back();
+}
+
+Task<Status> MembersWriter::write(MembersSector sector, MemberDisks disks, std::size_t needed) {
+  sector.header.pair = writer_.pair;
+  sector.header.subject = index_of(writer_.node);
+  sector.header.node = index_of(writer_.node);
+  sector.header.incarnation = static_cast<std::uint64_t>(writer_.incarnation);
+  sector.header.sequence = ++version_;
+  wanted_ = sector;
+  const std::uint64_t version = version_;
+  std::vector<Slot*> slots;
+  for (shelf::SharedDisk* const disk : disks) {
+    Slot& slot = slot_of(*disk);
+    slot.wanted = version;
+    slots.push_back(&slot);
+    if (!slot.running) {
+      slot.running = true;
+      scope_.spawn(bring(slot));
+    }
+  }
+  for (;;) {
+    const auto holding = static_cast<std::size_t>(std::ranges::count_if(
+        slots, [version](const Slot* slot) { return slot->durable >= version; }));
+    if (holding >= needed) {
+      co_return Ok{};
+    }
+    if (std::ranges::all_of(slots, [version](const Slot* s) { return s->tried >= version; })) {
+      break;
+    }
+    co_await changed_.wait();
+  }
+  Status result = Error{Errc::kIo, "too few mailbox members could be written"};
+  for (const Slot* const slot : slots) {
+    if (!slot->last.ok()) {
+      result = slot->last;
+    }
+  }
+  co_return result;
+}
+
+Task<void> MembersWriter::bring(Slot& slot) {
+  while (slot.tried < slot.wanted) {
+    const std::uint64_t version = version_;
+    encode(wanted_, slot.buffer->bytes());
+    slot.last = co_await slot.disk->write_durable(kMembersBlock + index_of(writer_.node),
+                                                  slot.buffer->parts());
+    slot.tried = version;
+    if (slot.last.ok()) {
+      slot.durable = version;
+    }
+    changed_.wake_all();
+  }
+  slot.running = false;
+  changed_.wake_all();
+}
+
+Task<void> MembersWriter::quiet() {
+  while (std::ranges::any_of(slots_, &Slot::running)) {
+    co_await changed_.wait();
+  }
 }
 
 }  // namespace duet::mailbox

@@ -19,26 +19,35 @@ Observer::Observer(Scheduler& scheduler, const std::array<std::uint64_t, 2>& pai
       look_begun_(scheduler.now()),
       ended_(scheduler),
       scope_(scheduler) {
+  use(members);
+}
+
+void Observer::use(const MemberDisks& members) {
   DUET_CHECK(!members.empty() && members.size() <= kMembersMax);
+  slots_.clear();
   for (shelf::SharedDisk* const disk : members) {
-    slots_.push_back({.disk = disk, .buffer = std::make_unique<SectorBuffer>()});
+    slots_.push_back(std::make_shared<Slot>());
+    slots_.back()->disk = disk;
   }
+  changed_ = scheduler_.now();
 }
 
 Task<void> Observer::look(Duration patience) {
   look_begun_ = scheduler_.now();
   const Instant deadline = look_begun_ + patience;
-  for (Slot& slot : slots_) {
-    slot.readable = false;
-    if (!slot.reading) {
-      slot.reading = true;
+  for (const std::shared_ptr<Slot>& slot : slots_) {
+    slot->readable = false;
+    if (!slot->reading) {
+      slot->reading = true;
       scope_.spawn(read(slot));
     }
   }
   const auto done = [this] {
-    return std::ranges::all_of(slots_, [](const Slot& slot) { return slot.readable; });
+    return std::ranges::all_of(slots_, [](const auto& slot) { return slot->readable; });
   };
-  const auto pending = [this] { return std::ranges::any_of(slots_, &Slot::reading); };
+  const auto pending = [this] {
+    return std::ranges::any_of(slots_, [](const auto& slot) { return slot->reading; });
+  };
   // Short naps instead of a wait for either of two things; a look is a few disk reads long.
   Duration nap = std::chrono::microseconds(50);
   while (!done() && pending() && scheduler_.now() < deadline) {
@@ -47,14 +56,14 @@ Task<void> Observer::look(Duration patience) {
   }
 }
 
-Task<void> Observer::read(Slot& slot) {
+Task<void> Observer::read(std::shared_ptr<Slot> slot) {
   const Instant begun = look_begun_;
   const Status status =
-      co_await slot.disk->read(kBeatBlock + index_of(peer_), slot.buffer->parts());
-  slot.reading = false;
-  // What was asked for in an earlier look says nothing about this one.
-  if (begun == look_begun_) {
-    take(slot, status);
+      co_await slot->disk->read(kBeatBlock + index_of(peer_), slot->buffer.parts());
+  slot->reading = false;
+  // What was asked for in an earlier look says nothing about this one, nor does a former member.
+  if (begun == look_begun_ && std::ranges::find(slots_, slot) != slots_.end()) {
+    take(*slot, status);
   }
 }
 
@@ -63,7 +72,7 @@ void Observer::take(Slot& slot, const Status& status) {
     return;
   }
   const Result<BeatSector> found =
-      decode<BeatSector>(std::as_const(*slot.buffer).bytes(), pair_, index_of(peer_));
+      decode<BeatSector>(std::as_const(slot.buffer).bytes(), pair_, index_of(peer_));
   BeatSnapshot::Beat beat;
   if (found.ok()) {
     beat = {found.value().header.incarnation, found.value().header.sequence};
@@ -81,7 +90,8 @@ void Observer::take(Slot& slot, const Status& status) {
 }
 
 Readable Observer::readable() const {
-  const auto count = static_cast<std::size_t>(std::ranges::count_if(slots_, &Slot::readable));
+  const auto count = static_cast<std::size_t>(
+      std::ranges::count_if(slots_, [](const auto& slot) { return slot->readable; }));
   if (count >= reading_quorum(slots_.size())) {
     return Readable::kBoth;
   }
@@ -114,8 +124,8 @@ bool Observer::stale() const {
 
 BeatSnapshot Observer::snapshot() const {
   BeatSnapshot result;
-  for (const Slot& slot : slots_) {
-    result.members.push_back(slot.readable ? slot.last : std::nullopt);
+  for (const std::shared_ptr<Slot>& slot : slots_) {
+    result.members.push_back(slot->readable ? slot->last : std::nullopt);
   }
   return result;
 }
@@ -123,7 +133,7 @@ BeatSnapshot Observer::snapshot() const {
 bool Observer::moved_since(const BeatSnapshot& before) const {
   DUET_CHECK(before.members.size() == slots_.size());
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (!slots_[i].readable || !before.members[i] || slots_[i].last != before.members[i]) {
+    if (!slots_[i]->readable || !before.members[i] || slots_[i]->last != before.members[i]) {
       return true;
     }
   }
@@ -132,12 +142,13 @@ bool Observer::moved_since(const BeatSnapshot& before) const {
 
 Task<std::optional<WordsSector>> Observer::read_words() {
   std::optional<WordsSector> newest;
-  for (const Slot& slot : slots_) {
-    if (!slot.readable) {
+  const std::vector<std::shared_ptr<Slot>> slots = slots_;
+  for (const std::shared_ptr<Slot>& slot : slots) {
+    if (!slot->readable) {
       continue;  // it would make us wait
     }
     const Result<WordsSector> found = co_await read_sector<WordsSector>(
-        *slot.disk, kWordsBlock + index_of(peer_), pair_, index_of(peer_));
+        *slot->disk, kWordsBlock + index_of(peer_), pair_, index_of(peer_));
     if (found.ok() && (!newest || newest->dead_incarnation < found.value().dead_incarnation)) {
       newest = found.value();
     }

@@ -58,6 +58,85 @@ TEST_P(ArbiterTest, ASwapWhoseAnswerWasLostIsKnownAfterwards) {
   EXPECT_TRUE(done->ok()) << done->error().context;
 }
 
+// Rule 3: a move is agreed, and its answer says what either node knows.
+TEST_P(ArbiterTest, AMovedRecordForgetsNoSwap) {
+  const MemberDisks disks_a = connect(Node::kA, 1, 2);
+  const MemberDisks disks_b = connect(Node::kB, 1, 2);
+  Arbiter a(writer(Node::kA, 1), *disks_a[0]);
+  Arbiter b(writer(Node::kB, 1), *disks_b[0]);
+  ASSERT_TRUE(run(a.format(kFirst)).ok());
+  ASSERT_TRUE(run(a.read()).ok());
+  const OwnersRead before = run(b.read()).value();
+  // Its answer does not come: the disk's way back is cut, then all of it is away.
+  disk(0).path_b.cut_back();
+  std::optional<Status> swapped;
+  TaskScope scope(scheduler);
+  scope.spawn(store_result(b.swap(before, taken_by(kFirst, Node::kB)), swapped));
+  pass(100ms);
+  disk(0).path_a.cut();
+  disk(0).path_b.cut();
+  a.bind(*disks_a[1], 1);
+  b.bind(*disks_b[1], 1);
+  const PlaceRead there = run(read_place(kPair, *disks_a[1])).value();
+  const Owners owners = merge(a.claims(), b.claims());
+  EXPECT_EQ(owners, taken_by(kFirst, Node::kB)) << "it may have happened";
+  ASSERT_TRUE(run(put_record(writer(Node::kA, 1), *disks_a[1], there, owners, 1)).ok());
+  disk(0).path_a.heal();
+  disk(0).path_b.heal();
+  // Neither believes the old disk again, told or not.
+  EXPECT_EQ(run(a.read()).value().owners, owners);
+  EXPECT_EQ(run(b.read()).value().owners, owners);
+  EXPECT_EQ(b.generation(), 1U);
+  pass(3s);
+  EXPECT_TRUE(swapped.has_value());
+}
+
+TEST_P(ArbiterTest, WhoHasPromisedSwapsNothing) {
+  const MemberDisks disks_a = connect(Node::kA, 1, 2);
+  Arbiter a(writer(Node::kA, 1), *disks_a[0]);
+  ASSERT_TRUE(run(a.format(kFirst)).ok());
+  const OwnersRead before = run(a.read()).value();
+  a.bind(*disks_a[1], 1);
+  EXPECT_EQ(run(a.swap(before, taken_by(kFirst, Node::kA))).error().code, Errc::kTryAgain);
+  a.release();
+  EXPECT_TRUE(run(a.swap(before, taken_by(kFirst, Node::kA))).ok());
+}
+
+// Of the record and of giving it up exactly one comes to be.
+TEST_P(ArbiterTest, AMoveHappensOrIsGivenUp) {
+  const MemberDisks disks_a = connect(Node::kA, 1, 1);
+  const MemberDisks disks_b = connect(Node::kB, 1, 1);
+  const PlaceRead for_a = run(read_place(kPair, *disks_a[0])).value();
+  const PlaceRead for_b = run(read_place(kPair, *disks_b[0])).value();
+  std::optional<Status> put;
+  std::optional<Status> given_up;
+  TaskScope scope(scheduler);
+  scope.spawn(store_result(put_record(writer(Node::kA, 1), *disks_a[0], for_a, kFirst, 1), put));
+  scope.spawn(store_result(give_up(writer(Node::kB, 1), *disks_b[0], for_b, 1), given_up));
+  pass(1s);
+  ASSERT_TRUE(put && given_up);
+  EXPECT_NE(put->ok(), given_up->ok());
+  const PlaceRead now = run(read_place(kPair, *disks_b[0])).value();
+  EXPECT_EQ(now.generation, 1U);
+  EXPECT_EQ(now.kind, put->ok() ? PlaceRead::Kind::kRecord : PlaceRead::Kind::kGivenUp);
+}
+
+TEST_P(ArbiterTest, TheRecordOfTheGreatestGenerationCounts) {
+  const MemberDisks all = connect(Node::kA, 1, 3);
+  Arbiter a(writer(Node::kA, 1), *all[0]);
+  EXPECT_EQ(run(find_record(kPair, all)).error().code, Errc::kNotFound);
+  ASSERT_TRUE(run(a.format(kFirst)).ok());
+  const PlaceRead there = run(read_place(kPair, *all[2])).value();
+  const Owners later = taken_by(kFirst, Node::kB);
+  ASSERT_TRUE(run(put_record(writer(Node::kA, 1), *all[2], there, later, 1)).ok());
+  const auto found = run(find_record(kPair, all));
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found.value().disk, 2U);
+  EXPECT_EQ(found.value().read.owners, later);
+  disk(1).path_a.cut();
+  EXPECT_EQ(run(find_record(kPair, all)).error().code, Errc::kIo) << "it may hold a newer one";
+}
+
 TEST_P(ArbiterTest, IsFormattedOnce) {
   Arbiter a(writer(Node::kA, 1), *connect(Node::kA, 1, 1)[0]);
   EXPECT_EQ(run(a.read()).error().code, Errc::kNotFound);

@@ -44,6 +44,7 @@ MarkSector mark() {
 ArbitrationSector owners() {
   ArbitrationSector s;
   head(s, 0);
+  s.generation = 8;
   s.filers = {OwnerEntry{.owner = 1, .previous = 0, .incarnation = 0x11'2233, .epoch = 9},
               OwnerEntry{.owner = 1, .previous = 1, .incarnation = 0x11'2233, .epoch = 4}};
   return s;
@@ -64,6 +65,18 @@ MembersSector members() {
   s.count = 2;
   s.disks[0] = {1, 2};
   s.disks[1] = {3, 4};
+  s.previous_generation = 2;
+  s.previous_count = 1;
+  s.previous_disks[0] = {5, 6};
+  s.promised_generation = 8;
+  s.promised_disk = {7, 9};
+  return s;
+}
+MovedSector moved() {
+  MovedSector s;
+  head(s, 0);
+  s.generation = 8;
+  s.disk = {7, 9};
   return s;
 }
 
@@ -101,7 +114,7 @@ TEST(MailboxFormat, TheSectorsAreTheGoldenOnes) {
   std::ostringstream golden;
   golden << file.rdbuf();
   EXPECT_EQ(dump("beat", beat()) + dump("mark", mark()) + dump("arbitration", owners()) +
-                dump("words", words()) + dump("members", members()),
+                dump("words", words()) + dump("members", members()) + dump("moved", moved()),
             golden.str());
 }
 

@@ -112,16 +112,78 @@ TEST_F(MarksTest, AFencedNodeSetsNoMark) {
   EXPECT_EQ(run(a.set(3, 100)).error().code, Errc::kFenced);
 }
 
-TEST_F(MarksTest, TheNewestMembershipCountsAndAReplacedMemberIsNotAsked) {
+// Rule 2: while the members change, what is set counts when each set holds it.
+TEST_F(MarksTest, WhileMembersChangeAMarkIsOnTheOldAndTheNew) {
   const MemberDisks all = connect(Node::kA, 1, 3);
-  const Writer me = writer(Node::kA, 1);
-  EXPECT_FALSE(run(read_members(kPair, Node::kA, {all[0], all[1]})).value().has_value());
-  ASSERT_TRUE(run(write_members(me, {all[0], all[1]}, {{1, 1}, {2, 2}}, 1)).ok());
-  ASSERT_TRUE(run(write_members(me, {all[0], all[2]}, {{1, 1}, {3, 3}}, 2)).ok());
-  const auto seen = run(read_members(kPair, Node::kA, {all[0], all[1]}));
-  ASSERT_TRUE(seen.ok() && seen.value().has_value());
-  EXPECT_EQ(seen.value()->generation, 2U);
-  EXPECT_EQ(seen.value()->disks[1][0], 3U);
+  Marks a(scheduler, writer(Node::kA, 1), 0, {all[0], all[1]});
+  disk(0).path_a.cut();
+  disk(2).path_a.cut();
+  a.use({{all[0], all[1]}, {all[0], all[2]}});
+  std::optional<Status> done;
+  TaskScope scope(scheduler);
+  scope.spawn(store_result(a.set(3, 100), done));
+  pass(500ms);
+  EXPECT_FALSE(done.has_value()) << "who reads the new members would see none";
+  disk(2).path_a.heal();
+  pass(500ms);
+  ASSERT_TRUE(done.has_value());
+  EXPECT_TRUE(done->ok());
+}
+
+TEST_F(MarksTest, ANewMemberGetsTheMarkThatAnOlderProcessSet) {
+  const MemberDisks first = connect(Node::kA, 1, 3);
+  {
+    Marks a(scheduler, writer(Node::kA, 1), 0, {first[0], first[1]});
+    ASSERT_TRUE(run(a.set(3, 100)).ok());
+    pass(100ms);
+  }
+  const MemberDisks all = connect(Node::kA, 2, 3);
+  Marks a(scheduler, writer(Node::kA, 2), 0, {all[0], all[1]});
+  a.use({{all[0], all[1]}, {all[0], all[2]}});
+  ASSERT_TRUE(run(a.carry()).ok());
+  a.use({{all[0], all[2]}});
+  const MemberDisks b = connect(Node::kB, 1, 3);
+  Marks other(scheduler, writer(Node::kB, 1), 0, {b[2]});
+  const MarkReading seen = run(other.read());
+  ASSERT_TRUE(seen.mark.has_value());
+  EXPECT_EQ(seen.mark->first_unmirrored, 100U);
+}
+
+// A disk that was a member long ago says nothing that still holds.
+TEST_F(MarksTest, ANewMemberForgetsAMarkOfAnEarlierMembership) {
+  const MemberDisks all = connect(Node::kA, 1, 3);
+  Marks old(scheduler, writer(Node::kA, 1), 0, {all[2]});
+  ASSERT_TRUE(run(old.set(2, 50)).ok());
+  Marks a(scheduler, writer(Node::kA, 1), 0, {all[0], all[1]});
+  a.use({{all[0], all[1]}, {all[0], all[2]}});
+  ASSERT_TRUE(run(a.carry()).ok());
+  a.use({{all[0], all[2]}});
+  EXPECT_FALSE(run(a.read()).mark.has_value());
+}
+
+TEST_F(MarksTest, TheRootSaysWhichMembershipCounts) {
+  const MemberDisks all = connect(Node::kA, 1, 3);
+  const Membership first{1, {{1, 1}, {2, 2}}};
+  const Membership second{2, {{1, 1}, {3, 3}}};
+  MembersWriter note(scheduler, writer(Node::kA, 1));
+  EXPECT_TRUE(run(read_members(kPair, Node::kA, all)).sectors.empty());
+  ASSERT_TRUE(run(note.write(members_sector(first, {}), {all[0], all[1]}, 2)).ok());
+  ASSERT_TRUE(run(note.write(members_sector(second, first), {all[0], all[2]}, 2)).ok());
+  const MembersRead seen = run(read_members(kPair, Node::kA, {all[0], all[2]}));
+  EXPECT_TRUE(seen.all);
+  EXPECT_EQ(seen.highest(), 2U);
+  EXPECT_EQ(seen.of(1), first) << "the attempt that never got into the root costs nothing";
+  EXPECT_EQ(seen.of(2), second);
+  EXPECT_FALSE(seen.of(3).has_value());
+}
+
+TEST_F(MarksTest, AMemberThatIsAwayHoldsUpTheNoteOnlyIfAllAreNeeded) {
+  const MemberDisks all = connect(Node::kA, 1, 3);
+  MembersWriter note(scheduler, writer(Node::kA, 1));
+  disk(1).path_a.cut();
+  const MembersSector sector = members_sector({1, {{1, 1}, {2, 2}}}, {});
+  EXPECT_TRUE(run(note.write(sector, {all[0], all[1]}, 1)).ok());
+  EXPECT_FALSE(run(note.write(sector, {all[0], all[1]}, 2)).ok());
 }
 
 }  // namespace

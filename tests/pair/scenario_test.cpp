@@ -11,12 +11,13 @@ using namespace std::chrono_literals;
 
 class Pair : public ::testing::TestWithParam<std::uint64_t> {
  protected:
-  explicit Pair(bool epochs = true) : world(options(epochs)) {}
-  static WorldOptions options(bool epochs) {
+  explicit Pair(bool epochs = true, bool gives_back = false) : world(options(epochs, gives_back)) {}
+  static WorldOptions options(bool epochs, bool gives_back) {
     return {.seed = GetParam(),
             .one_sided = GetParam() % 2 == 0,
             .drift_ppm = static_cast<std::int64_t>(GetParam() % 5) * 5000 - 10000,
-            .arbitration = GetParam() % kDisks,
+            .arbitration = GetParam() % 2 == 0 ? 5U : GetParam() % kDisks,
+            .automatic_giveback = gives_back,
             .epochs = epochs};
   }
   ~Pair() override {
@@ -44,6 +45,26 @@ class Pair : public ::testing::TestWithParam<std::uint64_t> {
   }
   [[nodiscard]] bool soon(std::uint32_t filer, int node, Duration limit = 10s) {
     return world.run_until([&] { return served(filer, node); }, limit);
+  }
+  // A disk that holds neither beats nor the record, if need be by moving the record.
+  [[nodiscard]] std::size_t free_disk() { return world.record_disk() == 2 ? 5 : 2; }
+  [[nodiscard]] bool start_replacement(std::uint32_t node, std::size_t from, std::size_t to) {
+    return world.run_until([&] { return world.pair(node).start_replacement(from, to).ok(); }, 5s);
+  }
+  void replace(std::uint32_t node, std::size_t from, std::size_t to) {
+    const std::uint64_t before = world.pair(node).status().replacements;
+    ASSERT_TRUE(start_replacement(node, from, to));
+    ASSERT_TRUE(
+        world.run_until([&] { return world.pair(node).status().replacements != before; }, 10s));
+    ASSERT_EQ(world.pair(node).status().replacement_error, "");
+  }
+  [[nodiscard]] bool moved_to(std::size_t disk) {
+    return world.run_until(
+        [&] {
+          return world.record_disk() == disk && world.pair(0).status().arbitration == disk &&
+                 world.pair(1).status().arbitration == disk;
+        },
+        10s);
   }
   World world;
 };
@@ -364,6 +385,361 @@ TEST_P(PairWithoutEpochs, ANodeThatSleepsTooLongWakesAsNobody) {
   ASSERT_TRUE(soon(0, 1, 4s));
   world.run_for(5s);
   EXPECT_TRUE(served(0, 1));
+}
+
+// --- Rule 2: a member is replaced.
+
+TEST_P(Pair, AMemberIsReplacedAndBothNodesKnow) {
+  begin();
+  EXPECT_FALSE(world.pair(0).start_replacement(0, 1).ok()) << "a member already";
+  EXPECT_FALSE(world.pair(0).start_replacement(0, 5).ok()) << "the partner's disk";
+  EXPECT_FALSE(world.pair(1).start_replacement(1, 2).ok()) << "not its node";
+  replace(0, 1, 2);
+  ASSERT_TRUE(
+      world.run_until([&] { return world.pair(1).status().members[0].generation == 1; }, 2s));
+  EXPECT_EQ(world.pair(0).status().members[0].disks, (std::vector<std::size_t>{0, 2}));
+  EXPECT_EQ(world.pair(1).status().members[0].disks, (std::vector<std::size_t>{0, 2}));
+  // The one that was replaced counts no more, and the new one does.
+  world.path(1, 1).cut();
+  world.run_for(1s);
+  EXPECT_EQ(world.pair(1).status().evidence.mailbox, failover::MailboxEvidence::kBoth);
+  world.path(1, 1).heal();
+  world.path(1, 2).cut();
+  world.run_for(1s);
+  EXPECT_EQ(world.pair(1).status().evidence.mailbox, failover::MailboxEvidence::kOne);
+  world.path(1, 2).heal();
+  world.run_for(500ms);
+  world.kill(0);
+  EXPECT_TRUE(soon(0, 1, 3s));
+}
+
+TEST_P(Pair, AMemberThatFailedIsReplaced) {
+  begin();
+  replace(0, 0, 2);
+  world.path(0, 2).cut();
+  world.path(1, 2).cut();
+  ASSERT_TRUE(world.run_until(
+      [&] { return world.pair(1).status().verdict.alarm == failover::Alarm::kMemberLost; }, 3s));
+  replace(0, 2, 0);
+  ASSERT_TRUE(world.run_until(
+      [&] { return world.pair(1).status().evidence.mailbox == failover::MailboxEvidence::kBoth; },
+      3s));
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  world.path(0, 2).heal();
+  world.path(1, 2).heal();
+  world.run_for(3s);
+  world.kill(0);
+  EXPECT_TRUE(soon(0, 1, 5s));
+}
+
+TEST_P(Pair, AfterARestartTheDisksSayWhichMembersCount) {
+  begin();
+  replace(0, 0, 2);
+  world.kill(0);
+  ASSERT_TRUE(soon(0, 1, 5s));
+  world.kill(1);
+  world.boot(0);
+  world.boot(1);
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 20s));
+  for (const std::uint32_t node : {0U, 1U}) {
+    EXPECT_EQ(world.pair(node).status().members[0].disks, (std::vector<std::size_t>{2, 1}));
+    EXPECT_EQ(world.pair(node).status().members[1].generation, 0U);
+  }
+  EXPECT_GT(world.events["the mailbox members differ from the configuration; what is on the disks "
+                         "counts"],
+            0U);
+}
+
+// Interrupted at each step: the root decides, and whoever did not know finds out.
+TEST_P(Pair, AReplacementMayEndAnywhere) {
+  begin();
+  const std::array<std::string_view, 3> steps{"replace a member", "members into the root",
+                                              "member replaced"};
+  const std::string_view at = steps[GetParam() % steps.size()];
+  bool killed = false;
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (!killed && step == at) {
+      killed = true;
+      if (GetParam() % 2 == 0) {
+        world.kill_soon(node);
+      } else {
+        const Duration later = std::chrono::microseconds(world.scheduler.random().below(3000));
+        world.at(later, [this, node] { world.kill_soon(node); });
+      }
+    }
+  };
+  ASSERT_TRUE(start_replacement(0, 1, 2));
+  EXPECT_TRUE(soon(0, 1, 15s)) << at;
+  EXPECT_TRUE(killed) << at;
+  world.run_for(200ms);
+  if (world.process(0) == nullptr) {
+    world.boot(0);
+  }
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 20s));
+  EXPECT_EQ(world.pair(0).status().members[0].disks, world.pair(1).status().members[0].disks);
+  EXPECT_EQ(world.pair(0).status().members[0].generation,
+            world.pair(1).status().members[0].generation);
+}
+
+// Rule 2: the taker watched members that count no more.  It finds the newer generation in the root,
+// stops, learns, and then takes over.
+TEST_P(Pair, ATakeoverThatFindsNewerMembersStops) {
+  begin();
+  bool killed = false;
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node == 0 && step == "members into the root") {
+      // Nothing that node a says from here on gets to node b.
+      world.wire().cut(interconnect::Node::kA);
+      world.path(1, 0).cut_back();
+      world.path(1, 1).cut_back();
+    }
+    if (!killed && node == 0 && step == "member replaced") {
+      killed = true;
+      world.kill_soon(0);
+    }
+  };
+  ASSERT_TRUE(start_replacement(0, 1, 2));
+  ASSERT_TRUE(world.run_until([&] { return killed && world.process(0) == nullptr; }, 5s));
+  for (const std::size_t i : {0, 1}) {
+    world.path(1, i).heal();
+  }
+  EXPECT_TRUE(soon(0, 1, 15s));
+  EXPECT_EQ(world.pair(1).status().members[0].disks, (std::vector<std::size_t>{0, 2}));
+}
+
+// Until the root says so the partner watches the old members: beats that reach a new one alone are
+// no life.
+TEST_P(Pair, BeatsOnANewMemberAloneDoNotCountBeforeTheRootSaysSo) {
+  begin();
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node == 0 && step == "members into the root") {
+      world.reads_only = true;
+      world.wire().cut(interconnect::Node::kA);
+      world.path(0, 0).cut_there();
+      world.path(0, 1).cut_there();
+    }
+  };
+  ASSERT_TRUE(start_replacement(0, 1, 2));
+  EXPECT_TRUE(soon(0, 1, 10s));
+  world.run_for(2s);
+  world.path(0, 0).heal();
+  world.path(0, 1).heal();
+  world.wire().heal(interconnect::Node::kA);
+  world.run_for(3s);
+  EXPECT_TRUE(served(0, 1));
+}
+
+// --- Rule 3: the owner record moves.
+
+TEST_P(Pair, TheOwnerRecordMovesToAnotherDisk) {
+  begin();
+  const std::size_t from = world.record_disk();
+  const std::size_t to = free_disk();
+  EXPECT_FALSE(world.pair(0).start_move(from).ok());
+  EXPECT_FALSE(world.pair(0).start_move(from == 0 ? 1 : 0).ok()) << "a member";
+  ASSERT_TRUE(world.pair(GetParam() % 2).start_move(to).ok());
+  ASSERT_TRUE(moved_to(to));
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  world.path(0, from).cut();
+  world.path(1, from).cut();
+  world.run_for(2s);
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  world.path(0, from).heal();
+  world.path(1, from).heal();
+  ASSERT_TRUE(world.run_until([&] { return world.steps["old record retired"] > 0; }, 20s));
+  world.kill(0);
+  EXPECT_TRUE(soon(0, 1, 5s));
+}
+
+TEST_P(Pair, AnOwnerRecordWhoseDiskFailsMovesByItself) {
+  begin();
+  const std::size_t from = world.record_disk();
+  const mailbox::Owners owners = world.owners();
+  world.path(0, from).cut();
+  world.path(1, from).cut();
+  ASSERT_TRUE(world.run_until([&] { return world.record_disk() != from; }, 30s));
+  EXPECT_EQ(world.owners(), owners);
+  ASSERT_TRUE(moved_to(world.record_disk()));
+  // It comes back with the record that it had: both restart, and nobody believes it.
+  const std::size_t now = world.record_disk();
+  world.kill(0);
+  world.kill(1);
+  world.path(0, from).heal();
+  world.path(1, from).heal();
+  world.boot(0);
+  world.boot(1);
+  ASSERT_TRUE(
+      world.run_until([&] { return world.answering(0) >= 0 && world.answering(1) >= 0; }, 20s));
+  EXPECT_EQ(world.pair(0).status().arbitration, now);
+  EXPECT_EQ(world.pair(1).status().arbitration, now);
+  EXPECT_GT(world.events["the owner record is on another disk than the configuration says"], 0U);
+  EXPECT_GT(world.owners()[0].epoch, owners[0].epoch);
+}
+
+TEST_P(Pair, ALoneNodeMovesNoRecord) {
+  begin();
+  const std::size_t from = world.record_disk();
+  world.kill(1);
+  world.path(0, from).cut();
+  world.run_for(8s);
+  EXPECT_EQ(world.record_disk(), from);
+  EXPECT_FALSE(world.pair(0).takeover_vetoes().empty()) << "loudly";
+  EXPECT_GT(world.events["the owner record cannot be read, and there is no disk to move it to"],
+            0U);
+}
+
+// Interrupted on either node at each step: one record counts, and it forgets nothing.
+TEST_P(Pair, AMoveMayEndAnywhere) {
+  begin();
+  const std::array<std::string_view, 5> steps{"move the record", "ask to move the record",
+                                              "agree to move the record", "put the record",
+                                              "record moved"};
+  const std::string_view at = steps[GetParam() % steps.size()];
+  const bool freeze = GetParam() % 3 == 0;
+  bool done = false;
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (done || step != at) {
+      return;
+    }
+    done = true;
+    if (freeze) {
+      world.process(node)->scheduler.freeze();
+      world.at(4s, [this, node] { world.process(node)->scheduler.thaw(); });
+    } else {
+      world.kill_soon(node);
+    }
+  };
+  world.auto_restart = true;
+  ASSERT_TRUE(world.pair(0).start_move(free_disk()).ok());
+  world.run_for(5s);
+  EXPECT_TRUE(done) << at;
+  EXPECT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 30s)) << at;
+  ASSERT_TRUE(world.process(0) != nullptr && world.process(1) != nullptr);
+  EXPECT_TRUE(world.run_until(
+      [&] {
+        return world.pair(0).status().arbitration == world.record_disk() &&
+               world.pair(1).status().arbitration == world.record_disk();
+      },
+      10s));
+  EXPECT_TRUE(world.run_until(
+      [&] { return !world.pair(0).status().moving && !world.pair(1).status().moving; }, 10s));
+}
+
+// It agreed, slept, and was taken over by the record where it is now: the old one, which still
+// names it, is no excuse.
+TEST_P(Pair, WhoAgreedAndSleptDoesNotBelieveTheOldRecord) {
+  begin();
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node == 0 && step == "put the record") {
+      world.process(1)->scheduler.freeze();
+    }
+  };
+  ASSERT_TRUE(world.pair(0).start_move(free_disk()).ok());
+  ASSERT_TRUE(soon(1, 0, 8s));
+  world.process(1)->scheduler.thaw();
+  world.run_for(3s);
+  EXPECT_TRUE(served(1, 0));
+  EXPECT_GT(world.steps["lose"], 0U);
+}
+
+// It agreed, died, and its next process goes by the promise: else the record where it is going
+// would forget what was swapped meanwhile where it was.
+TEST_P(Pair, AnAgreementOutlivesTheProcessThatGaveIt) {
+  begin();
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node != 1 || step != "agree to move the record") {
+      return;
+    }
+    world.process(0)->scheduler.freeze();
+    world.at(30ms, [this] { world.kill(1); });
+    world.at(40ms, [this] { world.boot(1); });
+    world.at(450ms, [this] { world.process(0)->scheduler.thaw(); });
+  };
+  const std::uint64_t epoch = world.owners()[1].epoch;
+  ASSERT_TRUE(world.pair(0).start_move(free_disk()).ok());
+  ASSERT_TRUE(world.run_until([&] { return world.owners()[1].epoch > epoch; }, 10s));
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 20s));
+}
+
+// --- Rule 11: giveback by itself.
+
+class PairThatGivesBack : public Pair {
+ protected:
+  PairThatGivesBack() : Pair(true, true) {}
+};
+INSTANTIATE_TEST_SUITE_P(Seeds, PairThatGivesBack, ::testing::Range<std::uint64_t>(1, 11));
+
+TEST_P(PairThatGivesBack, AFilerGoesHomeWhenItsNodeIsBack) {
+  begin();
+  world.kill(0);
+  ASSERT_TRUE(soon(0, 1, 5s));
+  world.run_for(1s);
+  world.boot(0);
+  ASSERT_TRUE(soon(0, 0, 20s));
+  EXPECT_EQ(world.steps["automatic giveback"], 1U);
+}
+
+TEST_P(PairThatGivesBack, AFilerThatTheOperatorMovedStays) {
+  begin();
+  ASSERT_TRUE(world.run_until([&] { return world.pair(0).handover_vetoes(0).empty(); }, 5s));
+  ASSERT_TRUE(world.pair(1).ask_for(0).ok());
+  ASSERT_TRUE(soon(0, 1, 3s));
+  world.run_for(10s);
+  EXPECT_TRUE(served(0, 1));
+  EXPECT_FALSE(world.pair(1).status().giveback.empty());
+}
+
+TEST_P(PairThatGivesBack, ItTiresSoonAndSaysSo) {
+  begin();
+  for (int i = 0; i < 3; ++i) {
+    world.kill(0);
+    ASSERT_TRUE(soon(0, 1, 10s));
+    world.boot(0);
+    ASSERT_TRUE(soon(0, 0, 30s)) << i;
+    ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 10s));
+    world.run_for(1s);
+  }
+  world.kill(0);
+  ASSERT_TRUE(soon(0, 1, 10s));
+  world.boot(0);
+  world.run_for(20s);
+  EXPECT_TRUE(served(0, 1));
+  EXPECT_EQ(world.steps["automatic giveback stops"], 1U);
+  ASSERT_TRUE(world.pair(1).start_handover(0).ok()) << "the operator's word counts";
+  EXPECT_TRUE(soon(0, 0, 5s));
+}
+
+// --- What an operator is told, and when.
+
+TEST_P(Pair, AnIsolatedNodeSaysSoWhenItsLeaseIsOver) {
+  begin();
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    world.path(0, i).cut();
+  }
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  ASSERT_TRUE(world.run_until([&] { return world.steps["lease lapsed"] > 0; }, 800ms));
+  ASSERT_TRUE(world.run_until(
+      [&] { return world.pair(0).status().verdict.alarm == failover::Alarm::kMailboxBlind; },
+      700ms));
+  EXPECT_FALSE(world.pair(0).status().lease_valid);
+}
+
+TEST_P(Pair, ATakeoverThatIsRefusedAgainAndAgainWaitsLonger) {
+  begin();
+  // The mark is on one member only, and node b comes to see that one behind the fence only.
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  ASSERT_TRUE(world.run_until([&] { return world.steps["solo mark"] >= 2; }, 5s));
+  world.run_for(200ms);
+  world.kill(0);
+  world.say_last_words(0, 0ms);
+  world.lose_power(0, true);
+  world.boot(0);
+  world.run_for(20s);
+  const std::uint64_t in_twenty = world.steps["refuse"];
+  world.run_for(20s);
+  EXPECT_LE(world.steps["refuse"], in_twenty + 6);
 }
 
 // Interrupted at each of its steps, on either node: someone serves, and nothing is lost.

@@ -49,6 +49,10 @@ void Aggregate::set_standing_blocks(std::uint64_t blocks) {
   state_->standing_blocks = blocks + blocks / 64 + 16;
 }
 
+void Aggregate::set_membership_generation(std::uint64_t generation) {
+  state_->new_membership = generation;
+}
+
 const CpStatistics& Aggregate::cp_statistics() const { return state_->statistics; }
 Scheduler& Aggregate::scheduler() const { return state_->scheduler; }
 

@@ -118,6 +118,7 @@ class AggregateState {
   void drop_dirty(Inode& inode);
 
   std::optional<Growth> growth;
+  std::optional<std::uint64_t> new_membership;  // of the mailbox, for the next root
   // Labelled, and not yet in the table.
   Uuid new_disk{};
   std::uint32_t new_disk_index = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "dead_list.h"
@@ -30,6 +31,8 @@ CpWriter::CpWriter(AggregateState& state, const LogPosition& position)
   root_.log_id = position.log_id;
   root_.last_sequence = position.last_sequence;
   root_.mirror_generation = position.mirror_generation;
+  root_.membership_generation =
+      std::exchange(state_.new_membership, std::nullopt).value_or(root_.membership_generation);
   root_.written_ns = state.clock.since_epoch().count();
 }
 

@@ -71,6 +71,12 @@ class FilerHost {
 
   // Makes settle() short, while clients are served: what is dirty goes to disk.
   virtual Task<void> make_ready() { co_return; }
+  // Every acknowledged request is in the partner's memory too, and goes on getting there.
+  [[nodiscard]] virtual bool mirrored() const = 0;
+  // Puts the generation of its home node's mailbox members into the root; completes when that is
+  // durable.  REQUIRES: served.  Error: the root may or may not have it.
+  virtual Task<Status> record_membership(std::uint64_t generation) = 0;
+
   // From now on no reply leaves; new requests wait.
   virtual void stop_answering() = 0;
   // What runs has ended, all of it is in both logs; then a CP with "log empty".  Afterwards

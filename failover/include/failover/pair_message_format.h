@@ -16,7 +16,9 @@ inline constexpr std::uint32_t kPairMagic = 0x4D50'4C44;  // "DLPM"
 inline constexpr std::uint32_t kPairVersion = 1;
 
 enum class PairVerb : std::uint32_t {
-  kState = 1,        // flags: what the sender could do
+  // flags: what the sender could do; epoch: generation of the place of the record that it uses;
+  // number: generation of its own members
+  kState = 1,
   kAskHandover = 2,  // hand the filer over to me (planned takeover, giveback asked at home)
   kAskTakeover = 3,  // my disks have paused me: take over what is mine
   kPrepare = 4,      // the owner settled the filer, its epoch is `epoch`; be ready to open the next
@@ -44,5 +46,39 @@ struct PairMessage {
 static_assert(sizeof(PairMessage) == 64);
 static_assert(offsetof(PairMessage, incarnation) == 32);
 static_assert(std::has_unique_object_representations_v<PairMessage>, "no implicit padding");
+
+// About the place of the arbitration record (mailbox/place.h).
+inline constexpr std::uint32_t kPlaceMagic = 0x4C50'4C44;  // "DLPL"
+
+enum class PlaceVerb : std::uint32_t {
+  kAsk = 1,     // promise `generation` at `disk` with me
+  kAgreed = 2,  // it is promised, durably; known and maybe are what the sender knows
+  kRefused = 3,
+};
+
+struct PlaceOwner {
+  std::uint32_t owner = 0;
+  std::uint32_t previous = 0;
+  std::uint64_t incarnation = 0;
+  std::uint64_t epoch = 0;
+};
+
+struct PlaceMessage {
+  std::uint32_t magic = kPlaceMagic;
+  std::uint32_t version = kPairVersion;
+  std::uint32_t verb = 0;  // PlaceVerb
+  std::uint32_t reserved = 0;
+  std::array<std::uint64_t, 2> pair{};
+  std::uint64_t incarnation = 0;  // of the sender
+  std::uint64_t number = 0;       // of the question; its answer repeats it
+  std::uint64_t from = 0;         // generation of the place that counts now
+  std::uint64_t generation = 0;   // ... that is proposed
+  std::array<std::uint64_t, 2> disk{};
+  std::array<PlaceOwner, 2> known{};  // mailbox::Claims
+  std::array<PlaceOwner, 2> maybe{};
+};
+static_assert(sizeof(PlaceMessage) == 176);
+static_assert(offsetof(PlaceMessage, known) == 80);
+static_assert(std::has_unique_object_representations_v<PlaceMessage>, "no implicit padding");
 
 }  // namespace duet::failover

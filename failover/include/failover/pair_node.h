@@ -34,6 +34,9 @@
 //                                                   refuse()
 //   conflict (rule 10), loss          conflict.cpp  resolve_conflict(), lose()
 //   giveback, planned (rules 11, 12)  handover.cpp  hand_over(), prepare_for()
+//   giveback by itself (rule 11)      giveback.cpp  consider_giveback()
+//   members change (rule 2)           members.cpp   replace_member(), follow_members()
+//   the record moves (rule 3)         place.cpp     move_record(), agree_to_move(), follow_place()
 //
 // Ownership: borrows everything it is given; dies before it.  Destroying it is what kill -9 is.
 // Thread-safety: the scheduler's thread; may_answer() any.
@@ -55,6 +58,7 @@
 #include "mailbox/arbiter.h"
 #include "mailbox/beater.h"
 #include "mailbox/marks.h"
+#include "mailbox/members.h"
 #include "mailbox/observer.h"
 #include "nvlog/mirrored_log.h"
 #include "platform/clock.h"
@@ -66,7 +70,8 @@ namespace duet::failover {
 struct PairDisk {
   shelf::SharedDisk* disk = nullptr;
   std::uint32_t filer = 0;  // whose aggregate it is in; its home is the node of the same number
-  bool member = false;      // of that node's mailbox
+  bool member = false;      // of that node's mailbox, as configured; the disks know better
+  mailbox::DiskIdentity identity{};  // the same for both nodes, of no other disk
 };
 
 struct PairOptions {
@@ -80,13 +85,18 @@ struct PairOptions {
   bool automatic_takeover = true;
   // Something beside the disks' reservations fences (the partner's process on this host is killed).
   bool second_fence = false;
-  std::uint64_t membership_generation = 0;  // that this node believes in
+  // Rule 11: a filer that was taken over goes home by itself when nothing has spoken against it for
+  // `giveback_after`; at most `givebacks_per_hour` times in an hour.
+  bool automatic_giveback = false;
+  Duration giveback_after = std::chrono::seconds(5);
+  std::size_t givebacks_per_hour = 3;
+  Duration record_patience = std::chrono::seconds(5);  // a record unreadable for so long moves
 };
 
 class PairNode final : private interconnect::ChannelUser {
  public:
   // REQUIRES: every disk is of filer 0 or 1; each node has 1 to 3 members; `arbitration` is the
-  // disk of `disks` that holds the owner record.
+  // disk of `disks` that held the owner record at first: where it is now, start() finds out.
   PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptions& options,
            std::vector<PairDisk> disks, shelf::SharedDisk& arbitration,
            interconnect::PartnerLink& link);
@@ -127,6 +137,11 @@ class PairNode final : private interconnect::ChannelUser {
   // and events tell what came of it; a veto is given some time to pass.  kRefused: it is not served
   // here.
   Status start_handover(std::uint32_t filer);
+  // Makes disk `to` a mailbox member of this node instead of `from`; indices of the disks given to
+  // the constructor.  status() and events tell what came of it.  kRefused: why not.
+  Status start_replacement(std::size_t from, std::size_t to);
+  // Moves the owner record to this disk, by agreement with the partner; as above.
+  Status start_move(std::size_t to);
   // Asks the partner to hand over; kClosed: it cannot be asked.
   Status ask_for(std::uint32_t filer);
   // Rule 13.  The first call says in `warning` what would be lost and gives a number; the second,
@@ -170,6 +185,19 @@ class PairNode final : private interconnect::ChannelUser {
     Duration handover_silence{};         // of the last
     Instant retry_at{};
     std::string_view waits_for;
+    std::uint64_t refusals = 0;  // in a row; each makes the next opening wait longer
+    bool by_operator = false;    // handed here by a partner that goes on: it stays until asked for
+  };
+  struct Members {  // of one node
+    bool known = false;
+    std::uint64_t generation = 0;
+    std::vector<std::size_t> disks;  // indices of disks_
+  };
+  struct Proposal {
+    mailbox::Place place;
+    std::size_t disk = 0;
+    Instant since{};
+    bool hangs = false;  // nobody works at it any more
   };
   // One attempt to own filers, from the claim to the first answer.
   struct Claim {
@@ -192,7 +220,10 @@ class PairNode final : private interconnect::ChannelUser {
   Task<void> beat_link();
   Task<bool> enter();
   Task<void> look();
-  Task<void> look_closer();
+  Task<void> read_record_beside();
+  Task<void> look_closer_beside();
+  Task<void> wait_for(const bool& running, Instant deadline);
+  void watch_lease();
   [[nodiscard]] Evidence evidence() const;
   [[nodiscard]] BeatEvidence beat_evidence() const;
   [[nodiscard]] bool marked_by_partner(std::uint32_t filer) const;
@@ -219,6 +250,7 @@ class PairNode final : private interconnect::ChannelUser {
   static void fail(Claim& claim, std::uint32_t filer, const Error& error);
   static void fail_all(Claim& claim, const Error& error);
   Task<void> give_up(const Claim& claim);
+  [[nodiscard]] Duration back_off(std::uint64_t refusals) const;
   Task<void> close(std::uint32_t filer, std::string_view why);
   // takeover.cpp
   Task<void> take_over(bool forced);
@@ -235,6 +267,39 @@ class PairNode final : private interconnect::ChannelUser {
   Task<bool> register_again(bool kept_only);
   Task<void> lose(std::uint32_t filer);
   void halt();
+  // members.cpp
+  Task<bool> learn_members(std::uint32_t node);
+  [[nodiscard]] bool adopt(std::uint32_t node, const mailbox::Membership& found);
+  Task<void> follow_members();
+  Task<void> settle_members();
+  Task<void> replace_member(std::size_t from, std::size_t to);
+  Task<Status> replace(Members next);
+  [[nodiscard]] Task<Status> write_note(bool all);
+  void use_members(std::uint32_t node);
+  void say_members(std::uint32_t node);
+  [[nodiscard]] mailbox::MemberDisks disks_at(const std::vector<std::size_t>& indices) const;
+  [[nodiscard]] mailbox::MemberDisks gates_at(const std::vector<std::size_t>& indices) const;
+  [[nodiscard]] std::optional<std::size_t> disk_of(const mailbox::DiskIdentity& identity) const;
+  [[nodiscard]] bool is_member(std::size_t disk) const;
+  [[nodiscard]] std::optional<std::string_view> replacement_veto(std::size_t from,
+                                                                 std::size_t to) const;
+  // place.cpp
+  Task<bool> find_place();
+  Task<void> follow_place();
+  Task<void> settle_proposal();
+  Task<void> retire_old_places();
+  void consider_move();
+  Task<void> move_record(std::size_t to);
+  Task<Status> move_to(std::size_t to);
+  Task<Status> commit_move(const mailbox::PlaceRead& there, const mailbox::Claims& theirs);
+  Task<void> agree_to_move(PlaceMessage asked);
+  Task<void> drop_proposal();
+  void record_moved();
+  [[nodiscard]] std::optional<std::string_view> move_veto(std::size_t to) const;
+  void on_place_message(ConstBytes bytes);
+  Status send(const PlaceMessage& message);
+  // giveback.cpp
+  void consider_giveback();
   // handover.cpp
   Task<Status> hand_over(std::uint32_t filer);
   Task<void> rest(std::uint32_t filer);
@@ -278,8 +343,44 @@ class PairNode final : private interconnect::ChannelUser {
   std::vector<std::unique_ptr<Duties>> duties_;
   std::array<Slot, kFilers> filers_;
 
+  std::array<Members, mailbox::kNodes> members_;
+  std::optional<Members> next_;  // mine, that may be in the root already
+  std::uint64_t highest_ = 0;    // generation of my members that was ever written
+  mailbox::MembersSector note_;  // as written last
+  mailbox::MembersWriter note_writer_;
+  bool relearn_ = false;  // the partner's members changed
+  Instant relearn_at_{};
+  std::uint64_t peer_members_ = 0;  // generation, as the partner says
+  bool replacing_ = false;
+  std::uint64_t replacements_ = 0;
+  std::string_view replacement_error_;
+
+  std::size_t arbitration_ = 0;          // index of disks_
+  std::optional<Proposal> proposal_;     // promised
+  std::vector<std::size_t> old_places_;  // where a record that counts no more may stand
+  Instant retire_at_{};
+  Instant record_seen_{};  // when it could be read last
+  Instant move_at_{};
+  std::size_t moves_tried_ = 0;
+  bool moving_ = false;
+  bool agreeing_ = false;
+  std::uint64_t moves_ = 0;
+  std::string_view move_error_;
+  std::optional<PlaceMessage> place_answer_;
+  std::uint64_t peer_place_ = 0;  // generation, as the partner says
+
+  std::array<std::optional<Instant>, kFilers> giveback_since_;  // nothing has spoken against it
+  std::vector<Instant> givebacks_;                              // of the last hour
+  std::string_view giveback_;
+
   std::optional<mailbox::OwnersRead> record_;  // the last that could be read
   bool record_readable_ = false;
+  std::optional<mailbox::OwnersRead> fresh_record_;  // of this look
+  bool record_reading_ = false;
+  std::uint64_t looks_ = 0;
+  bool closer_reading_ = false;
+  bool lease_lapsed_ = false;  // and it was told
+  std::uint64_t refused_takeovers_ = 0;
   std::array<mailbox::MarkReading, kFilers> seen_marks_;
   std::optional<mailbox::WordsSector> words_;
   Instant words_seen_{};

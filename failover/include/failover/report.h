@@ -63,6 +63,13 @@ struct FilerStatus {
   Duration handover_silence{};      // of the last one: how long nobody here answered
 };
 
+// The mailbox of one node.
+struct MembersStatus {
+  bool known = false;              // else nothing is known, and the configuration is not believed
+  std::uint64_t generation = 0;    // 0: nothing on disk says; the configuration does
+  std::vector<std::size_t> disks;  // indices of the disks that PairNode was given
+};
+
 struct PairStatus {
   std::array<FilerStatus, kFilers> filers{};
   Evidence evidence;
@@ -70,6 +77,18 @@ struct PairStatus {
   bool lease_valid = false;
   bool conflict = false;
   bool halted = false;
+  Duration lapsed{};  // by how much the lease is over, while filers are hosted here
+  std::array<MembersStatus, mailbox::kNodes> members{};
+  bool replacing = false;                    // a member of this node
+  std::uint64_t replacements = 0;            // tries that have ended
+  std::string_view replacement_error;        // of the last
+  std::size_t arbitration = 0;               // the disk with the owner record
+  std::uint64_t arbitration_generation = 0;  // of that place; 0: where the pair was formatted
+  bool moving = false;                       // the record is on its way to another disk
+  std::uint64_t moves = 0;                   // tries from here that have ended
+  std::string_view move_error;               // of the last
+  std::uint64_t refused_takeovers = 0;       // in a row; each makes the next one wait longer
+  std::string_view giveback;  // why it does not happen by itself, or what it waits for; or empty
   std::optional<Phases> last_takeover;
 };
 

@@ -188,6 +188,8 @@ class Filer {
   // neither undoes the other.  Error: what `change` gives, and then nothing changes; as above.
   Task<Status> change_exports(std::function<Status(ExportTable&)> change);
   Task<Status> add_disk(BlockDevice& device);
+  // Of a pair: puts it into the root, for whoever opens the filer next.
+  Task<Status> set_membership_generation(std::uint64_t generation);
   Task<Status> consistency_point();
   [[nodiscard]] const ExportTable& exports() const;
 

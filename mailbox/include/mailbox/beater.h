@@ -12,6 +12,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -46,6 +47,9 @@ class Beater {
   Beater& operator=(const Beater&) = delete;
 
   void start();
+  // The members from now on.  Given two sets, only a renewal that reached the quorum of each counts
+  // (rule 2: who watches may know either).  REQUIRES: as the constructor, for each set.
+  void use(const MemberSets& sets);
   // What the next beats say.
   void describe(const BeatContent& content) { content_ = content; }
   [[nodiscard]] const BeatContent& content() const { return content_; }
@@ -73,17 +77,21 @@ class Beater {
     bool under_way = false;
     bool arrived = false;                 // the last one
     std::optional<Instant> last_started;  // of the last that arrived
+    bool retired = false;                 // no member any more: ends when its write has
   };
   Task<void> beat_on(Slot& slot);
   void write_sector(Slot& slot) const;
   void arrived(Slot& slot, Instant started);
+  [[nodiscard]] std::optional<Instant> reached_by(const MemberDisks& members) const;
 
   Scheduler& scheduler_;
   const BootClock& clock_;
   const Writer writer_;
   const BeatOptions options_;
   BeatContent content_;
-  std::vector<Slot> slots_;
+  MemberSets sets_;
+  std::list<Slot> slots_;
+  bool started_ = false;
   std::optional<Instant> renewed_;
   bool held_ = false;
   WaitList resumed_;

@@ -38,6 +38,7 @@ enum class SectorKind : std::uint32_t {
   kArbitration = 3,
   kWords = 4,
   kMembers = 5,
+  kMoved = 6,  // in the arbitration block: the record that counts is not here
 };
 
 struct SectorHeader {
@@ -115,14 +116,35 @@ static_assert(sizeof(OwnerEntry) == 24);
 struct ArbitrationSector {
   SectorHeader header{.kind = static_cast<std::uint32_t>(SectorKind::kArbitration)};
   std::array<OwnerEntry, kFilers> filers{};
-  std::array<std::uint64_t, 49> reserved{};
+  std::uint64_t generation = 0;  // of the place: grows when the record moves to another disk
+  std::array<std::uint64_t, 48> reserved{};
   std::uint32_t reserved0 = 0;
   std::uint32_t checksum = 0;
 };
 static_assert(sizeof(ArbitrationSector) == kSectorBytes);
 static_assert(offsetof(ArbitrationSector, filers) == 64);
+static_assert(offsetof(ArbitrationSector, generation) == 112);
 static_assert(offsetof(ArbitrationSector, checksum) == 508);
 static_assert(std::has_unique_object_representations_v<ArbitrationSector>, "no implicit padding");
+
+using DiskIdentity = std::array<std::uint64_t, 2>;
+
+// Stands in the arbitration block of a disk that does not hold the record: it moved away, or a move
+// here was given up.
+struct MovedSector {
+  SectorHeader header{.kind = static_cast<std::uint32_t>(SectorKind::kMoved)};
+  std::uint64_t generation = 0;  // moved: of the record that counts; given up: the proposed one
+  std::uint32_t given_up = 0;    // 1: this generation never came to be on this disk
+  std::uint32_t reserved1 = 0;
+  DiskIdentity disk{};  // moved: where the record is
+  std::array<std::uint64_t, 51> reserved{};
+  std::uint32_t reserved0 = 0;
+  std::uint32_t checksum = 0;
+};
+static_assert(sizeof(MovedSector) == kSectorBytes);
+static_assert(offsetof(MovedSector, disk) == 80);
+static_assert(offsetof(MovedSector, checksum) == 508);
+static_assert(std::has_unique_object_representations_v<MovedSector>, "no implicit padding");
 
 enum class Cause : std::uint32_t { kStopped = 1, kCrashed = 2, kKilled = 3, kHung = 4 };
 
@@ -144,19 +166,30 @@ static_assert(offsetof(WordsSector, restart_ms) == 76);
 static_assert(offsetof(WordsSector, checksum) == 508);
 static_assert(std::has_unique_object_representations_v<WordsSector>, "no implicit padding");
 
-// Which disks are the members of a node; on each of them.
+// What a node keeps of itself beyond its life: which disks are its members, on each of them; and
+// the promise that it has given about the arbitration record.  Of several the one of the greatest
+// {incarnation, sequence} is the newest.
 struct MembersSector {
   SectorHeader header{.kind = static_cast<std::uint32_t>(SectorKind::kMembers)};
   std::uint64_t generation = 0;
   std::uint32_t count = 0;  // 1 (no failover), 2 or 3
   std::uint32_t reserved1 = 0;
-  std::array<std::array<std::uint64_t, 2>, kMembersMax> disks{};
-  std::array<std::uint64_t, 47> reserved{};
+  std::array<DiskIdentity, kMembersMax> disks{};
+  // The members before: they count as long as the root says so.
+  std::uint64_t previous_generation = 0;
+  std::uint32_t previous_count = 0;
+  std::uint32_t reserved2 = 0;
+  std::array<DiskIdentity, kMembersMax> previous_disks{};
+  // The node changes no record of an older generation of the place; 0: no promise.
+  std::uint64_t promised_generation = 0;
+  DiskIdentity promised_disk{};
+  std::array<std::uint64_t, 36> reserved{};
   std::uint32_t reserved0 = 0;
   std::uint32_t checksum = 0;
 };
 static_assert(sizeof(MembersSector) == kSectorBytes);
-static_assert(offsetof(MembersSector, disks) == 80);
+static_assert(offsetof(MembersSector, previous_generation) == 128);
+static_assert(offsetof(MembersSector, promised_generation) == 192);
 static_assert(offsetof(MembersSector, checksum) == 508);
 static_assert(std::has_unique_object_representations_v<MembersSector>, "no implicit padding");
 

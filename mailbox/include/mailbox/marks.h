@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include <list>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -44,6 +45,13 @@ class Marks {
 
   Task<MarkReading> read();
 
+  // The members from now on; given two sets, what counts must count in each.
+  void use(const MemberSets& sets);
+  // Every member of every set says what this filer's mark is now: what was set or cleared here
+  // last, else what the first set says.  Error: a member could not be written.
+  // REQUIRES: this node hosts the filer.
+  Task<Status> carry();
+
  private:
   struct Slot {
     shelf::SharedDisk* disk;
@@ -51,15 +59,23 @@ class Marks {
     std::uint64_t durable = 0;  // the version that it holds
     bool running = false;       // bring() runs
     Status last = Ok{};
+    bool retired = false;  // no member any more
   };
+  static Task<MarkReading> read(std::array<std::uint64_t, 2> pair, std::uint32_t filer,
+                                MemberDisks members);
+  void begin(Slot& slot);
   void want(bool set, std::uint64_t epoch, std::uint64_t first);
   Task<void> bring(Slot& slot);
-  [[nodiscard]] std::size_t holding() const;
+  Task<Status> everywhere();
+  // Of one set.
+  [[nodiscard]] std::size_t holding(const MemberDisks& members) const;
+  [[nodiscard]] bool serving_quorum_holds() const;
 
   Scheduler& scheduler_;
   const Writer writer_;
   const std::uint32_t filer_;
-  std::vector<Slot> slots_;
+  MemberSets sets_;
+  std::list<Slot> slots_;
   MarkSector wanted_;
   std::uint64_t version_ = 0;  // of wanted_
   WaitList changed_;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -41,6 +42,10 @@ class Observer {
   Observer(const Observer&) = delete;
   Observer& operator=(const Observer&) = delete;
 
+  // The members from now on: what was seen on the others counts no more, and a change is taken to
+  // have been seen now.
+  void use(const MemberDisks& members);
+
   // Reads every member once.  Does not wait for a member beyond `patience`: that one is not
   // readable, and is not read again before its read has ended.
   Task<void> look(Duration patience);
@@ -71,19 +76,19 @@ class Observer {
  private:
   struct Slot {
     shelf::SharedDisk* disk;
-    std::unique_ptr<SectorBuffer> buffer;
+    SectorBuffer buffer{};
     bool reading = false;
     bool readable = false;                   // in the last look
     std::optional<BeatSnapshot::Beat> last;  // the last that was readable
   };
-  Task<void> read(Slot& slot);
+  Task<void> read(std::shared_ptr<Slot> slot);
   void take(Slot& slot, const Status& status);
 
   Scheduler& scheduler_;
   const std::array<std::uint64_t, 2> pair_;
   const Node peer_;
   const BeatOptions assumed_;
-  std::vector<Slot> slots_;
+  std::vector<std::shared_ptr<Slot>> slots_;  // a read keeps the slot of a former member
   std::optional<BeatSector> newest_;
   Instant changed_{};
   Instant look_begun_{};

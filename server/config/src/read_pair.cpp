@@ -83,6 +83,7 @@ Failover read_failover(Reader& reader, const Value& value, const std::string& pa
   Failover failover;
   MapReader map(reader, value, path);
   failover.automatic_takeover = map.flag("automatic_takeover", failover.automatic_takeover);
+  failover.automatic_giveback = map.flag("automatic_giveback", failover.automatic_giveback);
   failover.lease =
       read_whole_milliseconds(reader, map, "lease", failover.lease, kLeaseMin, kLeaseMax);
   failover.beat = read_whole_milliseconds(reader, map, "beat", failover.beat, kBeatMin, kBeatMax);

@@ -138,6 +138,7 @@ TEST(PairConfig, MeansWhatItSays) {
   EXPECT_EQ(config.interconnect->directory.text, "run/link");
   EXPECT_EQ(config.interconnect->line, 3);
   EXPECT_TRUE(config.failover.automatic_takeover);
+  EXPECT_FALSE(config.failover.automatic_giveback);
   EXPECT_EQ(config.failover.lease, milliseconds(500));
   EXPECT_EQ(config.failover.on_crash, OnCrash::kTakeoverFirst);
   ASSERT_TRUE(config.node("b")->mirror.has_value());
@@ -204,12 +205,14 @@ TEST(PairConfig, TwoMachinesMayShareTheirKernelsDisks) {
 TEST(PairConfig, FailoverIsReadWhole) {
   const Outcome<Config> outcome =
       parse(with(kPair, "    lease: 500ms\n    beat: 100ms\n",
-                 "    automatic_takeover: false\n    lease: 2s\n    beat: 200ms\n    on_crash: "
+                 "    automatic_takeover: false\n    automatic_giveback: true\n    lease: 2s\n    "
+                 "beat: 200ms\n    on_crash: "
                  "restart-first\n    restart_deadline: 7s\n    disk_patience: 1min\n"),
             "d.yaml");
   ASSERT_TRUE(outcome.ok()) << outcome.error().text();
   const Failover& failover = outcome.value().failover;
   EXPECT_FALSE(failover.automatic_takeover);
+  EXPECT_TRUE(failover.automatic_giveback);
   EXPECT_EQ(failover.lease, seconds(2));
   EXPECT_EQ(failover.beat, milliseconds(200));
   EXPECT_EQ(failover.on_crash, OnCrash::kRestartFirst);

@@ -213,6 +213,22 @@ Task<void> HostedFiler::make_ready() {
   }
 }
 
+bool HostedFiler::mirrored() const {
+  if (filer_ == nullptr || filer_->mirrored_log() == nullptr) {
+    return false;
+  }
+  const nvlog::MirrorStatus mirror = filer_->mirrored_log()->mirror_status();
+  return mirror.state == nvlog::MirrorState::kSynced && !mirror.solo;
+}
+
+Task<Status> HostedFiler::record_membership(std::uint64_t generation) {
+  const Busy busy(*this);
+  if (filer_ == nullptr || ending_) {
+    co_return kGone;
+  }
+  co_return co_await filer_->set_membership_generation(generation);
+}
+
 void HostedFiler::stop_answering() {
   if (filer_ != nullptr) {
     filer_->pause();

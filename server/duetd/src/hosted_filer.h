@@ -40,6 +40,8 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   Task<Status> take_addresses() override;
   void serve() override;
   Task<void> make_ready() override;
+  [[nodiscard]] bool mirrored() const override;
+  Task<Status> record_membership(std::uint64_t generation) override;
   void stop_answering() override;
   Task<Status> settle(Instant deadline) override;
   Task<Status> resume() override;

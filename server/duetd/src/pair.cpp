@@ -60,10 +60,9 @@ supervisor::WordsPlace words_place(const config::Config& config, const std::stri
   supervisor::WordsPlace place;
   place.pair = config::pair_id(config.pair);
   place.node = mailbox_node(node);
+  // Which of them are members is on the disks, and may change while the node runs.
   for (const config::Disk& disk : config.filer_at_home(node_name)->disks) {
-    if (disk.mailbox) {
-      place.members.push_back(shelf::DiskUrl::parse(disk.path.text).value());
-    }
+    place.members.push_back(shelf::DiskUrl::parse(disk.path.text).value());
   }
   return place;
 }
@@ -119,7 +118,7 @@ Pair::Pair(Machine& machine, supervisor::ParentLink& parent)
     : machine_(machine), parent_(parent), id_(config::pair_id(machine.config.pair)) {
   for (const config::Filer& filer : machine.config.filers) {
     for (const config::Disk& disk : filer.disks) {
-      disks_.push_back({&disk, filer.index(), nullptr});
+      disks_.push_back({&disk, filer.index(), nullptr, {}});
     }
   }
 }
@@ -163,6 +162,9 @@ Task<int> Pair::begin() {
   }
   if (wrong.empty()) {
     wrong = co_await open_disks();
+  }
+  if (wrong.empty()) {
+    wrong = co_await identify_disks();
   }
   if (wrong.empty()) {
     wrong = open_link();
@@ -266,6 +268,20 @@ Task<std::string> Pair::open_disks() {
   co_return std::string();
 }
 
+// By its label a disk is known whatever its URL.
+Task<std::string> Pair::identify_disks() {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    const Result<wafl::DiskProbe> probe = co_await wafl::probe(*disks_[i].device);
+    if (!probe.ok()) {
+      co_return fmt::format("disk {}: {}", url_of(i), text_of(probe.error()));
+    }
+    // One that was never formatted holds nothing that its identity could matter for.
+    disks_[i].identity =
+        probe.value().ours ? probe.value().label.disk : mailbox::DiskIdentity{0, i + 1};
+  }
+  co_return std::string();
+}
+
 std::string Pair::open_link() {
   const interconnect::LinkIdentity identity{
       .pair = id_,
@@ -347,11 +363,12 @@ void Pair::make_pair() {
   options.beat = {.lease = configured.lease, .beat = configured.beat};
   options.restart_window = configured.restart_deadline;
   options.automatic_takeover = configured.automatic_takeover;
+  options.automatic_giveback = configured.automatic_giveback;
   options.second_fence = one_host_ != nullptr;
   std::vector<failover::PairDisk> disks;
   shelf::SharedDisk* arbitration = nullptr;
   for (const Disk& disk : disks_) {
-    disks.push_back({disk.device.get(), disk.filer, disk.configured->mailbox});
+    disks.push_back({disk.device.get(), disk.filer, disk.configured->mailbox, disk.identity});
     if (disk.configured->arbitration) {
       arbitration = disk.device.get();
     }

@@ -13,6 +13,7 @@
 #include <deque>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,7 @@ class Pair final : public Role {
     const config::Disk* configured = nullptr;
     std::uint32_t filer = 0;
     std::unique_ptr<shelf::SharedDisk> device;
+    mailbox::DiskIdentity identity{};
   };
   struct PastEvent {
     std::int64_t at_ns = 0;  // since 1970
@@ -61,6 +63,7 @@ class Pair final : public Role {
   // pair.cpp
   Task<std::string> open_disk(Disk& disk, shelf::DiskKey key);
   Task<std::string> open_disks();
+  Task<std::string> identify_disks();
   Task<std::string> choose_incarnation();
   std::string open_link();
   std::string open_shared_memory(const interconnect::LinkIdentity& identity);
@@ -76,11 +79,16 @@ class Pair final : public Role {
   [[nodiscard]] nlohmann::json status_json() const;
   [[nodiscard]] nlohmann::json filer_json(std::uint32_t filer) const;
   [[nodiscard]] nlohmann::json disks_json() const;
+  [[nodiscard]] nlohmann::json mailbox_json() const;
+  [[nodiscard]] std::string url_of(std::size_t disk) const;
+  [[nodiscard]] std::optional<std::size_t> disk_named(const std::string& name) const;
   Task<admin::Response> failover_request(const admin::Request& request, const std::string& verb);
   Task<admin::Response> take_over(const admin::Request& request);
   Task<admin::Response> give_back();
   Task<admin::Response> move(std::uint32_t filer);
   Task<admin::Response> force(const admin::Request& request);
+  Task<admin::Response> replace_member(const admin::Request& request);
+  Task<admin::Response> move_record(const admin::Request& request);
   [[nodiscard]] admin::Metrics pair_metrics() const;
   Task<admin::Response> metrics();
   [[nodiscard]] std::vector<admin::DiskInfo> disk_infos(std::uint32_t filer) const;

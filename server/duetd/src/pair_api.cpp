@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "admin/reply.h"
@@ -158,14 +160,72 @@ Json Pair::filer_json(std::uint32_t filer) const {
   return json;
 }
 
+std::string Pair::url_of(std::size_t disk) const {
+  return shelf::without_password(disks_[disk].configured->path.text);
+}
+
+// By its URL, or by the name at the end of it if only one has that.
+std::optional<std::size_t> Pair::disk_named(const std::string& name) const {
+  std::optional<std::size_t> found;
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    const std::string url = url_of(i);
+    if (url == name) {
+      return i;
+    }
+    if (url.substr(url.find_last_of("#/") + 1) == name) {
+      if (found) {
+        return std::nullopt;
+      }
+      found = i;
+    }
+  }
+  return found;
+}
+
+// Which disks carry the mailboxes and the owner record, as they say themselves.
+Json Pair::mailbox_json() const {
+  const failover::PairStatus status = pair_->status();
+  Json members = Json::object();
+  Json differences = Json::array();
+  for (std::uint32_t node = 0; node < 2; ++node) {
+    const failover::MembersStatus& of_node = status.members[node];
+    Json urls = Json::array();
+    for (const std::size_t disk : of_node.disks) {
+      urls.push_back(url_of(disk));
+    }
+    members[kNames[node]] = {
+        {"known", of_node.known}, {"generation", of_node.generation}, {"disks", urls}};
+    for (std::size_t i = 0; of_node.known && i < disks_.size(); ++i) {
+      const bool is = std::ranges::find(of_node.disks, i) != of_node.disks.end();
+      if (disks_[i].filer == node && is != disks_[i].configured->mailbox) {
+        differences.push_back(fmt::format("{} is {} mailbox member of node {}: write `mailbox: {}`",
+                                          url_of(i), is ? "a" : "no", kNames[node], is));
+      }
+    }
+  }
+  if (!disks_[status.arbitration].configured->arbitration) {
+    differences.push_back(fmt::format("the owner record is on {}: write `arbitration: true` there",
+                                      url_of(status.arbitration)));
+  }
+  return {{"members", members},
+          {"replacing", status.replacing},
+          {"arbitration", url_of(status.arbitration)},
+          {"arbitration_generation", status.arbitration_generation},
+          {"moving", status.moving},
+          {"differences", differences}};
+}
+
 Json Pair::disks_json() const {
+  const failover::PairStatus status = pair_->status();
   Json list = Json::array();
-  for (const Disk& disk : disks_) {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    const Disk& disk = disks_[i];
     const shelf::DiskHealth health = disk.device->health();
-    list.push_back({{"url", shelf::without_password(disk.configured->path.text)},
+    const std::vector<std::size_t>& members = status.members[disk.filer].disks;
+    list.push_back({{"url", url_of(i)},
                     {"filer", kNames[disk.filer]},
-                    {"mailbox", disk.configured->mailbox},
-                    {"arbitration", disk.configured->arbitration},
+                    {"mailbox", std::ranges::find(members, i) != members.end()},
+                    {"arbitration", status.arbitration == i},
                     {"connected", health.connected},
                     {"reconnects", health.reconnects},
                     {"waiting", health.operations},
@@ -199,6 +259,7 @@ Json Pair::status_json() const {
                {"version", admin::version()},
                {"incarnation", incarnation_},
                {"lease_valid", status.lease_valid},
+               {"lapsed_ms", milliseconds(status.lapsed)},
                {"conflict", status.conflict},
                {"halted", status.halted},
                {"filers", filers},
@@ -216,6 +277,9 @@ Json Pair::status_json() const {
                {"takeover_possible", against.empty()},
                {"takeover_vetoes", vetoes_json(against)},
                {"handover_vetoes", vetoes},
+               {"refused_takeovers", status.refused_takeovers},
+               {"automatic_giveback", status.giveback},
+               {"mailbox", mailbox_json()},
                {"disks", disks_json()},
                {"events", events}};
   if (status.last_takeover) {
@@ -319,6 +383,65 @@ Task<admin::Response> Pair::force(const admin::Request& request) {
   co_return admin::reply({{"ok", true}});
 }
 
+Task<admin::Response> Pair::replace_member(const admin::Request& request) {
+  const Json body = Json::parse(request.body, nullptr, false);
+  const auto from = disk_named(admin::text_member(body, "old").value_or(""));
+  const auto to = disk_named(admin::text_member(body, "new").value_or(""));
+  if (!from || !to) {
+    co_return admin::refusal(
+        400, "invalid",
+        fmt::format("\"{}\" names none of the pair's disks, or several", from ? "new" : "old"),
+        "write the disk's URL as duet failover show has it");
+  }
+  const std::uint64_t before = pair_->status().replacements;
+  const Status begun = pair_->start_replacement(*from, *to);
+  if (!begun.ok()) {
+    co_return admin::refusal(409, "refused", begun.error().context,
+                             "see duet failover show; ask the node whose mailbox it is");
+  }
+  const std::function<bool()> ended = [this, before] {
+    return pair_->status().replacements != before;
+  };
+  const bool in_time = co_await wait_for(ended);
+  const failover::PairStatus now = pair_->status();
+  if (!in_time) {
+    co_return admin::refusal(504, "timeout", "the member was not replaced in time",
+                             "see duet failover show: it may still be");
+  }
+  if (!now.replacement_error.empty()) {
+    co_return admin::refusal(409, "refused", now.replacement_error,
+                             "the old members count until duet failover show says otherwise");
+  }
+  co_return admin::reply({{"node", machine_.node.name},
+                          {"old", url_of(*from)},
+                          {"new", url_of(*to)},
+                          {"generation", now.members[number()].generation}});
+}
+
+Task<admin::Response> Pair::move_record(const admin::Request& request) {
+  const Json body = Json::parse(request.body, nullptr, false);
+  const auto to = disk_named(admin::text_member(body, "to").value_or(""));
+  if (!to) {
+    co_return admin::refusal(400, "invalid", "\"to\" names none of the pair's disks, or several",
+                             "write the disk's URL as duet failover show has it");
+  }
+  const std::uint64_t before = pair_->status().moves;
+  const Status begun = pair_->start_move(*to);
+  if (!begun.ok()) {
+    co_return admin::refusal(409, "refused", begun.error().context, "see duet failover show");
+  }
+  const std::function<bool()> ended = [this, before] { return pair_->status().moves != before; };
+  const bool in_time = co_await wait_for(ended);
+  const failover::PairStatus now = pair_->status();
+  if (!in_time || !now.move_error.empty()) {
+    co_return admin::refusal(in_time ? 409 : 504, in_time ? "refused" : "timeout",
+                             in_time ? now.move_error : "the owner record did not move in time",
+                             "duet failover show says where it is");
+  }
+  co_return admin::reply(
+      {{"arbitration", url_of(*to)}, {"generation", now.arbitration_generation}});
+}
+
 Task<admin::Response> Pair::failover_request(const admin::Request& request,
                                              const std::string& verb) {
   if (verb.empty() && request.method == "GET") {
@@ -333,6 +456,12 @@ Task<admin::Response> Pair::failover_request(const admin::Request& request,
   if (verb == "giveback") {
     co_return co_await give_back();
   }
+  if (verb == "members") {
+    co_return co_await replace_member(request);
+  }
+  if (verb == "arbitration") {
+    co_return co_await move_record(request);
+  }
   if (verb == "force") {
     co_return co_await force(request);
   }
@@ -345,6 +474,12 @@ admin::Metrics Pair::pair_metrics() const {
   const auto number_of = [](std::uint64_t value) { return static_cast<double>(value); };
   admin::Metrics metrics({{"node", machine_.node.name}});
   metrics.gauge("duet_lease_valid", "1: this node may answer clients.", status.lease_valid ? 1 : 0);
+  metrics.gauge("duet_owner_record_generation",
+                "Grows each time that the owner record moves to another disk.",
+                number_of(status.arbitration_generation));
+  metrics.gauge("duet_mailbox_members_generation",
+                "Grows each time that a mailbox member of this node is replaced.",
+                number_of(status.members[number()].generation));
   metrics.gauge("duet_takeover_possible", "1: this node could take the partner's filers now.",
                 pair_->takeover_vetoes().empty() ? 1 : 0);
   metrics.gauge("duet_partner_link_up", "1: the partner's application answers over the link.",

@@ -37,7 +37,9 @@ ModelFiler::ModelFiler(Scheduler& scheduler, sim::Random& random, failover::Pair
       oracle_(oracle),
       disks_(pair.disks_of(filer)),
       arrival_(*this),
-      scope_(scheduler) {}
+      scope_(scheduler) {
+  disks_.resize(kRootDisks);
+}
 
 nvlog::LogIdentity ModelFiler::identity() const {
   return {.pair = self_.pair, .filer = filer_, .log_id = 77 + filer_};
@@ -72,6 +74,7 @@ Task<Status> ModelFiler::write_root(ModelRoot root) {
   root.filer = filer_;
   root.epoch = epoch_;
   root.cp = ++cp_;
+  root.membership_generation = membership_;
   root.writer = std::uint64_t{mailbox::index_of(self_.node)} << 32U |
                 static_cast<std::uint64_t>(self_.incarnation);
   const auto buffer = std::make_unique<mailbox::SectorBuffer>();
@@ -94,6 +97,7 @@ Task<Result<failover::FilerFacts>> ModelFiler::facts() {
   const nvlog::MirrorPort::Copy copy = port_.copy(filer_);
   failover::FilerFacts facts;
   facts.epoch = root.value().epoch;
+  facts.membership_generation = root.value().membership_generation;
   facts.log_empty = root.value().log_empty != 0;
   facts.own_log = own.ours && own.areas[filer_] == identity() && own.epochs[filer_] == facts.epoch;
   facts.copy = copy.epoch == facts.epoch && copy.mirror_generation != 0 &&
@@ -117,6 +121,7 @@ Task<Result<failover::Opened>> ModelFiler::open(const failover::Opening& opening
   port_.close(filer_);
   epoch_ = opening.epoch;
   cp_ = root.value().cp;
+  membership_ = root.value().membership_generation;
   registers_ = root.value().registers;
   const nvlog::Covered covered{.epoch = root.value().epoch,
                                .last = nvlog::Sequence{root.value().last},
@@ -261,6 +266,23 @@ Task<void> ModelFiler::execute(bool write, std::uint32_t key, std::uint64_t valu
     co_await sleep(scheduler_, kPoll);
   }
   --busy_;
+}
+
+bool ModelFiler::mirrored() const {
+  return log_ != nullptr && log_->mirror_status().state == nvlog::MirrorState::kSynced &&
+         !log_->mirror_status().solo;
+}
+
+Task<Status> ModelFiler::record_membership(std::uint64_t generation) {
+  if (log_ == nullptr || !taking_ || failed_) {
+    co_return Error{Errc::kTryAgain, "the filer is not served"};
+  }
+  const std::uint64_t life = life_;
+  membership_ = generation;
+  ++busy_;
+  const Status done = co_await checkpoint(false);
+  --busy_;
+  co_return life == life_ ? done : Status(Error{Errc::kClosed, "abandoned"});
 }
 
 void ModelFiler::stop_answering() { taking_ = false; }

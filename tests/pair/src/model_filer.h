@@ -15,6 +15,7 @@
 namespace duet::pair {
 
 inline constexpr std::uint64_t kRootBlock = 300;
+inline constexpr std::size_t kRootDisks = 2;  // the first ones of each filer
 inline constexpr std::uint64_t kModelMagic = 0x4C45'444F'4D54'4544;
 
 struct ModelRoot {
@@ -26,6 +27,7 @@ struct ModelRoot {
   std::uint64_t last = 0;
   std::uint64_t log_empty = 0;
   std::uint64_t mirror_generation = 0;
+  std::uint64_t membership_generation = 0;
   Registers registers{};
   std::uint32_t reserved = 0;
   std::uint32_t checksum = 0;
@@ -45,6 +47,8 @@ class ModelFiler final : public failover::FilerHost {
   Task<Result<failover::Opened>> open(const failover::Opening& opening) override;
   Task<Status> take_addresses() override { co_return Ok{}; }
   void serve() override;
+  [[nodiscard]] bool mirrored() const override;
+  Task<Status> record_membership(std::uint64_t generation) override;
   void stop_answering() override;
   Task<Status> settle(Instant deadline) override;
   Task<Status> resume() override;
@@ -91,6 +95,7 @@ class ModelFiler final : public failover::FilerHost {
   std::uint64_t life_ = 0;  // of this opening; requests of another one end
   std::uint64_t epoch_ = 0;
   std::uint64_t cp_ = 0;
+  std::uint64_t membership_ = 0;
   Registers registers_{};
   bool taking_ = false;
   bool cp_wanted_ = false;

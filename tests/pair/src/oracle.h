@@ -100,12 +100,46 @@ class Oracle {
     }
   }
 
+  // An owner record was written to a disk (rule 3).
+  struct Owner {
+    std::uint32_t owner = 0;
+    std::uint64_t incarnation = 0;
+    std::uint64_t epoch = 0;
+    friend bool operator==(const Owner&, const Owner&) = default;
+  };
+  void recorded(std::size_t disk, std::uint64_t generation, const std::array<Owner, 2>& owners) {
+    if (generation < generation_) {
+      ++stale_swaps;  // it was under way when the record moved: nobody may believe it
+      return;
+    }
+    if (generation == generation_ && disk != record_disk_ && recorded_) {
+      complain("I10: two owner records of one generation");
+    }
+    for (std::size_t filer = 0; filer < owners.size() && recorded_; ++filer) {
+      const bool lost =
+          owners[filer].epoch < owners_[filer].epoch ||
+          (owners[filer].epoch == owners_[filer].epoch && !(owners[filer] == owners_[filer]));
+      if (lost) {
+        complain("I10: the owner record forgot who owns filer " + std::to_string(filer));
+      }
+    }
+    recorded_ = true;
+    generation_ = generation;
+    record_disk_ = disk;
+    owners_ = owners;
+  }
+  std::uint64_t stale_swaps = 0;
+
   // A forced takeover may lose what only the partner had.
   void forgive(std::uint32_t number) { forgives_[number] = true; }
 
  private:
   std::array<Filer, 2> filers_;
   std::array<bool, 2> forgives_{};
+  bool recorded_ = false;
+  std::uint64_t generation_ = 0;
+  std::size_t record_disk_ = 0;
+  std::array<Owner, 2> owners_{};
   std::string complaint_;
 };
 

@@ -73,6 +73,7 @@ World::World(const WorldOptions& options)
   }
   format();
   scope_.spawn(client());
+  scope_.spawn(watch());
 }
 
 World::~World() {
@@ -89,7 +90,10 @@ void World::format() {
                    mailbox::OwnerEntry{.owner = 1, .previous = 1, .epoch = 1}};
   disks_[options_.arbitration]->data.put(mailbox::kArbitrationBlock, block_of(record));
   for (std::size_t i = 0; i < kDisks; ++i) {
-    ModelRoot root{.filer = i / 2, .epoch = 1, .cp = 1, .log_empty = 1};
+    if (i % kDisksPerFiler >= kRootDisks) {
+      continue;
+    }
+    ModelRoot root{.filer = i / kDisksPerFiler, .epoch = 1, .cp = 1, .log_empty = 1};
     std::array<std::byte, kBlockBytes> block{};
     store(MutableBytes(block), 0, sealed(root));
     disks_[i]->data.put(kRootBlock, block);
@@ -97,17 +101,32 @@ void World::format() {
 }
 
 void World::check_write(std::size_t disk, const sim::SimDisk::Event& event) {
-  if (event.kind != sim::SimDisk::EventKind::kWrite || event.block != kRootBlock) {
+  const bool root_or_record =
+      event.block == kRootBlock || event.block == mailbox::kArbitrationBlock;
+  if (event.kind != sim::SimDisk::EventKind::kWrite || !root_or_record) {
     return;
   }
   sim::SimDisk copy(disks_[disk]->data);
   copy.lose_power(scheduler.random(), sim::SimDisk::Keep::kEverything);
+  if (event.block == mailbox::kArbitrationBlock) {
+    const auto record = mailbox::decode<mailbox::ArbitrationSector>(
+        copy.block(mailbox::kArbitrationBlock), kPair, 0);
+    if (record.ok()) {
+      std::array<Oracle::Owner, 2> owners;
+      for (std::size_t filer = 0; filer < 2; ++filer) {
+        const mailbox::OwnerEntry& entry = record.value().filers[filer];
+        owners[filer] = {entry.owner, entry.incarnation, entry.epoch};
+      }
+      oracle.recorded(disk, record.value().generation, owners);
+    }
+    return;
+  }
   const auto root = load<ModelRoot>(copy.block(kRootBlock), 0);
   if (!valid(root)) {
     oracle.complain("a root that is none");
     return;
   }
-  oracle.landed(static_cast<std::uint32_t>(disk / 2), root.epoch, root.writer);
+  oracle.landed(static_cast<std::uint32_t>(disk / kDisksPerFiler), root.epoch, root.writer);
 }
 
 void World::boot(std::uint32_t node) {
@@ -124,8 +143,9 @@ void World::boot(std::uint32_t node) {
                                   shelf::make_key(mailbox::index_of(self.node),
                                                   static_cast<std::uint64_t>(self.incarnation)))));
     disks.push_back({.disk = process->disks.back().get(),
-                     .filer = static_cast<std::uint32_t>(i / 2),
-                     .member = true});
+                     .filer = static_cast<std::uint32_t>(i / kDisksPerFiler),
+                     .member = i % kDisksPerFiler < kRootDisks,
+                     .identity = identity(i)});
   }
   process->link = std::make_unique<NodeLink>(
       process->scheduler, wire_.open({kPair, interconnect::Node{static_cast<std::uint8_t>(node)},
@@ -135,6 +155,10 @@ void World::boot(std::uint32_t node) {
   failover::PairOptions options;
   options.self = self;
   options.automatic_takeover = options_.automatic_takeover;
+  options.automatic_giveback = options_.automatic_giveback;
+  options.giveback_after = 1s;
+  options.givebacks_per_hour = options_.givebacks_per_hour;
+  options.record_patience = 1s;
   process->pair =
       std::make_unique<failover::PairNode>(process->scheduler, process->clock, options, disks,
                                            *process->disks[options_.arbitration], *process->link);
@@ -178,8 +202,8 @@ void World::say_last_words(std::uint32_t node, Duration restart) {
   words.dead_incarnation = incarnations_[node];
   words.cause = static_cast<std::uint32_t>(mailbox::Cause::kCrashed);
   words.restart_ms = static_cast<std::uint32_t>(restart / 1ms);
-  for (std::size_t i = 0; i < 2; ++i) {
-    disks_[node * 2 + i]->data.put(mailbox::kWordsBlock + node, block_of(words));
+  for (std::size_t i = 0; i < kDisksPerFiler; ++i) {
+    disks_[node * kDisksPerFiler + i]->data.put(mailbox::kWordsBlock + node, block_of(words));
   }
 }
 
@@ -248,11 +272,58 @@ Task<void> World::client() {
   }
 }
 
-mailbox::Owners World::owners() {
-  return load<mailbox::ArbitrationSector>(
-             disks_[options_.arbitration]->data.block(mailbox::kArbitrationBlock), 0)
-      .filers;
+Task<void> World::watch() {
+  static constexpr std::array<std::string_view, 5> kStates{"away", "opening", "serving", "handing",
+                                                           "ending"};
+  static constexpr std::array<std::string_view, 3> kLinks{"up", "lost", "reset"};
+  static constexpr std::array<std::string_view, 3> kMailboxes{"both", "one", "none"};
+  static constexpr std::array<std::string_view, 3> kBeats{"changing", "stale", "claims"};
+  const auto text = [](auto... parts) {
+    std::string result;
+    ((result.append(result.empty() ? "" : ", ").append(parts)), ...);
+    return result;
+  };
+  for (;;) {
+    co_await sleep(scheduler, 7ms);
+    for (std::uint32_t node = 0; node < 2; ++node) {
+      if (processes_[node] == nullptr || processes_[node]->scheduler.frozen()) {
+        continue;
+      }
+      const failover::PairStatus status = processes_[node]->pair->status();
+      ++decisions[text(failover::name(status.verdict.action),
+                       failover::name(status.verdict.alarm))];
+      const bool solo = status.evidence.mirror == failover::MirrorEvidence::kSolo;
+      ++evidence[text(kLinks[static_cast<std::size_t>(status.evidence.link)],
+                      kMailboxes[static_cast<std::size_t>(status.evidence.mailbox)],
+                      kBeats[static_cast<std::size_t>(status.evidence.beat)],
+                      std::string_view(solo ? "solo" : "synced"))];
+      for (std::uint32_t filer = 0; filer < 2; ++filer) {
+        ++states[text(std::string_view(filer == node ? "at home" : "at the partner"),
+                      kStates[static_cast<std::size_t>(status.filers[filer].state)])];
+      }
+    }
+  }
 }
+
+std::optional<mailbox::ArbitrationSector> World::record_on(std::size_t disk) {
+  const auto found = mailbox::decode<mailbox::ArbitrationSector>(
+      disks_[disk]->data.block(mailbox::kArbitrationBlock), kPair, 0);
+  return found.ok() ? std::optional(found.value()) : std::nullopt;
+}
+
+std::size_t World::record_disk() {
+  std::size_t newest = options_.arbitration;
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    const auto here = record_on(i);
+    const auto best = record_on(newest);
+    if (here && (!best || best->generation < here->generation)) {
+      newest = i;
+    }
+  }
+  return newest;
+}
+
+mailbox::Owners World::owners() { return record_on(record_disk())->filers; }
 
 int World::answering(std::uint32_t filer) {
   for (std::uint32_t node = 0; node < 2; ++node) {
@@ -265,16 +336,12 @@ int World::answering(std::uint32_t filer) {
   return -1;
 }
 
+// By the word of its owner: one that was taken over while it slept does not know yet.
 bool World::synced(std::uint32_t filer) {
-  for (const auto& process : processes_) {
-    const nvlog::MirroredLog* const log =
-        process != nullptr ? process->hosts[filer]->log() : nullptr;
-    if (log != nullptr && log->mirror_status().state == nvlog::MirrorState::kSynced &&
-        !log->mirror_status().solo) {
-      return true;
-    }
-  }
-  return false;
+  const mailbox::OwnerEntry owner = owners()[filer];
+  const Process* const process = processes_[owner.owner].get();
+  return process != nullptr && incarnations_[owner.owner] == owner.incarnation &&
+         process->hosts[filer]->mirrored();
 }
 
 }  // namespace duet::pair

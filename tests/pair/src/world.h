@@ -20,7 +20,10 @@
 namespace duet::pair {
 
 inline constexpr std::array<std::uint64_t, 2> kPair{0x0706'0504'0302'0100, 0x0F0E'0D0C'0B0A'0908};
-inline constexpr std::size_t kDisks = 4;  // 0, 1: filer a's, both members of node a; 2, 3: b's
+// 0 to 2: filer a's, of which 0 and 1 hold its roots and are node a's members at first; 3 to 5:
+// b's.
+inline constexpr std::size_t kDisksPerFiler = 3;
+inline constexpr std::size_t kDisks = 2 * kDisksPerFiler;
 
 struct WorldOptions {
   std::uint64_t seed = 1;
@@ -31,6 +34,8 @@ struct WorldOptions {
   Duration request_every = std::chrono::milliseconds(3);
   bool verbose = false;
   bool automatic_takeover = true;
+  bool automatic_giveback = false;
+  std::size_t givebacks_per_hour = 3;
   bool epochs = true;  // the targets check epochs too, not keys alone
 };
 
@@ -85,12 +90,19 @@ class World {
   Oracle oracle;
   std::map<std::string, std::uint64_t> steps;   // how often each step was begun
   std::map<std::string, std::uint64_t> events;  // ... each event told
+  // Looked at every few milliseconds of the run: what the nodes decided, from what, and in which
+  // state each filer was with its home node and with the other.
+  std::map<std::string, std::uint64_t> decisions;
+  std::map<std::string, std::uint64_t> evidence;
+  std::map<std::string, std::uint64_t> states;
   // Called at each step of a node; may ask for it to be killed.
   std::function<void(std::uint32_t node, std::string_view step)> on_step;
   void kill_soon(std::uint32_t node) { kill_soon_[node] = true; }
   bool reads_only = false;  // of the clients, from now on
-  // The owner record as it stands on its disk.
+  // The owner record that counts, and its disk.
   [[nodiscard]] mailbox::Owners owners();
+  [[nodiscard]] std::size_t record_disk();
+  [[nodiscard]] mailbox::DiskIdentity identity(std::size_t disk) const { return {disk + 1, 7}; }
   bool auto_restart = false;  // of nodes killed by kill_soon()
 
  private:
@@ -103,7 +115,9 @@ class World {
   };
   void format();
   void check_write(std::size_t disk, const sim::SimDisk::Event& event);
+  [[nodiscard]] std::optional<mailbox::ArbitrationSector> record_on(std::size_t disk);
   Task<void> client();
+  Task<void> watch();
   void do_due();
 
   const WorldOptions options_;

@@ -112,6 +112,8 @@ class Aggregate {
   [[nodiscard]] std::uint64_t reserve_blocks() const;
   // What its owner may change in any CP without Volume::reserve(), paths not counted.
   void set_standing_blocks(std::uint64_t blocks);
+  // The next CP writes it into the root; the aggregate only carries it.
+  void set_membership_generation(std::uint64_t generation);
   [[nodiscard]] Scheduler& scheduler() const;
 
   // Null: no such volume.  Pointers stay valid until the volume is destroyed.
@@ -143,8 +145,8 @@ class Aggregate {
   // Error: kNotFound; kRefused while it has snapshots.
   Status destroy_volume(std::string_view name);
   Status rename_volume(std::string_view from, std::string_view to);
-  // Other fsids and another key of handles: clients of what was there before find stale handles, and
-  // mix nothing that they remember with what is here now.  Before anybody was answered.
+  // Other fsids and another key of handles: clients of what was there before find stale handles,
+  // and mix nothing that they remember with what is here now.  Before anybody was answered.
   void renew_identity(Entropy& entropy);
   // A blank disk joins; it must have been labelled by label_new_disk() before.
   Task<Status> label_new_disk(BlockDevice& device, Entropy& entropy);

@@ -135,7 +135,7 @@ enum class Transport : std::uint8_t { kSharedMemory, kTcp };
 struct Interconnect {
   Transport transport = Transport::kSharedMemory;
   int line = 0;
-  Path directory;  // shared memory: of the socket and the inboxes; made when missing
+  Path directory;                // shared memory: of the socket and the inboxes; made when missing
   std::optional<Path> key_file;  // TCP: TLS 1.3 with this pre-shared key
   bool plaintext = false;        // TCP without TLS: a cable between the two
 };
@@ -145,6 +145,7 @@ enum class OnCrash : std::uint8_t { kRestartFirst, kTakeoverFirst };
 
 struct Failover {
   bool automatic_takeover = true;
+  bool automatic_giveback = false;
   Duration lease = std::chrono::milliseconds(500);
   Duration beat = std::chrono::milliseconds(100);
   OnCrash on_crash = OnCrash::kTakeoverFirst;
