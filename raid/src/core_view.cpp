@@ -392,7 +392,7 @@ Task<Status> Core::change_view() {
       co_return kAbandoned;
     }
     const NodeSet dead = cold ? disks_.label().nodes : gone_now & ~leaving_;
-    const Status recovered = co_await recover(cold && disks_.label().holders == 0 ? 0 : dead);
+    const Status recovered = co_await recover(dead & disks_.label().holders);
     if (!recovered.ok()) {
       co_return recovered;
     }
