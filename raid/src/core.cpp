@@ -112,6 +112,11 @@ void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   wake();
 }
 
+void Core::node_started(NodeId node) {
+  fenced_ &= ~only(node);
+  ++changes_;
+}
+
 void Core::disk_failed(std::uint32_t disk) {
   DUET_CHECK(disk < geometry().disks);
   disks_.suspect(disk);
@@ -200,10 +205,17 @@ void Core::settle(LockRange range, std::uint64_t number) {
 
 Task<void> Core::settle_range(LockRange range, std::uint64_t number) {
   const std::uint64_t from = static_cast<std::uint64_t>(range) * options_.range_stripes;
-  while (log_.any_in(Stripe{from}, Stripe{from + options_.range_stripes})) {
+  const Stripe first{from};
+  const Stripe end{from + options_.range_stripes};
+  while (log_.any_in(first, end)) {
     const Status settled = co_await settle_all();
     if (!settled.ok()) {
       co_return;  // the lock stays: what it protects may be half done
+    }
+    // An update whose caller abandoned it never completes, and keeps its lock.
+    const bool stuck = log_.completed().empty() && log_.any_in(first, end);
+    if (stuck) {
+      co_await log_.changed().wait();
     }
   }
   // In a turn of its own: the table may be in the middle of something.

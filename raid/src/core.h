@@ -35,6 +35,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind);
   Task<Status> flush();
   void node_fenced(NodeId node, std::uint64_t incarnation);
+  void node_started(NodeId node);
   void disk_failed(std::uint32_t disk);
   Task<Status> close();
 
@@ -103,7 +104,8 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> change_view();
   Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
   Task<Status> write_labels(GroupLabel& label);
-  void announce(const GroupLabel& label, NodeSet joiners);
+  void announce(const GroupLabel& label, const PrepareBody& body);
+  void tell_present_view(NodeSet whom);
   [[nodiscard]] bool gone(NodeId node) const;
   [[nodiscard]] NodeSet gone_members() const;
   [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
@@ -147,6 +149,7 @@ class Core final : public PeersUser, public LockTableUser {
   NodeSet members_ = 0;
   std::array<std::uint64_t, kNodesMax> incarnations_{};
   Generation prepared_{};
+  PrepareBody prepared_body_;
   std::array<Peer, kNodesMax> peer_{};
   std::array<std::uint64_t, kNodesMax> dead_{};  // incarnation that is no more
   NodeSet fenced_ = 0;                           // since the view began

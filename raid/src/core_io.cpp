@@ -173,6 +173,10 @@ Task<Status> Core::write_rows(Part& part, WriteKind kind, std::uint32_t first_ro
     if (!settled.ok()) {
       co_return settled;
     }
+    const bool abandoned = log_.completed().empty() && log_.overlaps(part.stripe, first_row, rows);
+    if (abandoned) {
+      co_await log_.changed().wait();
+    }
   }
   Sheet sheet(part.stripe, first_row, rows);
   const Status planned = co_await io_.plan(sheet, fresh, spans);

@@ -391,6 +391,14 @@ Task<Status> Core::change_view() {
     if (changes != changes_ || (cold && !leads_from_cold())) {
       co_return kAbandoned;
     }
+    if (!cold && Generation{disks_.label().generation} != view_) {
+      // The leader before wrote this view, and told perhaps nobody.
+      if (Generation{disks_.label().generation} == prepared_) {
+        announce(disks_.label(), prepared_body_);
+        co_return Ok{};
+      }
+      co_return Error{Errc::kRefused, "the redundancy group went on without this node"};
+    }
     const NodeSet dead = cold ? disks_.label().nodes : gone_now & ~leaving_;
     const Status recovered = co_await recover(dead & disks_.label().holders);
     if (!recovered.ok()) {
@@ -413,11 +421,18 @@ Task<Status> Core::change_view() {
   }
   PrepareBody body = {
       .before = cold ? disks_.label().generation : 0, .members = members, .joiners = joiners};
+  for_each_node(members, [&](NodeId node) {
+    body.incarnations[number(node)] = node == self_ ? incarnation_
+                                      : contains(joiners, node)
+                                          ? peer_[number(node)].hello.incarnation
+                                          : incarnations_[number(node)];
+  });
   const bool joined = co_await prepare_all(proposal_, body, joiners);
   if (!joined) {
     co_return kAbandoned;
   }
   body.before = disks_.label().generation;
+  tell_present_view(stay);
   const bool ready = co_await prepare_all(proposal_, body, stay);
   if (!ready) {
     co_return kAbandoned;
@@ -427,24 +442,26 @@ Task<Status> Core::change_view() {
   if (!written.ok()) {
     co_return written;
   }
-  announce(*label, joiners);
+  announce(*label, body);
   co_return Ok{};
 }
 
 // The view is in the label.
-void Core::announce(const GroupLabel& label, NodeSet joiners) {
+void Core::announce(const GroupLabel& label, const PrepareBody& body) {
   ++counters_.views;
-  CommitBody body;
-  body.label = label;
-  for_each_node(label.holders, [&](NodeId node) {
-    body.incarnations[number(node)] = node == self_ ? incarnation_
-                                      : contains(joiners, node)
-                                          ? peer_[number(node)].hello.incarnation
-                                          : incarnations_[number(node)];
+  const CommitBody commit_body = {.incarnations = body.incarnations, .label = label};
+  const Generation generation{label.generation};
+  for_each_node((label.holders | (members_ & leaving_)) & ~only(self_), [&](NodeId node) {
+    say(node, MessageKind::kCommit, generation, bytes_of(commit_body));
   });
-  for_each_node((label.holders | (members_ & leaving_)) & ~only(self_),
-                [&](NodeId node) { say(node, MessageKind::kCommit, proposal_, bytes_of(body)); });
-  commit(proposal_, body);
+  commit(generation, commit_body);
+}
+
+// A node that has missed the end of the change before this one learns it now.
+void Core::tell_present_view(NodeSet whom) {
+  const CommitBody body = {.incarnations = incarnations_, .label = disks_.label()};
+  for_each_node(whom & ~only(self_),
+                [&](NodeId node) { say(node, MessageKind::kCommit, view_, bytes_of(body)); });
 }
 
 // ---- a change, as every node of the new view does it ----
@@ -453,10 +470,14 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
   if (generation <= prepared_ || !contains(body.members, self_)) {
     co_return;
   }
+  const bool joins = contains(body.joiners, self_);
+  if (!joins && (!active_ || Generation{body.before} != view_)) {
+    co_return;  // of a group that went on without this node
+  }
   prepared_ = generation;
+  prepared_body_ = body;
   paused_ = true;
   early_.clear();
-  const bool joins = contains(body.joiners, self_);
   DUET_CHECK(!joins || log_.size() == 0);
   const NodeSet keep = joins ? 0 : members_ & body.members & ~body.joiners;
   Status done = Ok{};

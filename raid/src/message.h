@@ -66,9 +66,10 @@ static_assert(sizeof(HelloBody) == 32);
 struct PrepareBody {
   std::uint64_t before = 0;  // the view in the label
   std::uint32_t members = 0;
-  std::uint32_t joiners = 0;  // of those: who has no intents
+  std::uint32_t joiners = 0;                            // of those: who has no intents
+  std::array<std::uint64_t, kNodesMax> incarnations{};  // of the members
 };
-static_assert(sizeof(PrepareBody) == 16);
+static_assert(sizeof(PrepareBody) == 80);
 
 struct CommitBody {
   std::array<std::uint64_t, kNodesMax> incarnations{};

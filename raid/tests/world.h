@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <iostream>
@@ -268,13 +269,35 @@ class World {
                                                    options_.geometry.disk_blocks()));
   }
 
+  // A shelf's port: a fenced node gets nothing through.
+  class Gate final : public BlockDevice {
+   public:
+    Gate(Scheduler& scheduler, BlockDevice& disk) : scheduler_(scheduler), disk_(disk) {}
+    [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
+    [[nodiscard]] std::string_view name() const override { return disk_.name(); }
+    void start(BlockOperation& operation) override {
+      if (!closed) {
+        disk_.start(operation);
+        return;
+      }
+      operation.result = Error{Errc::kFenced, "fenced"};
+      scheduler_.post(operation);
+    }
+    bool closed = false;
+
+   private:
+    Scheduler& scheduler_;
+    BlockDevice& disk_;
+  };
+
   // Disks and the way to them, of one process.
   struct Connections {
     explicit Connections(World& world) {
       for (const auto& disk : world.disks) {
         raw.push_back(std::make_unique<sim::SimBlockDevice>(world.scheduler, *disk));
         faulty.push_back(std::make_unique<sim::FaultyBlockDevice>(world.scheduler, *raw.back()));
-        devices.push_back(faulty.back().get());
+        gates.push_back(std::make_unique<Gate>(world.scheduler, *faulty.back()));
+        devices.push_back(gates.back().get());
       }
     }
     ~Connections() {
@@ -284,6 +307,10 @@ class World {
     }
     std::vector<std::unique_ptr<sim::SimBlockDevice>> raw;
     std::vector<std::unique_ptr<sim::FaultyBlockDevice>> faulty;
+    [[nodiscard]] bool quiet() const {
+      return std::ranges::all_of(raw, [](const auto& disk) { return disk->under_way() == 0; });
+    }
+    std::vector<std::unique_ptr<Gate>> gates;
     std::vector<BlockDevice*> devices;
   };
 
@@ -306,6 +333,7 @@ class World {
     Connections connections;
     std::unique_ptr<Wire::Port> port;
     std::uint64_t incarnation;
+    bool shut_out = false;
     std::unique_ptr<Group> group;
     std::optional<Error> open_error;
     TaskScope scope;  // of those who use the group
@@ -313,6 +341,12 @@ class World {
 
   void boot(std::size_t node) {
     DUET_CHECK(processes[node] == nullptr);
+    fenced.erase(node);
+    for (const auto& process : processes) {
+      if (process != nullptr && process->group != nullptr) {
+        process->group->node_started(node_id(node));
+      }
+    }
     processes[node] = std::make_unique<Process>(*this, node);
     processes[node]->scope.spawn(open(*processes[node], node));
   }
@@ -323,6 +357,9 @@ class World {
         scheduler, process.connections.devices, *memories[node], *process.port, options);
     if (group.ok()) {
       process.group = std::move(group.value());
+      for (const auto& [other, incarnation] : fenced) {
+        process.group->node_fenced(node_id(other), incarnation);
+      }
     } else {
       process.open_error = group.error();
       std::cout << "node " << node << " did not open: " << group.error().context << '\n';
@@ -342,6 +379,9 @@ class World {
   }
   // The failover layer tells the others.
   void fence(std::size_t node, std::uint64_t incarnation) {
+    if (!alive(node)) {
+      fenced[node] = incarnation;
+    }
     for (std::size_t i = 0; i < processes.size(); ++i) {
       if (i != node && alive(i) && processes[i]->group != nullptr) {
         processes[i]->group->node_fenced(node_id(node), incarnation);
@@ -354,6 +394,20 @@ class World {
   }
   [[nodiscard]] bool active(std::size_t node) const {
     return group(node) != nullptr && group(node)->status().active;
+  }
+
+  // A living node loses its disks and its links; what it has under way ends.
+  void shut_out(std::size_t node) {
+    Process& process = *processes[node];
+    for (const auto& gate : process.connections.gates) {
+      gate->closed = true;
+    }
+    for (std::size_t i = 0; i < processes.size(); ++i) {
+      wire.disconnect(node, i);
+    }
+    process.shut_out = true;
+    DUET_CHECK(run_until([&] { return process.connections.quiet(); }));
+    fence(node, process.incarnation);
   }
 
   // For all processes, from now on.
@@ -397,6 +451,7 @@ class World {
   std::vector<std::unique_ptr<sim::SimDisk>> disks;
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
   std::set<std::size_t> failed_disks;
+  std::map<std::size_t, std::uint64_t> fenced;  // dead nodes that are known to be
   std::uint64_t incarnations = 100;
   std::uint64_t dead_incarnation = 0;
   std::vector<std::unique_ptr<Process>> processes;
