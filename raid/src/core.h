@@ -99,6 +99,8 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] NodeSet connected() const;  // that have said hello
   [[nodiscard]] NodeSet newcomers() const;
   [[nodiscard]] bool change_needed() const;
+  [[nodiscard]] bool quiet() const;
+  Task<void> look_at_labels();
   Task<Status> read_labels();
   Task<Status> recover(NodeSet origins);
   Task<Status> change_view();
@@ -155,6 +157,9 @@ class Core final : public PeersUser, public LockTableUser {
   NodeSet fenced_ = 0;                           // since the view began
   NodeSet leaving_ = 0;                          // members that have settled everything and go
   ColumnSet reported_ = 0;                       // disks that were suspected in this view
+  std::uint64_t renewals_ = 0;  // sessions that were lost, and made again
+  std::uint64_t prepared_renewals_ = 0;
+  std::uint64_t renewed_ = 0;   // of those, before the view was prepared
   bool closing_ = false;                         // nothing begins any more
   struct Early {
     NodeId from;
@@ -166,7 +171,7 @@ class Core final : public PeersUser, public LockTableUser {
   // As the leader.
   Generation proposal_{};
   NodeSet prepared_by_ = 0;
-  bool renew_ = false;
+  std::uint64_t looked_ = 0;   // the changes after which the labels were looked at
   std::uint64_t changes_ = 0;  // of what a proposal depends on
 
   TaskScope scope_;

@@ -16,6 +16,9 @@
 #include <algorithm>
 
 #include "core.h"
+#include <cstdio>
+#include <cstdlib>
+#define TR(...) do { if (getenv("DUET_TRACE")) { fprintf(stderr, "%ld node %u: ", (long)scheduler_.now().since_start.count()/1000, number(self_)); fprintf(stderr, __VA_ARGS__); fprintf(stderr, "\n"); } } while (0)
 #include "io_batch.h"
 
 namespace duet::raid {
@@ -53,20 +56,21 @@ void Core::report() {
     return;
   }
   const ReportBody body = {.failed = disks_.suspects(),
-                           .renew = renew_ ? 1U : 0U,
+                           .renew = renewals_ != renewed_ ? 1U : 0U,
                            .leaving = contains(leaving_, self_) ? 1U : 0U};
   for_each_node(members_ & ~only(self_),
                 [&](NodeId node) { say(node, MessageKind::kReport, view_, bytes_of(body)); });
 }
 
 void Core::on_session(NodeId node) {
+  TR("session with %u: %lu", number(node), (unsigned long)peers_.session(node));
   peer_[number(node)].said_hello = false;
   ++changes_;
   if (peers_.session(node) != 0 && !stopped_.has_value()) {
     say_hello(node, false);
     log_.send_all(node);
     if (active_ && contains(members_, node)) {
-      renew_ = true;  // messages about locks may be lost
+      ++renewals_;  // messages about locks may be lost
       report();
     }
   }
@@ -91,6 +95,7 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
     case MessageKind::kHello:
       if (body.size() == sizeof(HelloBody)) {
         peer_[number(from)] = {true, load<HelloBody>(body, 0), generation};
+        TR("hello of %u inc %lu view %lu mem %lu before %lu active %u", number(from), (unsigned long)peer_[number(from)].hello.incarnation, (unsigned long)generation, (unsigned long)peer_[number(from)].hello.memory_generation, (unsigned long)peer_[number(from)].hello.memory_before, peer_[number(from)].hello.active);
         ++changes_;
         if (peer_[number(from)].hello.answer != 0) {
           say_hello(from, false);
@@ -144,10 +149,9 @@ void Core::on_report(NodeId from, const ReportBody& body) {
       disks_.suspect(disk);
     }
   }
-  const bool renew = renew_ || body.renew != 0;
+  renewals_ += body.renew;
   const NodeSet leaving = leaving_ | (body.leaving != 0 ? only(from) : 0);
-  if (renew != renew_ || leaving != leaving_ || (disks_.suspects() & ~reported_) != 0) {
-    renew_ = renew;
+  if (body.renew != 0 || leaving != leaving_ || (disks_.suspects() & ~reported_) != 0) {
     leaving_ = leaving;
     reported_ |= disks_.suspects();
     ++changes_;
@@ -202,6 +206,17 @@ bool Core::leads() const {
   return lowest(stay != 0 ? stay : rest) == self_;
 }
 
+// Nobody else is, or could be, at work.
+bool Core::quiet() const {
+  const NodeSet here = connected();
+  bool all = true;
+  for_each_node(disks_.label().nodes & ~only(self_), [&](NodeId node) {
+    const bool idle = contains(here, node) && peer_[number(node)].hello.active == 0;
+    all = all && (idle || (!contains(here, node) && contains(fenced_, node)));
+  });
+  return all;
+}
+
 bool Core::leads_from_cold() const {
   const GroupLabel& label = disks_.label();
   const NodeSet here = connected();
@@ -218,19 +233,14 @@ bool Core::leads_from_cold() const {
              static_cast<std::uint64_t>(memory_.before()))) {
     candidates |= only(self_);
   }
-  bool quiet = true;  // nobody else is, or could be, at work
-  for_each_node(label.nodes & ~only(self_), [&](NodeId node) {
-    const bool idle = contains(here, node) && peer_[number(node)].hello.active == 0;
-    quiet = quiet && (idle || (!contains(here, node) && contains(fenced_, node)));
-  });
-  return quiet && candidates != 0 && lowest(candidates) == self_;
+  return quiet() && candidates != 0 && lowest(candidates) == self_;
 }
 
 bool Core::change_needed() const {
   if (!active_) {
     return true;
   }
-  return gone_members() != 0 || (members_ & leaving_) != 0 || newcomers() != 0 || renew_ ||
+  return gone_members() != 0 || (members_ & leaving_) != 0 || newcomers() != 0 || renewals_ != renewed_ ||
          disks_.suspects() != 0;
 }
 
@@ -240,9 +250,15 @@ Task<void> Core::lead() {
       co_return;
     }
     notice_end();
+    if (!active_ && !stopped_.has_value() && quiet() && looked_ != changes_) {
+      looked_ = changes_;
+      co_await look_at_labels();
+      continue;
+    }
     if (!stopped_.has_value() && leads() && change_needed()) {
       const std::uint64_t before = changes_;
       const Status changed = co_await change_view();
+      TR("change: %s", changed.ok() ? "ok" : changed.error().context.data());
       if (changed.ok() || before != changes_) {
         continue;
       }
@@ -256,7 +272,7 @@ Task<void> Core::lead() {
 
 // ---- a change, as the leader does it ----
 
-Task<Status> Core::read_labels() {
+Task<void> Core::look_at_labels() {
   for (BlockDevice* const device : devices_) {
     const Result<GroupLabel> label = co_await read_label(*device);
     if (label.ok() && label.value().group == options_.group &&
@@ -264,6 +280,18 @@ Task<Status> Core::read_labels() {
       disks_.adopt(label.value());
     }
   }
+}
+
+// The newest label there is; and all disks that should have it, have it: it may be the work of a
+// leader that did not get to its end, and the next label overwrites the one before it.
+Task<Status> Core::read_labels() {
+  co_await look_at_labels();
+  const auto label = std::make_unique<GroupLabel>(disks_.label());
+  const Status written = co_await write_labels(*label);
+  if (!written.ok()) {
+    co_return written;
+  }
+  disks_.adopt(*label);
   co_return Ok{};
 }
 
@@ -319,7 +347,8 @@ Task<Status> Core::write_labels(GroupLabel& label) {
       targets.emplace_back(device, own);
     };
     for (std::uint32_t i = 0; i < label.disks; ++i) {
-      if (static_cast<DiskState>(label.members[i].state) != DiskState::kFailed) {
+      if (static_cast<DiskState>(label.members[i].state) != DiskState::kFailed &&
+          disks_.device(i) != nullptr) {
         add(disks_.device(i), i, label.members[i].id);
       }
     }
@@ -381,7 +410,6 @@ Task<Status> Core::change_view() {
   constexpr Error kAbandoned = {Errc::kTryAgain, "something changed meanwhile"};
   const bool cold = !active_;
   const std::uint64_t changes = changes_;
-  renew_ = false;
   const NodeSet gone_now = gone_members();
   if (cold || gone_now != 0) {
     const Status read = co_await read_labels();
@@ -408,7 +436,7 @@ Task<Status> Core::change_view() {
   const NodeSet stay = cold ? 0 : members_ & ~gone_now & ~leaving_;
   const bool last = !cold && stay == 0;  // and leaving
   const NodeSet joiners = last ? 0 : cold ? newcomers() | only(self_) : newcomers();
-  Generation newest = std::max(view_, prepared_);
+  Generation newest = std::max({view_, prepared_, proposal_});
   newest = std::max(newest, Generation{disks_.label().generation});
   for (const Peer& peer : peer_) {
     newest = std::max({newest, peer.view, Generation{peer.hello.memory_generation}});
@@ -416,6 +444,7 @@ Task<Status> Core::change_view() {
   proposal_ = next_generation(newest, self_);
   prepared_by_ = 0;
   const NodeSet members = stay | joiners;
+  TR("propose %lu members %x joiners %x cold %d", (unsigned long)proposal_, members, joiners, cold);
   if (changes != changes_) {
     co_return kAbandoned;
   }
@@ -476,6 +505,8 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
   }
   prepared_ = generation;
   prepared_body_ = body;
+  prepared_renewals_ = renewals_;
+  TR("prepare %lu by %u joins %d before %lu", (unsigned long)generation, number(leader), joins, (unsigned long)body.before);
   paused_ = true;
   early_.clear();
   DUET_CHECK(!joins || log_.size() == 0);
@@ -547,10 +578,12 @@ void Core::commit(Generation generation, const CommitBody& body) {
   });
   view_ = generation;
   members_ = label.holders;
+  TR("commit %lu members %x", (unsigned long)generation, members_);
   incarnations_ = body.incarnations;
   leaving_ &= members_;
   fenced_ = 0;
   reported_ = 0;
+  renewed_ = prepared_renewals_;
   active_ = true;
   disks_.adopt(label);
   log_.set_targets(members_ & ~only(self_));

@@ -1,5 +1,7 @@
 #include "raid/group.h"
 
+#include <algorithm>
+
 #include "core.h"
 
 namespace duet::raid {
@@ -56,10 +58,20 @@ Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
   if (!intents.ok()) {
     co_return intents.error();
   }
+  // Until two looks agree: another node may be writing labels.
   std::vector<Result<GroupLabel>> labels;
-  for (BlockDevice* const device : devices) {
-    Result<GroupLabel> label = co_await read_label(*device);
-    labels.push_back(std::move(label));
+  std::uint64_t newest = 0;
+  for (std::uint64_t before = ~0ULL; before != newest;) {
+    before = newest;
+    newest = 0;
+    labels.clear();
+    for (BlockDevice* const device : devices) {
+      Result<GroupLabel> label = co_await read_label(*device);
+      if (label.ok() && label.value().group == options.group) {
+        newest = std::max(newest, label.value().sequence);
+      }
+      labels.push_back(std::move(label));
+    }
   }
   Result<Assembly> assembly = assemble(options.group, labels, options.force);
   if (!assembly.ok()) {

@@ -108,12 +108,16 @@ class Model {
     ASSERT_TRUE(world_.run_until([&left] { return left == 0; })) << "a read does not end";
   }
 
-  void kill(std::size_t node) {
-    world_.kill(node);
+  // The node's fresh writes that were not flushed may be lost.
+  void lose_unflushed(std::size_t node) {
     for (const std::uint64_t block : unflushed_[node]) {
-      blocks_[block].anything = true;  // a fresh write that was not flushed
+      blocks_[block].anything = true;
     }
     unflushed_[node].clear();
+  }
+  void kill(std::size_t node) {
+    world_.kill(node);
+    lose_unflushed(node);
     std::erase_if(under_way_, [&](const auto& entry) {
       const Operation& op = *entry.second;
       if (op.node != node) {
@@ -203,6 +207,19 @@ class Model {
     return std::nullopt;
   }
 
+  static std::string what_is(ConstBytes block, const std::set<std::uint64_t>& allowed) {
+    std::string text = "allowed";
+    for (const std::uint64_t value : allowed) {
+      text += " " + std::to_string(value);
+    }
+    for (std::uint64_t value = 0; value < 100'000; ++value) {
+      if (shows(block, {value}).has_value()) {
+        return text + ", is " + std::to_string(value);
+      }
+    }
+    return text + ", is none of all";
+  }
+
   static Task<void> write_task(Model& model, std::shared_ptr<Operation> op) {
     const std::array<MutableBytes, 1> parts = {op->buffer.bytes()};
     const Status status =
@@ -243,7 +260,7 @@ class Model {
       if (!value.has_value()) {
         EXPECT_TRUE(op->anything[i] || at.anything || at.fresh || !still)
             << "block " << op->block + i << " read at node " << op->node
-            << " holds neither the old nor the new value";
+            << " holds neither the old nor the new value, " << what_is(op->buffer.blocks(i, 1), allowed);
       } else if (still && !at.anything) {
         at.possible = {*value};
       }

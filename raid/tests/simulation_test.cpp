@@ -88,7 +88,9 @@ class Simulation {
       case 2:
         if (world_.active(node) && random_.one_in(2)) {
           ++reached_.shut_out;
+          model_.lose_unflushed(node);
           world_.shut_out(node);
+          model_.lose_unflushed(node);
         }
         break;
       case 3:

@@ -140,6 +140,7 @@ class Wire {
     std::uint64_t offset = 0;
     std::uint64_t store = 0;  // number; 0: a packet
     bool answer = false;      // to a store
+    bool announces = false;   // that the session has changed
   };
   struct End {
     Port* port = nullptr;
@@ -154,36 +155,28 @@ class Wire {
 
   // One delivery, or one announcement of a session, in a turn of its own.
   struct Event final : Continuation {
-    Event(Wire& owner, Link of, bool news) : wire(owner), link(of), announces(news) {}
+    Event(Wire& owner, Link of) : wire(owner), link(of) {}
     void run() override { wire.happen(*this); }
     Wire& wire;
     Link link;
-    bool announces;
     std::list<Event>::iterator self;
   };
-  void post(Link link, bool announces) {
-    Event& event = events_.emplace_back(*this, link, announces);
+  void post(Link link) {
+    Event& event = events_.emplace_back(*this, link);
     event.self = std::prev(events_.end());
     const Duration delay = std::chrono::microseconds(5 * (1 + scheduler_.random().below(12)));
     scheduler_.post_at(event, scheduler_.now() + delay);
   }
   void push(std::size_t from, std::size_t to, Item item) {
     links_[{from, to}].push_back(std::move(item));
-    post({from, to}, false);
+    post({from, to});
   }
-  void changed(std::size_t who, std::size_t about) { post({about, who}, true); }
+  // In order with what is said: a session is announced before its packets.
+  void changed(std::size_t who, std::size_t about) { push(about, who, {.announces = true}); }
 
   void happen(Event& event) {
     const Link link = event.link;
-    const bool announces = event.announces;
     events_.erase(event.self);
-    if (announces) {
-      const auto end = ends_.find(link.second);
-      if (end != ends_.end() && end->second.port->user_ != nullptr) {
-        end->second.port->user_->on_session(NodeId{static_cast<std::uint8_t>(link.first)});
-      }
-      return;
-    }
     ++arrivals;
     if (on_arrival) {
       on_arrival();
@@ -200,7 +193,11 @@ class Wire {
       return;
     }
     const NodeId sender{static_cast<std::uint8_t>(from)};
-    if (item.answer) {
+    if (item.announces) {
+      if (end->second.port->user_ != nullptr) {
+        end->second.port->user_->on_session(sender);
+      }
+    } else if (item.answer) {
       end->second.port->stored_[from] = item.store;
       if (end->second.port->user_ != nullptr) {
         end->second.port->user_->on_stored(sender);
