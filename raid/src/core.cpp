@@ -1,7 +1,4 @@
 #include "core.h"
-#include <cstdio>
-#include <cstdlib>
-#define TR(...) do { if (getenv("DUET_TRACE")) { fprintf(stderr, "%ld node %u: ", (long)scheduler_.now().since_start.count()/1000, number(self_)); fprintf(stderr, __VA_ARGS__); fprintf(stderr, "\n"); } } while (0)
 
 #include "io_batch.h"
 
@@ -59,7 +56,6 @@ std::optional<Error> Core::ended() const {
 void Core::stop(const Error& why) {
   if (!stopped_.has_value()) {
     stopped_ = why;
-    TR("stop: %s", why.context.data());
   }
   active_ = false;
   log_.stop();
@@ -111,7 +107,6 @@ GroupCounters Core::counters() const {
 void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   DUET_CHECK(node != self_);
   dead_[number(node)] = incarnation;
-  TR("told that %u inc %lu is fenced", number(node), (unsigned long)incarnation);
   fenced_ |= only(node);
   ++changes_;
   wake();

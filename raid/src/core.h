@@ -100,6 +100,8 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] NodeSet newcomers() const;
   [[nodiscard]] bool change_needed() const;
   [[nodiscard]] bool quiet() const;
+  [[nodiscard]] NodeSet unsure() const;
+  Task<void> ask_again();
   Task<void> look_at_labels();
   Task<Status> read_labels();
   Task<Status> recover(NodeSet origins);
@@ -114,6 +116,7 @@ class Core final : public PeersUser, public LockTableUser {
 
   struct Peer {
     bool said_hello = false;  // in the present session
+    bool stale = false;       // and was told to change what it said
     HelloBody hello;
     Generation view{};
   };
@@ -157,10 +160,10 @@ class Core final : public PeersUser, public LockTableUser {
   NodeSet fenced_ = 0;                           // since the view began
   NodeSet leaving_ = 0;                          // members that have settled everything and go
   ColumnSet reported_ = 0;                       // disks that were suspected in this view
-  std::uint64_t renewals_ = 0;  // sessions that were lost, and made again
+  std::uint64_t renewals_ = 0;                   // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
-  std::uint64_t renewed_ = 0;   // of those, before the view was prepared
-  bool closing_ = false;                         // nothing begins any more
+  std::uint64_t renewed_ = 0;  // of those, before the view was prepared
+  bool closing_ = false;       // nothing begins any more
   struct Early {
     NodeId from;
     Generation generation;
@@ -171,6 +174,8 @@ class Core final : public PeersUser, public LockTableUser {
   // As the leader.
   Generation proposal_{};
   NodeSet prepared_by_ = 0;
+  bool changing_ = false;      // change_view() runs
+  bool asking_again_ = false;  // ask_again() runs
   std::uint64_t looked_ = 0;   // the changes after which the labels were looked at
   std::uint64_t changes_ = 0;  // of what a proposal depends on
 

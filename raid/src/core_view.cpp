@@ -16,9 +16,6 @@
 #include <algorithm>
 
 #include "core.h"
-#include <cstdio>
-#include <cstdlib>
-#define TR(...) do { if (getenv("DUET_TRACE")) { fprintf(stderr, "%ld node %u: ", (long)scheduler_.now().since_start.count()/1000, number(self_)); fprintf(stderr, __VA_ARGS__); fprintf(stderr, "\n"); } } while (0)
 #include "io_batch.h"
 
 namespace duet::raid {
@@ -46,7 +43,9 @@ void Core::say_hello(NodeId to, bool answer) {
   const HelloBody body = {.incarnation = incarnation_,
                           .memory_generation = static_cast<std::uint64_t>(memory_.generation()),
                           .memory_before = static_cast<std::uint64_t>(memory_.before()),
-                          .active = active_ ? 1U : 0U,
+                          .active = active_     ? 1U
+                                    : changing_ ? 2U
+                                                : 0U,
                           .answer = answer ? 1U : 0U};
   say(to, MessageKind::kHello, view_, bytes_of(body));
 }
@@ -63,7 +62,6 @@ void Core::report() {
 }
 
 void Core::on_session(NodeId node) {
-  TR("session with %u: %lu", number(node), (unsigned long)peers_.session(node));
   peer_[number(node)].said_hello = false;
   ++changes_;
   if (peers_.session(node) != 0 && !stopped_.has_value()) {
@@ -94,8 +92,7 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
       break;
     case MessageKind::kHello:
       if (body.size() == sizeof(HelloBody)) {
-        peer_[number(from)] = {true, load<HelloBody>(body, 0), generation};
-        TR("hello of %u inc %lu view %lu mem %lu before %lu active %u", number(from), (unsigned long)peer_[number(from)].hello.incarnation, (unsigned long)generation, (unsigned long)peer_[number(from)].hello.memory_generation, (unsigned long)peer_[number(from)].hello.memory_before, peer_[number(from)].hello.active);
+        peer_[number(from)] = {true, false, load<HelloBody>(body, 0), generation};
         ++changes_;
         if (peer_[number(from)].hello.answer != 0) {
           say_hello(from, false);
@@ -206,12 +203,31 @@ bool Core::leads() const {
   return lowest(stay != 0 ? stay : rest) == self_;
 }
 
+// Of whom it is not known whether they are in a view by now.
+NodeSet Core::unsure() const {
+  NodeSet set = 0;
+  for_each_node(connected(), [&](NodeId node) {
+    const Peer& peer = peer_[number(node)];
+    set |= peer.stale || peer.hello.active == 2 ? only(node) : 0;
+  });
+  return set;
+}
+
+Task<void> Core::ask_again() {
+  co_await sleep(scheduler_, std::chrono::milliseconds(5));
+  asking_again_ = false;
+  if (!active_) {
+    for_each_node(unsure(), [this](NodeId node) { say_hello(node, true); });
+  }
+}
+
 // Nobody else is, or could be, at work.
 bool Core::quiet() const {
   const NodeSet here = connected();
   bool all = true;
   for_each_node(disks_.label().nodes & ~only(self_), [&](NodeId node) {
-    const bool idle = contains(here, node) && peer_[number(node)].hello.active == 0;
+    const Peer& peer = peer_[number(node)];
+    const bool idle = contains(here, node) && !peer.stale && peer.hello.active == 0;
     all = all && (idle || (!contains(here, node) && contains(fenced_, node)));
   });
   return all;
@@ -240,8 +256,8 @@ bool Core::change_needed() const {
   if (!active_) {
     return true;
   }
-  return gone_members() != 0 || (members_ & leaving_) != 0 || newcomers() != 0 || renewals_ != renewed_ ||
-         disks_.suspects() != 0;
+  return gone_members() != 0 || (members_ & leaving_) != 0 || newcomers() != 0 ||
+         renewals_ != renewed_ || disks_.suspects() != 0;
 }
 
 Task<void> Core::lead() {
@@ -250,6 +266,10 @@ Task<void> Core::lead() {
       co_return;
     }
     notice_end();
+    if (!active_ && unsure() != 0 && !asking_again_) {
+      asking_again_ = true;
+      scope_.spawn(ask_again());
+    }
     if (!active_ && !stopped_.has_value() && quiet() && looked_ != changes_) {
       looked_ = changes_;
       co_await look_at_labels();
@@ -257,8 +277,9 @@ Task<void> Core::lead() {
     }
     if (!stopped_.has_value() && leads() && change_needed()) {
       const std::uint64_t before = changes_;
+      changing_ = true;
       const Status changed = co_await change_view();
-      TR("change: %s", changed.ok() ? "ok" : changed.error().context.data());
+      changing_ = false;
       if (changed.ok() || before != changes_) {
         continue;
       }
@@ -444,7 +465,6 @@ Task<Status> Core::change_view() {
   proposal_ = next_generation(newest, self_);
   prepared_by_ = 0;
   const NodeSet members = stay | joiners;
-  TR("propose %lu members %x joiners %x cold %d", (unsigned long)proposal_, members, joiners, cold);
   if (changes != changes_) {
     co_return kAbandoned;
   }
@@ -506,7 +526,11 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
   prepared_ = generation;
   prepared_body_ = body;
   prepared_renewals_ = renewals_;
-  TR("prepare %lu by %u joins %d before %lu", (unsigned long)generation, number(leader), joins, (unsigned long)body.before);
+  if (leader != self_) {
+    for_each_node(body.members & ~only(self_),
+                  [this](NodeId node) { peer_[number(node)].stale = true; });
+    wake();
+  }
   paused_ = true;
   early_.clear();
   DUET_CHECK(!joins || log_.size() == 0);
@@ -578,13 +602,13 @@ void Core::commit(Generation generation, const CommitBody& body) {
   });
   view_ = generation;
   members_ = label.holders;
-  TR("commit %lu members %x", (unsigned long)generation, members_);
   incarnations_ = body.incarnations;
   leaving_ &= members_;
   fenced_ = 0;
   reported_ = 0;
   renewed_ = prepared_renewals_;
   active_ = true;
+  ++changes_;
   disks_.adopt(label);
   log_.set_targets(members_ & ~only(self_));
   locks_.begin_view(members_);

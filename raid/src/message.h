@@ -58,7 +58,7 @@ struct HelloBody {
   std::uint64_t incarnation = 0;
   std::uint64_t memory_generation = 0;
   std::uint64_t memory_before = 0;
-  std::uint32_t active = 0;  // it is in the view of the message's generation
+  std::uint32_t active = 0;  // 1: in the view of the message's generation; 2: leads a change to one
   std::uint32_t answer = 0;  // 1: say hello, too: the sender may not have heard
 };
 static_assert(sizeof(HelloBody) == 32);

@@ -260,7 +260,8 @@ class Model {
       if (!value.has_value()) {
         EXPECT_TRUE(op->anything[i] || at.anything || at.fresh || !still)
             << "block " << op->block + i << " read at node " << op->node
-            << " holds neither the old nor the new value, " << what_is(op->buffer.blocks(i, 1), allowed);
+            << " holds neither the old nor the new value, "
+            << what_is(op->buffer.blocks(i, 1), allowed);
       } else if (still && !at.anything) {
         at.possible = {*value};
       }
