@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "raid/virtual_disk.h"
 #include "world.h"
 
 namespace duet::raid::testing {
@@ -154,6 +155,45 @@ TEST(Group, WholeStripesReadNothingAndSmallWritesReadWhicheverIsLess) {
   ASSERT_TRUE(write(world, 0, 40, 16, 1).ok());  // the fifth column's 4, not 20
   EXPECT_EQ(world.group(0)->counters().blocks_read, before + 6);
   EXPECT_EQ(world.group(0)->counters().reconstruct, 1U);
+}
+
+TEST(VirtualDisk, PartsOfAGroupAreDisksOfTheirOwnOnEveryNode) {
+  World world(10, {});
+  boot_all(world);
+  const auto disk = [&](std::size_t node, std::uint64_t first) {
+    return std::make_unique<VirtualDisk>(world.scheduler, *world.group(node), Part{first, 3},
+                                         WriteKind::kInPlace, "v" + std::to_string(first));
+  };
+  const auto here = disk(0, 0);
+  const auto there = disk(1, 0);
+  const auto other = disk(1, 3);
+  EXPECT_EQ(here->block_count(), 36U);
+  const auto put = [](BlockDevice& device, std::uint64_t block,
+                      std::uint64_t value) -> Task<Status> {
+    const Buffer buffer = filled(2, value);
+    const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+    const Status written = co_await device.write(block, parts);
+    if (!written.ok()) {
+      co_return written;
+    }
+    const Status flushed = co_await device.flush();
+    co_return flushed;
+  };
+  const auto get = [](BlockDevice& device, std::uint64_t block,
+                      const Buffer& into) -> Task<Status> {
+    const std::array<MutableBytes, 1> parts = {into.bytes()};
+    const Status read = co_await device.read(block, parts);
+    co_return read;
+  };
+  ASSERT_TRUE(world.run(put(*here, 34, 1)).ok());
+  ASSERT_TRUE(world.run(put(*other, 0, 2)).ok());
+  EXPECT_EQ(world.group(0)->status().intents, 0U);
+  const Buffer buffer(2);
+  ASSERT_TRUE(world.run(get(*there, 34, buffer)).ok());
+  EXPECT_TRUE(std::ranges::equal(buffer.bytes(), filled(2, 1).bytes()));
+  ASSERT_TRUE(world.run(get(*other, 0, buffer)).ok());
+  EXPECT_TRUE(std::ranges::equal(buffer.bytes(), filled(2, 2).bytes()));
+  EXPECT_TRUE(reads(world, 0, 36, 2, 2));
 }
 
 TEST(Group, OnceLocksHaveSettledWritesNeedNoLockMessages) {
