@@ -105,6 +105,13 @@ class Core final : public PeersUser, public LockTableUser {
   Task<void> look_at_labels();
   Task<Status> read_labels();
   Task<Status> recover(NodeSet origins);
+  Generation next_proposal();
+  Task<Status> pay_what_is_owed();
+  Task<Status> start_alone();
+  Task<Status> finish_for_the_leader();
+  Task<bool> share(NodeSet origins, NodeSet members);
+  std::uint64_t store_from_memory(NodeId to, std::uint64_t offset, std::uint64_t bytes);
+  Status wipe(NodeSet nodes);
   Task<Status> change_view();
   Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
   Task<Status> write_labels(GroupLabel& label);

@@ -2,13 +2,18 @@
 //
 //   change needed: a node came, is gone or leaves; a session was lost; a disk failed
 //     -> read the labels again (a leader that is gone may have written one)
-//     -> carry out the intents of those that are gone
 //     -> PREPARE those who join: they forget all intents
 //     -> PREPARE the others: nothing begins any more; they send the joiners what is live
-//     -> write the label: from here on the view counts, whoever crashes
+//     -> share the intents of those that are gone: all members have the same of them
+//     -> write the label: from here on the view counts, whoever crashes, and owes those intents
+//     -> carry them out, and write that nothing is owed
 //     -> COMMIT: locks are told again, everything goes on
-//   From a cold start the same, with everybody joining; the leader is the lowest node whose memory
-//   counts, once every other node is connected or fenced.
+//   From a cold start the lowest node whose memory counts begins, once every other node is
+//   connected or fenced: a view of its own, which owes what all holders had begun.
+//
+// Why the label comes before an intent is carried out: nodes may differ in what they hold of
+// intents that were just ending.  Whoever writes to the disks for one must be sure that nobody
+// takes over after him who does not know it.
 //
 // Whatever changes during a proposal abandons it; the next has a higher generation.  What was
 // prepared stays paused until then.
@@ -21,6 +26,8 @@
 namespace duet::raid {
 
 namespace {
+
+constexpr std::uint64_t kShareBytes = 256U << 10U;  // of one store
 
 NodeId lowest(NodeSet set) { return NodeId{static_cast<std::uint8_t>(std::countr_zero(set))}; }
 
@@ -316,7 +323,8 @@ Task<Status> Core::read_labels() {
   co_return Ok{};
 }
 
-// Carries out what these nodes had begun.  They are fenced, and their locks are still theirs.
+// Carries out what these nodes had begun.  They are fenced, their locks are still theirs, and the
+// label says that it is owed.
 Task<Status> Core::recover(NodeSet origins) {
   std::vector<NodeId> nodes;
   for_each_node(origins, [&nodes](NodeId node) { nodes.push_back(node); });
@@ -345,6 +353,7 @@ GroupLabel Core::next_label(Generation generation, NodeSet members) const {
   ++label.sequence;
   label.generation = static_cast<std::uint64_t>(generation);
   label.holders = members;
+  label.owed = 0;
   for (std::uint32_t i = 0; i < label.disks; ++i) {
     if ((disks_.suspects() & one(i)) != 0) {
       label.members[i].state = static_cast<std::uint32_t>(DiskState::kFailed);
@@ -427,36 +436,7 @@ Task<bool> Core::prepare_all(Generation generation, PrepareBody body, NodeSet wh
   }
 }
 
-Task<Status> Core::change_view() {
-  constexpr Error kAbandoned = {Errc::kTryAgain, "something changed meanwhile"};
-  const bool cold = !active_;
-  const std::uint64_t changes = changes_;
-  const NodeSet gone_now = gone_members();
-  if (cold || gone_now != 0) {
-    const Status read = co_await read_labels();
-    if (!read.ok()) {
-      co_return read;
-    }
-    if (changes != changes_ || (cold && !leads_from_cold())) {
-      co_return kAbandoned;
-    }
-    if (!cold && Generation{disks_.label().generation} != view_) {
-      // The leader before wrote this view, and told perhaps nobody.
-      if (Generation{disks_.label().generation} == prepared_) {
-        announce(disks_.label(), prepared_body_);
-        co_return Ok{};
-      }
-      co_return Error{Errc::kRefused, "the redundancy group went on without this node"};
-    }
-    const NodeSet dead = cold ? disks_.label().nodes : gone_now & ~leaving_;
-    const Status recovered = co_await recover(dead & disks_.label().holders);
-    if (!recovered.ok()) {
-      co_return recovered;
-    }
-  }
-  const NodeSet stay = cold ? 0 : members_ & ~gone_now & ~leaving_;
-  const bool last = !cold && stay == 0;  // and leaving
-  const NodeSet joiners = last ? 0 : cold ? newcomers() | only(self_) : newcomers();
+Generation Core::next_proposal() {
   Generation newest = std::max({view_, prepared_, proposal_});
   newest = std::max(newest, Generation{disks_.label().generation});
   for (const Peer& peer : peer_) {
@@ -464,34 +444,179 @@ Task<Status> Core::change_view() {
   }
   proposal_ = next_generation(newest, self_);
   prepared_by_ = 0;
-  const NodeSet members = stay | joiners;
-  if (changes != changes_) {
+  return proposal_;
+}
+
+// Carries out what the label says is owed, and writes that nothing is.
+Task<Status> Core::pay_what_is_owed() {
+  if (disks_.label().owed == 0) {
+    co_return Ok{};
+  }
+  const Status recovered = co_await recover(disks_.label().owed);
+  if (!recovered.ok()) {
+    co_return recovered;
+  }
+  const auto label = std::make_unique<GroupLabel>(disks_.label());
+  ++label->sequence;
+  label->owed = 0;
+  const Status written = co_await write_labels(*label);
+  if (written.ok()) {
+    disks_.adopt(*label);
+  }
+  co_return written;
+}
+
+// From a cold start.  First alone, so that what is carried out is in the memory of whoever may
+// have to do it again; the others join in the next view.
+Task<Status> Core::start_alone() {
+  constexpr Error kAbandoned = {Errc::kTryAgain, "something changed meanwhile"};
+  const std::uint64_t changes = changes_;
+  const Status read = co_await read_labels();
+  if (!read.ok()) {
+    co_return read;
+  }
+  if (changes != changes_ || !leads_from_cold()) {
     co_return kAbandoned;
   }
-  PrepareBody body = {
-      .before = cold ? disks_.label().generation : 0, .members = members, .joiners = joiners};
+  const NodeSet origins = disks_.label().holders | disks_.label().owed;
+  prepared_ = next_proposal();
+  prepared_body_ = PrepareBody();
+  prepared_body_.members = only(self_);
+  prepared_body_.incarnations[number(self_)] = incarnation_;
+  const Status set = memory_.set_generation(prepared_, Generation{disks_.label().generation});
+  if (!set.ok()) {
+    stop(set.error());
+    co_return set;
+  }
+  const auto label = std::make_unique<GroupLabel>(next_label(prepared_, only(self_)));
+  label->owed = origins;
+  const Status written = co_await write_labels(*label);
+  if (!written.ok()) {
+    co_return written;
+  }
+  disks_.adopt(*label);
+  const Status paid = co_await pay_what_is_owed();
+  if (!paid.ok()) {
+    co_return paid;
+  }
+  const Status wiped = wipe(disks_.label().nodes);
+  if (!wiped.ok()) {
+    stop(wiped.error());
+    co_return wiped;
+  }
+  announce(disks_.label(), prepared_body_);
+  co_return Ok{};
+}
+
+// A leader that is gone may have written a view, and told perhaps nobody.
+Task<Status> Core::finish_for_the_leader() {
+  if (Generation{disks_.label().generation} != prepared_) {
+    co_return Error{Errc::kRefused, "the redundancy group went on without this node"};
+  }
+  const Status paid = co_await pay_what_is_owed();
+  if (!paid.ok()) {
+    co_return paid;
+  }
+  announce(disks_.label(), prepared_body_);
+  co_return Ok{};
+}
+
+// What this node's memory has of `origins`, into the memories of `members`: from now on each of
+// them has all that is going to be carried out.  False: something changed.
+Task<bool> Core::share(NodeSet origins, NodeSet members) {
+  const std::uint64_t changes = changes_;
+  const MemoryLayout& layout = memory_.layout();
+  std::array<std::uint64_t, kNodesMax> sent{};
+  for_each_node(members & ~only(self_), [&](NodeId to) {
+    for_each_node(origins, [&](NodeId origin) {
+      // Pages first: a slot never counts before its pages.
+      const std::uint64_t pages = layout.page(origin, 0);
+      const std::uint64_t end = layout.area(origin) + layout.area_bytes();
+      for (std::uint64_t at = pages; at < end; at += kShareBytes) {
+        store_from_memory(to, at, std::min<std::uint64_t>(kShareBytes, end - at));
+      }
+      sent[number(to)] = store_from_memory(to, layout.area(origin), layout.table_bytes());
+    });
+  });
+  for (;;) {
+    bool there = true;
+    for_each_node(members & ~only(self_),
+                  [&](NodeId to) { there = there && peers_.stored(to) >= sent[number(to)]; });
+    if (changes != changes_ || stopped_.has_value()) {
+      co_return false;
+    }
+    if (there) {
+      co_return true;
+    }
+    co_await log_.changed().wait();
+  }
+}
+
+std::uint64_t Core::store_from_memory(NodeId to, std::uint64_t offset, std::uint64_t bytes) {
+  const std::array<ConstBytes, 1> parts = {memory_.memory().bytes().subspan(offset, bytes)};
+  return peers_.store(to, offset, parts);
+}
+
+Task<Status> Core::change_view() {
+  constexpr Error kAbandoned = {Errc::kTryAgain, "something changed meanwhile"};
+  if (!active_) {
+    const Status started = co_await start_alone();
+    co_return started;
+  }
+  const std::uint64_t changes = changes_;
+  const NodeSet gone_now = gone_members();
+  const NodeSet dead = gone_now & ~leaving_;
+  if (gone_now != 0) {
+    const Status read = co_await read_labels();
+    if (!read.ok()) {
+      co_return read;
+    }
+    if (changes != changes_) {
+      co_return kAbandoned;
+    }
+    if (Generation{disks_.label().generation} != view_) {
+      const Status finished = co_await finish_for_the_leader();
+      co_return finished;
+    }
+  }
+  const NodeSet stay = members_ & ~gone_now & ~leaving_;
+  // A node that came back joins when what it owed is paid.
+  const NodeSet joiners = stay == 0 ? 0 : newcomers() & ~gone_now;
+  const Generation proposal = next_proposal();
+  const NodeSet members = stay | joiners;
+  PrepareBody body = {.members = members, .joiners = joiners, .owed = dead};
   for_each_node(members, [&](NodeId node) {
     body.incarnations[number(node)] = node == self_ ? incarnation_
                                       : contains(joiners, node)
                                           ? peer_[number(node)].hello.incarnation
                                           : incarnations_[number(node)];
   });
-  const bool joined = co_await prepare_all(proposal_, body, joiners);
+  const bool joined = co_await prepare_all(proposal, body, joiners);
   if (!joined) {
     co_return kAbandoned;
   }
   body.before = disks_.label().generation;
   tell_present_view(stay);
-  const bool ready = co_await prepare_all(proposal_, body, stay);
+  const bool ready = co_await prepare_all(proposal, body, stay);
   if (!ready) {
     co_return kAbandoned;
   }
-  const auto label = std::make_unique<GroupLabel>(next_label(proposal_, members));
+  const bool shared = co_await share(dead, members);
+  if (!shared) {
+    co_return kAbandoned;
+  }
+  const auto label = std::make_unique<GroupLabel>(next_label(proposal, members));
+  label->owed = dead;
   const Status written = co_await write_labels(*label);
   if (!written.ok()) {
     co_return written;
   }
-  announce(*label, body);
+  disks_.adopt(*label);
+  const Status paid = co_await pay_what_is_owed();
+  if (!paid.ok()) {
+    co_return paid;
+  }
+  announce(disks_.label(), body);
   co_return Ok{};
 }
 
@@ -515,6 +640,16 @@ void Core::tell_present_view(NodeSet whom) {
 
 // ---- a change, as every node of the new view does it ----
 
+Status Core::wipe(NodeSet nodes) {
+  Status done = Ok{};
+  for_each_node(nodes, [&](NodeId node) {
+    if (done.ok()) {
+      done = memory_.wipe(node);
+    }
+  });
+  return done;
+}
+
 Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body) {
   if (generation <= prepared_ || !contains(body.members, self_)) {
     co_return;
@@ -534,13 +669,8 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
   paused_ = true;
   early_.clear();
   DUET_CHECK(!joins || log_.size() == 0);
-  const NodeSet keep = joins ? 0 : members_ & body.members & ~body.joiners;
-  Status done = Ok{};
-  for_each_node(disks_.label().nodes & ~keep, [&](NodeId node) {
-    if (done.ok()) {
-      done = memory_.wipe(node);
-    }
-  });
+  const NodeSet keep = joins ? 0 : (members_ & body.members & ~body.joiners) | body.owed;
+  Status done = wipe(disks_.label().nodes & ~keep);
   if (done.ok()) {
     done = memory_.set_generation(generation, Generation{body.before});
   }

@@ -69,15 +69,18 @@ ColumnSet Disks::readable(Stripe stripe) const {
   return columns;
 }
 
-ColumnSet Disks::writable(Stripe stripe) const {
-  const ColumnSet disks = written();
+ColumnSet Disks::columns_of(Stripe stripe, ColumnSet disks) const {
   ColumnSet columns = 0;
   for (std::uint32_t i = 0; i < label_.disks; ++i) {
-    if ((disks & one(i)) != 0) {
-      columns |= one(geometry_.column_of(stripe, i));
-    }
+    columns |= (disks & one(i)) != 0 ? one(geometry_.column_of(stripe, i)) : 0;
   }
   return columns;
+}
+
+ColumnSet Disks::writable(Stripe stripe) const { return columns_of(stripe, written()); }
+
+ColumnSet Disks::expected(Stripe stripe) const {
+  return columns_of(stripe, first(label_.disks) & ~failed());
 }
 
 void Disks::note_error(std::uint32_t disk, const Error& error) {

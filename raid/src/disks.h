@@ -32,6 +32,8 @@ class Disks {
   // Columns of the stripe whose disks hold what they should; that must get every write.
   [[nodiscard]] ColumnSet readable(Stripe stripe) const;
   [[nodiscard]] ColumnSet writable(Stripe stripe) const;
+  // As writable(), by the label alone.
+  [[nodiscard]] ColumnSet expected(Stripe stripe) const;
   // Columns of the stripe whose disks get writes and do not hold what they should yet.
   [[nodiscard]] ColumnSet rebuilding(Stripe stripe) const {
     return writable(stripe) & ~readable(stripe);
@@ -53,6 +55,8 @@ class Disks {
   [[nodiscard]] bool fenced() const { return fenced_; }
 
  private:
+  [[nodiscard]] ColumnSet columns_of(Stripe stripe, ColumnSet disks) const;
+
   GroupLabel label_;
   Geometry geometry_;
   std::map<DiskId, BlockDevice*> devices_;

@@ -36,7 +36,7 @@ Result<GroupLabel> decode_label(ConstBytes block) {
   }
   bool sane = geometry_of(label).valid() && label.spare_count <= kSparesMax &&
               (label.own < label.disks || label.own == kSpare) &&
-              (label.holders & ~label.nodes) == 0 && (label.nodes >> kNodesMax) == 0;
+              ((label.holders | label.owed) & ~label.nodes) == 0 && (label.nodes >> kNodesMax) == 0;
   for (std::uint32_t i = 0; sane && i < label.disks; ++i) {
     const LabelDisk& disk = label.members[i];
     sane = disk.state >= 1 && disk.state <= 3 && disk.watermark <= label.stripes;

@@ -66,10 +66,12 @@ static_assert(sizeof(HelloBody) == 32);
 struct PrepareBody {
   std::uint64_t before = 0;  // the view in the label
   std::uint32_t members = 0;
-  std::uint32_t joiners = 0;                            // of those: who has no intents
+  std::uint32_t joiners = 0;  // of those: who has no intents
+  std::uint32_t owed = 0;     // nodes that are gone, whose intents are to be carried out
+  std::uint32_t reserved0 = 0;
   std::array<std::uint64_t, kNodesMax> incarnations{};  // of the members
 };
-static_assert(sizeof(PrepareBody) == 80);
+static_assert(sizeof(PrepareBody) == 88);
 
 struct CommitBody {
   std::array<std::uint64_t, kNodesMax> incarnations{};
@@ -82,9 +84,8 @@ struct ReportBody {
   std::uint32_t renew = 0;    // 1: a session was lost, the locks must be told again
   std::uint32_t leaving = 0;  // 1: all is settled, I go
   std::uint32_t reserved0 = 0;
-  std::uint64_t rebuilt = 0;  // stripes of my share that are rebuilt: all below this
 };
-static_assert(sizeof(ReportBody) == 24);
+static_assert(sizeof(ReportBody) == 16);
 
 [[nodiscard]] LockBody encode_lock(const LockMessage& message);
 // Error: kCorrupt.

@@ -135,10 +135,11 @@ Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, k
     co_return Ok{};
   }
   const ColumnSet readable = disks_.readable(sheet.stripe);
-  const ColumnSet check = all() & ~data() & readable;
-  // A check column that is being rebuilt cannot be modified, only computed.
-  const bool can_modify =
-      (touched & ~readable) == 0 && (disks_.rebuilding(sheet.stripe) & ~data()) == 0;
+  // Check columns of all disks that the label does not call failed, even if this node suspects
+  // them: until the label says so the intent must be complete for who comes after.  One that
+  // cannot be read, or is being rebuilt, cannot be modified, only computed.
+  const ColumnSet check = all() & ~data() & disks_.expected(sheet.stripe);
+  const bool can_modify = ((touched | check) & ~readable) == 0;
   const bool can_rest = (rest & ~readable) == 0;
   if (can_modify && (!can_rest || count(touched | check) < count(rest))) {
     co_await read(sheet, touched | check);
@@ -161,7 +162,7 @@ Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, k
 }
 
 Update StripeIo::describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind) {
-  const ColumnSet writable = disks_.writable(sheet.stripe);
+  const ColumnSet writable = disks_.expected(sheet.stripe);
   Update update;
   Intent& intent = update.intent;
   intent.kind = kind == WriteKind::kInPlace ? IntentKind::kContent : IntentKind::kPartial;

@@ -82,10 +82,6 @@ class StripeIo {
   // Flushes all disks that are written.  A disk that fails is noted in Disks.
   Task<void> flush();
 
-  // Reads all columns and makes check data match the data; writes what does not.  Fills the disks
-  // that are rebuilding.  Returns how many blocks were wrong.
-  Task<Result<std::uint64_t>> repair(Sheet& sheet);
-
  private:
   Task<void> read(Sheet& sheet, ColumnSet columns);
   void encode(Sheet& sheet);

@@ -152,8 +152,9 @@ class Model {
       const Stripe stripe{s};
       ColumnSet there = 0;
       for (std::uint32_t disk = 0; disk < g.disks; ++disk) {
-        const bool good = static_cast<DiskState>(label.members[disk].state) == DiskState::kInSync &&
-                          !world_.failed_disks.contains(disk);
+        const bool good =
+            static_cast<DiskState>(label.members[disk].state) == DiskState::kInSync &&
+            (!world_.failed_disks.contains(disk) || world_.only_seen_failed.contains(disk));
         there |= good ? one(g.column_of(stripe, disk)) : 0;
       }
       ASSERT_GE(std::popcount(there), static_cast<int>(g.data_columns()));

@@ -203,7 +203,16 @@ class Simulation {
     const Geometry& g = world_.options_.geometry;
     if (world_.failed_disks.size() < g.check_columns() && random_.one_in(3)) {
       ++reached_.disks_failed;
-      world_.fail_disk(random_.below(g.disks));
+      const std::size_t disk = random_.below(g.disks);
+      const std::size_t node = some_node();
+      if (world_.alive(node) && random_.one_in(2)) {
+        // Of one node alone, and of this process: the group must go on without it all the same.
+        world_.processes[node]->fail(disk);
+        world_.failed_disks.insert(disk);  // no more than the level allows
+        world_.only_seen_failed.insert(disk);
+      } else {
+        world_.fail_disk(disk);
+      }
     }
   }
   void connect_all() {

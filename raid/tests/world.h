@@ -318,7 +318,9 @@ class World {
           incarnation(++world.incarnations),
           scope(world.scheduler) {
       for (const std::size_t disk : world.failed_disks) {
-        fail(disk);
+        if (!world.only_seen_failed.contains(disk)) {
+          fail(disk);
+        }
       }
     }
     void fail(std::size_t disk) {
@@ -448,6 +450,7 @@ class World {
   std::vector<std::unique_ptr<sim::SimDisk>> disks;
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
   std::set<std::size_t> failed_disks;
+  std::set<std::size_t> only_seen_failed;       // of those: by one process
   std::map<std::size_t, std::uint64_t> fenced;  // dead nodes that are known to be
   std::uint64_t incarnations = 100;
   std::uint64_t dead_incarnation = 0;

@@ -70,7 +70,6 @@ struct GroupCounters {
   std::uint64_t views = 0;
   std::uint64_t messages = 0;  // to other nodes
   std::uint64_t packets = 0;   // in which they went
-  std::uint64_t repaired = 0;  // blocks that scrub or rebuild wrote
   LockCounters locks;
 };
 

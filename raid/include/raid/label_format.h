@@ -67,7 +67,7 @@ struct GroupLabel {
   std::array<LabelDisk, kDisksMax> members{};
   std::array<DiskId, kSparesMax> spares{};
   std::array<std::uint64_t, 323> reserved{};
-  std::uint32_t reserved0 = 0;
+  std::uint32_t owed = 0;      // nodes whose intents the holders have, and must carry out first
   std::uint32_t checksum = 0;  // CRC-32C of the block with this field zero
 };
 static_assert(sizeof(GroupLabel) == kBlockBytes);
