@@ -109,6 +109,9 @@ void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   dead_[number(node)] = incarnation;
   fenced_ |= only(node);
   ++changes_;
+  if (active_) {
+    tell_present_view(members_);
+  }
   wake();
 }
 

@@ -79,6 +79,9 @@ void Core::on_session(NodeId node) {
       report();
     }
   }
+  if (active_ && !dying_) {
+    tell_present_view(members_);
+  }
   wake();
 }
 
@@ -631,7 +634,7 @@ void Core::announce(const GroupLabel& label, const PrepareBody& body) {
   commit(generation, commit_body);
 }
 
-// A node that has missed the end of the change before this one learns it now.
+// A node that has missed the end of the last change, as its leader ended then, learns it now.
 void Core::tell_present_view(NodeSet whom) {
   const CommitBody body = {.incarnations = incarnations_, .label = disks_.label()};
   for_each_node(whom & ~only(self_),
