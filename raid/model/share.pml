@@ -181,7 +181,9 @@ proctype keeper(byte n) {
        fenced[P(n)]=1;
 #endif
        act[n]=0 };               /* paused: nothing begins */
-     (alive[P(n)]==0 || fenced[P(n)]);
+#ifndef BUG_NOFENCE
+     fenced[P(n)];
+#endif
 #ifndef BUG_NOLABEL
      atomic { holders=BIT(n); owed=BIT(P(n)) };
 #endif
