@@ -1,0 +1,56 @@
+// Labels: reading, checking and writing them, and finding a group's disks among many.
+//
+// Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "platform/block_device.h"
+#include "platform/task.h"
+#include "raid/codec.h"
+#include "raid/label_format.h"
+
+namespace duet::raid {
+
+[[nodiscard]] Geometry geometry_of(const GroupLabel& label);
+
+// The block of `label` as it stands on disk.
+void encode_label(const GroupLabel& label, MutableBytes block);
+// Trusts nothing in `block`.
+// Error: kNotFound: no label; kCorrupt: not whole; kInvalid: numbers that make no group;
+// kNotSupported: another version.
+[[nodiscard]] Result<GroupLabel> decode_label(ConstBytes block);
+
+// The newer of the two labels of `device`.
+// Error: as decode_label(); kIo.
+Task<Result<GroupLabel>> read_label(BlockDevice& device);
+// Writes and flushes it, to the place of its sequence.
+Task<Status> write_label(BlockDevice& device, const GroupLabel& label);
+
+// What was found among the candidates.
+struct Assembly {
+  GroupLabel label;  // the newest
+  // The candidate that is member i; none: not there.  The same for spares.
+  std::vector<std::optional<std::size_t>> members;
+  std::vector<std::optional<std::size_t>> spares;
+  struct Refusal {
+    std::size_t candidate;
+    Error why;
+  };
+  std::vector<Refusal> refused;  // every candidate that is neither
+  ColumnSet absent = 0;          // disks in sync, or rebuilding, that are not there
+};
+
+// Finds group `group` among the labels of some disks, in any order; none: no label could be read.
+// `force`: the operator knows that no newer label is on a disk that is not there.
+// Error: kNotFound: no disk of the group; kRefused: too few to be sure that none of those that
+// are not there is newer; kIo: too few to compute the rest from.
+[[nodiscard]] Result<Assembly> assemble(const GroupId& group,
+                                        std::span<const Result<GroupLabel>> labels, bool force);
+
+}  // namespace duet::raid

@@ -1,0 +1,55 @@
+// VirtualDisk: a part of a group's blocks as a BlockDevice: what wafl lives on.
+//
+// Every node that manages the group can have one of the same part; what is written through one is
+// read through all.  A part begins and ends with a stripe, so that two parts share no lock.
+//
+// As of every BlockDevice, a write that no flush has followed may be lost in a crash, block by
+// block; of kInPlace it is not.
+//
+// Ownership: borrows the group.  Drain it before it is destroyed: what is under way is forgotten.
+// Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <string>
+
+#include "platform/task_scope.h"
+#include "raid/group.h"
+
+namespace duet::raid {
+
+// In stripes.
+struct Part {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+};
+
+class VirtualDisk final : public BlockDevice {
+ public:
+  // `kind`: of all that is written through it.  A part may have one of each kind.
+  // REQUIRES: the part lies in the group.
+  VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, WriteKind kind,
+              std::string name);
+  VirtualDisk(const VirtualDisk&) = delete;
+  VirtualDisk& operator=(const VirtualDisk&) = delete;
+
+  [[nodiscard]] std::uint64_t block_count() const override { return blocks_; }
+  [[nodiscard]] std::string_view name() const override { return name_; }
+  void start(BlockOperation& operation) override;
+
+  // Whole stripes of it are written without a read: so many blocks, from a multiple of it on.
+  [[nodiscard]] std::uint32_t stripe_blocks() const { return group_.geometry().stripe_blocks(); }
+
+ private:
+  static Task<void> run(VirtualDisk& disk, BlockOperation& operation);
+
+  Scheduler& scheduler_;
+  Group& group_;
+  const std::uint64_t first_block_;
+  const std::uint64_t blocks_;
+  const WriteKind kind_;
+  const std::string name_;
+  TaskScope scope_;
+};
+
+}  // namespace duet::raid

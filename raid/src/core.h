@@ -1,0 +1,223 @@
+// Core: what a Group is made of.
+//
+// Three files: core.cpp (life, packets, settling), core_io.cpp (reads and writes), core_view.cpp
+// (views: who manages the group, which disks are in sync).
+//
+// Of the waits in here: a request may hold locks while it waits for a view or for room, so a
+// change of view and the settling of intents never wait for a request.
+//
+// Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <deque>
+#include <optional>
+
+#include "intent_log.h"
+#include "message.h"
+#include "platform/task_scope.h"
+#include "row_locks.h"
+#include "stripe_io.h"
+
+namespace duet::raid {
+
+class Core final : public PeersUser, public LockTableUser {
+ public:
+  Core(Scheduler& scheduler, std::vector<BlockDevice*> devices, Assembly assembly,
+       IntentMemory memory, Peers& peers, GroupOptions options);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  void start();
+  Task<Status> wait_active();
+  Task<Status> read(std::uint64_t block, std::span<const MutableBytes> parts);
+  Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind);
+  Task<Status> flush();
+  void node_fenced(NodeId node, std::uint64_t incarnation);
+  void node_started(NodeId node);
+  void disk_failed(std::uint32_t disk);
+  Task<Status> close();
+
+  [[nodiscard]] const Geometry& geometry() const { return disks_.geometry(); }
+  [[nodiscard]] const Assembly& assembly() const { return assembly_; }
+  [[nodiscard]] GroupStatus status() const;
+  [[nodiscard]] GroupCounters counters() const;
+
+  // PeersUser
+  void on_packet(NodeId from, ConstBytes packet) override;
+  void on_session(NodeId node) override;
+  void on_stored(NodeId /*node*/) override { log_.wake(); }
+  // LockTableUser
+  void send(NodeId to, const LockMessage& message) override;
+  void settle(LockRange range, std::uint64_t number) override;
+
+ private:
+  class LockUse;
+  // What `wait()`s test again and again; why nothing more will come of this manager.
+  [[nodiscard]] std::optional<Error> ended() const;
+
+  // core_io.cpp
+  struct Part;  // of a request: within one stripe
+  template <typename Visit>
+  Task<Status> for_each_part(std::uint64_t block, std::span<const MutableBytes> parts, Visit visit);
+  Task<Status> read_part(Part& part);
+  Task<Status> write_part(Part& part, WriteKind kind);
+  Task<Status> write_rows(Part& part, WriteKind kind, std::uint32_t first_row, std::uint32_t rows,
+                          const std::array<Span, kDisksMax>& spans, Sheet& fresh);
+  Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode);
+  Task<Status> hold(RowLocks::Hold& rows);
+  Task<Result<IntentLog::Handle>> begin(const Update& update);
+  Task<Status> absorb_failures();
+  [[nodiscard]] LockRange range_of(Stripe stripe) const {
+    return LockRange{static_cast<std::uint64_t>(stripe) / options_.range_stripes};
+  }
+
+  // core.cpp
+  Task<Status> settle_all();
+  Task<void> settle_cycles();
+  Task<void> settle_later();
+  Task<void> settle_range(LockRange range, std::uint64_t number);
+  void stop(const Error& why);
+  void notice_end();
+  void wake();
+
+  // core_view.cpp
+  void say(NodeId to, MessageKind kind, Generation generation, ConstBytes body);
+  void say_hello(NodeId to, bool answer);
+  void report();
+  void on_message(NodeId from, const MessageHead& head, ConstBytes body);
+  void on_lock(NodeId from, const MessageHead& head, ConstBytes body);
+  void on_hello(NodeId from, const MessageHead& head, const HelloBody& hello);
+  void on_report(NodeId from, const ReportBody& body);
+  Task<void> prepare(NodeId leader, Generation generation, PrepareBody body);
+  void commit(Generation generation, const CommitBody& body);
+
+  Task<void> lead();
+  [[nodiscard]] bool leads() const;
+  [[nodiscard]] bool leads_from_cold() const;
+  [[nodiscard]] NodeSet connected() const;  // that have said hello
+  [[nodiscard]] NodeSet newcomers() const;
+  [[nodiscard]] bool change_needed() const;
+  [[nodiscard]] bool quiet() const;
+  [[nodiscard]] NodeSet unsure() const;
+  Task<void> ask_again();
+  Task<void> look_at_labels();
+  Task<Status> read_labels();
+  Task<Status> recover(NodeSet origins);
+  Generation next_proposal();
+  Task<Status> pay_what_is_owed();
+  Task<Status> start_alone();
+  Task<Status> finish_for_the_leader();
+  Task<bool> share(NodeSet origins, NodeSet members);
+  std::uint64_t store_from_memory(NodeId to, std::uint64_t offset, std::uint64_t bytes);
+  Status wipe(NodeSet nodes);
+  Task<Status> change_view();
+  Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
+  Task<Status> write_labels(GroupLabel& label);
+  void announce(const GroupLabel& label, const PrepareBody& body);
+  void tell_present_view(NodeSet whom);
+  [[nodiscard]] bool gone(NodeId node) const;
+  [[nodiscard]] NodeSet gone_members() const;
+  [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
+
+  struct Peer {
+    bool said_hello = false;  // in the present session
+    bool stale = false;       // and was told to change what it said
+    HelloBody hello;
+    Generation view{};
+  };
+
+  Scheduler& scheduler_;
+  const std::vector<BlockDevice*> devices_;
+  const Assembly assembly_;
+  const GroupOptions options_;
+  const NodeId self_;
+  const std::uint64_t incarnation_;
+  Peers& peers_;
+  GroupCounters counters_;
+  Disks disks_;
+  StripeIo io_;
+  IntentMemory memory_;
+  IntentLog log_;
+  LockTable locks_;
+  RowLocks rows_;
+  Outbox outbox_;
+  WaitList changed_;
+  WaitList granted_;  // locks of the group
+  bool dying_ = false;
+  std::optional<Error> stopped_;
+
+  // Settling.
+  std::uint64_t settles_wanted_ = 0;  // cycles
+  std::uint64_t settles_done_ = 0;
+  bool settling_ = false;
+  bool timer_runs_ = false;
+
+  // The view.
+  bool active_ = false;
+  bool paused_ = true;  // nothing begins
+  Generation view_{};
+  NodeSet members_ = 0;
+  std::array<std::uint64_t, kNodesMax> incarnations_{};
+  Generation prepared_{};
+  PrepareBody prepared_body_;
+  std::array<Peer, kNodesMax> peer_{};
+  std::array<std::uint64_t, kNodesMax> dead_{};  // incarnation that is no more
+  NodeSet fenced_ = 0;                           // since the view began
+  NodeSet leaving_ = 0;                          // members that have settled everything and go
+  ColumnSet reported_ = 0;                       // disks that were suspected in this view
+  std::uint64_t renewals_ = 0;                   // sessions that were lost, and made again
+  std::uint64_t prepared_renewals_ = 0;
+  std::uint64_t renewed_ = 0;  // of those, before the view was prepared
+  bool closing_ = false;       // nothing begins any more
+  struct Early {
+    NodeId from;
+    Generation generation;
+    LockMessage message;
+  };
+  std::deque<Early> early_;  // of the view that is prepared
+
+  // As the leader.
+  Generation proposal_{};
+  NodeSet prepared_by_ = 0;
+  bool changing_ = false;      // change_view() runs
+  bool asking_again_ = false;  // ask_again() runs
+  std::uint64_t looked_ = 0;   // the changes after which the labels were looked at
+  std::uint64_t changes_ = 0;  // of what a proposal depends on
+
+  TaskScope scope_;
+};
+
+// A ticket for a lock of the group that is given back at the end.
+class Core::LockUse final : public LockTicket {
+ public:
+  LockUse(LockTable& table, WaitList& granted) : table_(table), granted_list_(granted) {}
+  ~LockUse() {
+    if (granted_) {
+      table_.release(*this);
+    } else if (wanted_) {
+      table_.withdraw(*this);
+    }
+  }
+  LockUse(const LockUse&) = delete;
+  LockUse& operator=(const LockUse&) = delete;
+
+  void want(LockRange range, LockMode mode, std::uint8_t extra) {
+    wanted_ = true;
+    granted_ = table_.acquire(*this, range, mode, extra);
+  }
+  void lock_granted() override {
+    granted_ = true;
+    granted_list_.wake_all();
+  }
+  [[nodiscard]] bool granted() const { return granted_; }
+
+ private:
+  LockTable& table_;
+  WaitList& granted_list_;
+  bool wanted_ = false;
+  bool granted_ = false;
+};
+
+}  // namespace duet::raid

@@ -1,0 +1,122 @@
+#include "raid/group.h"
+
+#include <algorithm>
+
+#include "core.h"
+
+namespace duet::raid {
+
+Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
+                          const GroupId& group, const Geometry& geometry, NodeSet nodes) {
+  DUET_CHECK(devices.size() == ids.size());
+  if (!geometry.valid() || devices.size() != geometry.disks || nodes == 0 ||
+      (nodes >> kNodesMax) != 0) {
+    co_return Error{Errc::kInvalid, "these disks make no redundancy group"};
+  }
+  const auto label = std::make_unique<GroupLabel>();
+  label->level = static_cast<std::uint32_t>(geometry.level);
+  label->group = group;
+  label->disks = geometry.disks;
+  label->chunk_blocks = geometry.chunk_blocks;
+  label->stripes = geometry.stripes;
+  label->sequence = 1;
+  label->generation = 1;
+  label->nodes = nodes;
+  for (std::uint32_t i = 0; i < geometry.disks; ++i) {
+    label->members[i].id = ids[i];
+    if (devices[i]->block_count() < geometry.disk_blocks()) {
+      co_return Error{Errc::kNoSpace, "a disk is too small for the redundancy group"};
+    }
+    for (std::uint32_t other = 0; other < i; ++other) {
+      if (ids[other] == ids[i]) {
+        co_return Error{Errc::kExists, "two disks of a redundancy group with one id"};
+      }
+    }
+  }
+  for (std::uint32_t i = 0; i < geometry.disks; ++i) {
+    label->own = i;
+    label->own_id = ids[i];
+    const Status written = co_await write_label(*devices[i], *label);
+    if (!written.ok()) {
+      co_return written;
+    }
+  }
+  co_return Ok{};
+}
+
+Status format_intents(PersistentMemory& memory, const GroupId& group, NodeId node,
+                      std::uint32_t slots, std::uint32_t pages) {
+  return IntentMemory::format(memory, group, node, {slots, pages});
+}
+
+Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
+                                                 std::vector<BlockDevice*> devices,
+                                                 PersistentMemory& memory, Peers& peers,
+                                                 GroupOptions options) {
+  DUET_CHECK(options.incarnation != 0 && options.range_stripes > 0);
+  Result<IntentMemory> intents = IntentMemory::open(memory, options.group, options.self);
+  if (!intents.ok()) {
+    co_return intents.error();
+  }
+  // Until two looks agree: another node may be writing labels.
+  std::vector<Result<GroupLabel>> labels;
+  std::uint64_t newest = 0;
+  for (std::uint64_t before = ~0ULL; before != newest;) {
+    before = newest;
+    newest = 0;
+    labels.clear();
+    for (BlockDevice* const device : devices) {
+      Result<GroupLabel> label = co_await read_label(*device);
+      if (label.ok() && label.value().group == options.group) {
+        newest = std::max(newest, label.value().sequence);
+      }
+      labels.push_back(std::move(label));
+    }
+  }
+  Result<Assembly> assembly = assemble(options.group, labels, options.force);
+  if (!assembly.ok()) {
+    co_return assembly.error();
+  }
+  const Geometry geometry = geometry_of(assembly.value().label);
+  if ((assembly.value().label.nodes & only(options.self)) == 0) {
+    co_return Error{Errc::kRefused, "the redundancy group does not know this node"};
+  }
+  if (intents.value().layout().pages < geometry.disks * geometry.chunk_blocks) {
+    co_return Error{Errc::kInvalid, "the persistent memory does not hold one whole stripe"};
+  }
+  for (std::size_t i = 0; i < assembly.value().members.size(); ++i) {
+    const std::optional<std::size_t> at = assembly.value().members[i];
+    if (at.has_value() && devices[*at]->block_count() < geometry.disk_blocks()) {
+      co_return Error{Errc::kCorrupt, "a disk is smaller than its label says"};
+    }
+  }
+  auto core = std::make_unique<Core>(scheduler, std::move(devices), std::move(assembly.value()),
+                                     intents.value(), peers, options);
+  core->start();
+  co_return std::make_unique<Group>(std::move(core));
+}
+
+Group::Group(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+Group::~Group() = default;
+
+const Geometry& Group::geometry() const { return core_->geometry(); }
+GroupStatus Group::status() const { return core_->status(); }
+GroupCounters Group::counters() const { return core_->counters(); }
+const std::vector<Assembly::Refusal>& Group::refused() const { return core_->assembly().refused; }
+Task<Status> Group::wait_active() { return core_->wait_active(); }
+Task<Status> Group::read(std::uint64_t block, std::span<const MutableBytes> parts) {
+  return core_->read(block, parts);
+}
+Task<Status> Group::write(std::uint64_t block, std::span<const MutableBytes> parts,
+                          WriteKind kind) {
+  return core_->write(block, parts, kind);
+}
+Task<Status> Group::flush() { return core_->flush(); }
+void Group::node_fenced(NodeId node, std::uint64_t incarnation) {
+  core_->node_fenced(node, incarnation);
+}
+void Group::node_started(NodeId node) { core_->node_started(node); }
+void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
+Task<Status> Group::close() { return core_->close(); }
+
+}  // namespace duet::raid

@@ -1,0 +1,195 @@
+#include "raid/label.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "buffer.h"
+#include "raid/node.h"
+
+namespace duet::raid {
+
+Geometry geometry_of(const GroupLabel& label) {
+  return {.level = static_cast<Level>(label.level),
+          .disks = label.disks,
+          .chunk_blocks = label.chunk_blocks,
+          .stripes = label.stripes};
+}
+
+void encode_label(const GroupLabel& label, MutableBytes block) {
+  GroupLabel copy = label;
+  copy.checksum = 0;
+  copy.checksum = crc32c(bytes_of(copy));
+  store(block, 0, copy);
+}
+
+Result<GroupLabel> decode_label(ConstBytes block) {
+  GroupLabel label = load<GroupLabel>(block, 0);
+  if (label.magic != kLabelMagic) {
+    return Error{Errc::kNotFound, "no label of a redundancy group"};
+  }
+  const std::uint32_t checksum = std::exchange(label.checksum, 0);
+  if (checksum != crc32c(bytes_of(label))) {
+    return Error{Errc::kCorrupt, "the label of a redundancy group is damaged"};
+  }
+  if (label.version != kLabelVersion) {
+    return Error{Errc::kNotSupported, "the label of a redundancy group has another version"};
+  }
+  bool sane = geometry_of(label).valid() && label.spare_count <= kSparesMax &&
+              (label.own < label.disks || label.own == kSpare) &&
+              ((label.holders | label.owed) & ~label.nodes) == 0 && (label.nodes >> kNodesMax) == 0;
+  for (std::uint32_t i = 0; sane && i < label.disks; ++i) {
+    const LabelDisk& disk = label.members[i];
+    sane = disk.state >= 1 && disk.state <= 3 && disk.watermark <= label.stripes;
+  }
+  if (!sane) {
+    return Error{Errc::kInvalid, "the label of a redundancy group contradicts itself"};
+  }
+  label.checksum = checksum;
+  return label;
+}
+
+Task<Result<GroupLabel>> read_label(BlockDevice& device) {
+  if (device.block_count() <= kDataStartBlock) {
+    co_return Error{Errc::kNotFound, "too small for a disk of a redundancy group"};
+  }
+  const Buffer buffer(1);
+  const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+  Result<GroupLabel> best = Error{Errc::kNotFound, "no label of a redundancy group"};
+  for (std::uint64_t turn = 0; turn < 2; ++turn) {
+    const Status read = co_await device.read(label_block(turn), parts);
+    if (!read.ok()) {
+      if (!best.ok()) {
+        best = read.error();
+      }
+      continue;
+    }
+    Result<GroupLabel> found = decode_label(buffer.bytes());
+    const bool better = found.ok() ? !best.ok() || best.value().sequence < found.value().sequence
+                                   : !best.ok() && found.error().code != Errc::kNotFound;
+    if (better) {
+      best = found;
+    }
+  }
+  co_return best;
+}
+
+Task<Status> write_label(BlockDevice& device, const GroupLabel& label) {
+  const Buffer buffer(1);
+  const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+  encode_label(label, buffer.bytes());
+  const Status written = co_await device.write(label_block(label.sequence), parts);
+  if (!written.ok()) {
+    co_return written;
+  }
+  const Status flushed = co_await device.flush();
+  co_return flushed;
+}
+
+namespace {
+
+// Where a disk with this id belongs, by the newest label.
+std::optional<std::uint32_t> member_with(const GroupLabel& label, const DiskId& id) {
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    if (label.members[i].id == id) {
+      return i;
+    }
+  }
+  return std::nullopt;
+}
+
+class Assembler {
+ public:
+  explicit Assembler(const GroupLabel& newest) {
+    result_.label = newest;
+    result_.members.resize(newest.disks);
+    result_.spares.resize(newest.spare_count);
+  }
+
+  void place(std::size_t candidate, const GroupLabel& own) {
+    const GroupLabel& label = result_.label;
+    if (const auto index = member_with(label, own.own_id); index.has_value()) {
+      const LabelDisk& disk = label.members[*index];
+      if (static_cast<DiskState>(disk.state) == DiskState::kFailed) {
+        refuse(candidate, "the disk has failed, and the group went on without it");
+      } else if (own.sequence + 1 < label.sequence) {
+        // In sync disks have every label, but perhaps the last, which was being written.
+        refuse(candidate, "the disk is stale: the group went on without it");
+      } else if (result_.members[*index].has_value()) {
+        refuse(candidate, "the disk is a duplicate of another");
+      } else {
+        result_.members[*index] = candidate;
+      }
+      return;
+    }
+    for (std::uint32_t i = 0; i < label.spare_count; ++i) {
+      if (label.spares[i] == own.own_id) {
+        if (result_.spares[i].has_value()) {
+          refuse(candidate, "the disk is a duplicate of another");
+        } else {
+          result_.spares[i] = candidate;
+        }
+        return;
+      }
+    }
+    refuse(candidate, "the disk is stale: it was replaced in its group");
+  }
+
+  void refuse(std::size_t candidate, std::string_view why, Errc code = Errc::kRefused) {
+    result_.refused.push_back({candidate, Error{code, why}});
+  }
+
+  Result<Assembly> finish(bool force) {
+    const GroupLabel& label = result_.label;
+    std::uint32_t in_sync = 0;
+    for (std::uint32_t i = 0; i < label.disks; ++i) {
+      const auto state = static_cast<DiskState>(label.members[i].state);
+      if (state != DiskState::kFailed && !result_.members[i].has_value()) {
+        result_.absent |= one(i);
+      }
+      in_sync += state == DiskState::kInSync && result_.members[i].has_value() ? 1 : 0;
+    }
+    const Geometry geometry = geometry_of(label);
+    if (in_sync < geometry.data_columns()) {
+      return Error{Errc::kIo, "too few disks of the redundancy group are there"};
+    }
+    // A newer label stands on all disks but those that failed since.  Of more disks than can
+    // fail, one has it.
+    if (result_.absent != 0 && in_sync <= geometry.check_columns() && !force) {
+      return Error{Errc::kRefused,
+                   "a disk of the redundancy group that is not there may be newer; --force"};
+    }
+    return std::move(result_);
+  }
+
+ private:
+  Assembly result_;
+};
+
+}  // namespace
+
+Result<Assembly> assemble(const GroupId& group, std::span<const Result<GroupLabel>> labels,
+                          bool force) {
+  const GroupLabel* newest = nullptr;
+  for (const Result<GroupLabel>& label : labels) {
+    if (label.ok() && label.value().group == group &&
+        (newest == nullptr || newest->sequence < label.value().sequence)) {
+      newest = &label.value();
+    }
+  }
+  if (newest == nullptr) {
+    return Error{Errc::kNotFound, "no disk of the redundancy group is there"};
+  }
+  Assembler assembler(*newest);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (!labels[i].ok()) {
+      assembler.refuse(i, labels[i].error().context, labels[i].error().code);
+    } else if (labels[i].value().group != group) {
+      assembler.refuse(i, "the disk belongs to another redundancy group", Errc::kForeign);
+    } else {
+      assembler.place(i, labels[i].value());
+    }
+  }
+  return assembler.finish(force);
+}
+
+}  // namespace duet::raid

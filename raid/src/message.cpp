@@ -1,0 +1,100 @@
+#include "message.h"
+
+namespace duet::raid {
+
+LockBody encode_lock(const LockMessage& message) {
+  return {.verb = static_cast<std::uint8_t>(message.verb),
+          .mode = static_cast<std::uint8_t>(message.mode),
+          .keep = static_cast<std::uint8_t>(message.keep),
+          .flags = static_cast<std::uint8_t>((message.release_when_done ? 1 : 0) |
+                                             (message.prefetched ? 2 : 0)),
+          .extra = message.extra,
+          .range = static_cast<std::uint64_t>(message.range)};
+}
+
+Result<LockMessage> decode_lock(ConstBytes bytes) {
+  if (bytes.size() != sizeof(LockBody)) {
+    return Error{Errc::kCorrupt, "a lock message of another size"};
+  }
+  const auto body = load<LockBody>(bytes, 0);
+  if (body.verb < 1 || body.verb > 6 || body.mode > 2 || body.keep > 1 || body.flags > 3) {
+    return Error{Errc::kCorrupt, "a lock message that says nothing"};
+  }
+  return LockMessage{.verb = static_cast<LockVerb>(body.verb),
+                     .mode = static_cast<LockMode>(body.mode),
+                     .keep = static_cast<LockMode>(body.keep),
+                     .release_when_done = (body.flags & 1U) != 0,
+                     .prefetched = (body.flags & 2U) != 0,
+                     .extra = body.extra,
+                     .range = LockRange{body.range}};
+}
+
+bool for_each_message(ConstBytes packet,
+                      const std::function<void(const MessageHead&, ConstBytes)>& visit) {
+  if (packet.size() < sizeof(PacketHead)) {
+    return false;
+  }
+  const auto head = load<PacketHead>(packet, 0);
+  const ConstBytes rest = packet.subspan(sizeof(PacketHead));
+  if (head.magic != PacketHead().magic || head.checksum != crc32c(rest)) {
+    return false;
+  }
+  for (const bool visiting : {false, true}) {
+    for (std::size_t at = 0; at < rest.size();) {
+      if (rest.size() - at < sizeof(MessageHead)) {
+        return false;
+      }
+      const auto message = load<MessageHead>(rest, at);
+      at += sizeof(MessageHead);
+      if (rest.size() - at < message.body_bytes) {
+        return false;
+      }
+      if (visiting) {
+        visit(message, rest.subspan(at, message.body_bytes));
+      }
+      at += message.body_bytes;
+    }
+  }
+  return true;
+}
+
+void Outbox::add(NodeId to, MessageKind kind, Generation generation, ConstBytes body) {
+  std::vector<std::byte>& packet = packets_to_[number(to)];
+  if (packet.size() + sizeof(MessageHead) + body.size() > Peers::kPacketBytesMax) {
+    flush(to);
+  }
+  if (packet.empty()) {
+    packet.resize(sizeof(PacketHead));
+  }
+  const MessageHead head = {.kind = static_cast<std::uint16_t>(kind),
+                            .body_bytes = static_cast<std::uint16_t>(body.size()),
+                            .generation = static_cast<std::uint64_t>(generation)};
+  const ConstBytes bytes = bytes_of(head);
+  packet.insert(packet.end(), bytes.begin(), bytes.end());
+  packet.insert(packet.end(), body.begin(), body.end());
+  ++messages_;
+  if (!linked()) {
+    scheduler_.post_last(*this);
+  }
+}
+
+void Outbox::flush() {
+  for (std::uint8_t i = 0; i < kNodesMax; ++i) {
+    flush(NodeId{i});
+  }
+}
+
+void Outbox::flush(NodeId to) {
+  std::vector<std::byte>& packet = packets_to_[number(to)];
+  if (packet.empty()) {
+    return;
+  }
+  PacketHead head;
+  head.checksum = crc32c(ConstBytes(packet).subspan(sizeof(PacketHead)));
+  store(packet, 0, head);
+  peers_.send(to, packet);
+  packet.clear();
+  ++packets_;
+}
+
+}  // namespace duet::raid

@@ -1,0 +1,121 @@
+// What managers of a group say to each other.  See raid/FORMAT.md.
+//
+// A packet is a header and a row of messages, each with a head.  Little-endian, no padding.
+// Nothing in a packet is believed before its checksum is right and its lengths fit.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <type_traits>
+#include <vector>
+
+#include "base/result.h"
+#include "platform/scheduler.h"
+#include "raid/label_format.h"
+#include "raid/lock_table.h"
+#include "raid/peers.h"
+
+namespace duet::raid {
+
+enum class MessageKind : std::uint16_t {
+  kLock = 1,      // LockBody
+  kHello = 2,     // HelloBody: first in each session
+  kPrepare = 3,   // PrepareBody: the leader proposes a view
+  kPrepared = 4,  // no body: ready for the view of this generation
+  kCommit = 5,    // CommitBody: the view is in the label, and counts
+  kReport = 6,    // ReportBody: to the leader
+};
+
+struct PacketHead {
+  std::uint32_t magic = 0x4744'5244;  // "DRDG"
+  std::uint32_t checksum = 0;         // CRC-32C of what follows
+};
+static_assert(sizeof(PacketHead) == 8);
+
+struct MessageHead {
+  std::uint16_t kind = 0;
+  std::uint16_t body_bytes = 0;
+  std::uint32_t reserved0 = 0;
+  std::uint64_t generation = 0;  // of the view that it belongs to, or proposes
+};
+static_assert(sizeof(MessageHead) == 16);
+
+struct LockBody {
+  std::uint8_t verb = 0;
+  std::uint8_t mode = 0;
+  std::uint8_t keep = 0;
+  std::uint8_t flags = 0;  // 1: release when done; 2: prefetched
+  std::uint8_t extra = 0;
+  std::array<std::uint8_t, 3> reserved0{};
+  std::uint64_t range = 0;
+};
+static_assert(sizeof(LockBody) == 16);
+static_assert(std::has_unique_object_representations_v<LockBody>, "no implicit padding");
+
+struct HelloBody {
+  std::uint64_t incarnation = 0;
+  std::uint64_t memory_generation = 0;
+  std::uint64_t memory_before = 0;
+  std::uint32_t active = 0;  // 1: in the view of the message's generation; 2: leads a change to one
+  std::uint32_t answer = 0;  // 1: say hello, too: the sender may not have heard
+};
+static_assert(sizeof(HelloBody) == 32);
+
+struct PrepareBody {
+  std::uint64_t before = 0;  // the view in the label
+  std::uint32_t members = 0;
+  std::uint32_t joiners = 0;  // of those: who has no intents
+  std::uint32_t owed = 0;     // nodes that are gone, whose intents are to be carried out
+  std::uint32_t reserved0 = 0;
+  std::array<std::uint64_t, kNodesMax> incarnations{};  // of the members
+};
+static_assert(sizeof(PrepareBody) == 88);
+
+struct CommitBody {
+  std::array<std::uint64_t, kNodesMax> incarnations{};
+  GroupLabel label;
+};
+static_assert(sizeof(CommitBody) == 64 + kBlockBytes);
+
+struct ReportBody {
+  std::uint32_t failed = 0;   // set of disks
+  std::uint32_t renew = 0;    // 1: a session was lost, the locks must be told again
+  std::uint32_t leaving = 0;  // 1: all is settled, I go
+  std::uint32_t reserved0 = 0;
+};
+static_assert(sizeof(ReportBody) == 16);
+
+[[nodiscard]] LockBody encode_lock(const LockMessage& message);
+// Error: kCorrupt.
+[[nodiscard]] Result<LockMessage> decode_lock(ConstBytes body);
+
+// Calls visit(head, body) for each message of a packet; false: it is damaged, nothing was visited.
+bool for_each_message(ConstBytes packet,
+                      const std::function<void(const MessageHead&, ConstBytes)>& visit);
+
+// Outbox: what is said to one node in one turn goes as one packet.
+class Outbox final : public Continuation {
+ public:
+  Outbox(Scheduler& scheduler, Peers& peers) : scheduler_(scheduler), peers_(peers) {}
+
+  void add(NodeId to, MessageKind kind, Generation generation, ConstBytes body);
+  // Sends all now.
+  void flush();
+  void run() override { flush(); }
+
+  [[nodiscard]] std::uint64_t messages() const { return messages_; }
+  [[nodiscard]] std::uint64_t packets() const { return packets_; }
+
+ private:
+  void flush(NodeId to);
+
+  Scheduler& scheduler_;
+  Peers& peers_;
+  std::array<std::vector<std::byte>, kNodesMax> packets_to_;
+  std::uint64_t messages_ = 0;
+  std::uint64_t packets_ = 0;
+};
+
+}  // namespace duet::raid

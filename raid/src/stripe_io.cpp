@@ -1,0 +1,351 @@
+#include "stripe_io.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "io_batch.h"
+
+namespace duet::raid {
+
+namespace {
+
+constexpr Error kTooManyFailed = {Errc::kIo,
+                                  "more disks of the redundancy group failed than it can lose"};
+constexpr Error kRefusedByDisk = {Errc::kFenced,
+                                  "a disk of the redundancy group refused this node"};
+
+std::uint32_t count(ColumnSet set) { return static_cast<std::uint32_t>(std::popcount(set)); }
+
+template <typename Visit>
+void for_each_column(ColumnSet set, Visit visit) {
+  for (; set != 0; set &= set - 1) {
+    visit(static_cast<std::uint32_t>(std::countr_zero(set)));
+  }
+}
+
+// The first `wanted` columns of `set`.
+ColumnSet some(ColumnSet set, std::uint32_t wanted) {
+  ColumnSet result = 0;
+  for (; wanted > 0 && set != 0; --wanted) {
+    result |= set & (~set + 1);
+    set &= set - 1;
+  }
+  return result;
+}
+
+}  // namespace
+
+Task<void> StripeIo::read(Sheet& sheet, ColumnSet columns) {
+  const Geometry& geometry = disks_.geometry();
+  IoBatch batch;
+  for_each_column(columns, [&](std::uint32_t column) {
+    BlockDevice* const device = disks_.device(geometry.disk_of(sheet.stripe, column));
+    batch.read(*device, geometry.disk_block(sheet.stripe, sheet.first_row), sheet.column(column),
+               column);
+  });
+  counters_.blocks_read += static_cast<std::uint64_t>(count(columns)) * sheet.rows;
+  co_await batch.run();
+  for (const IoBatch::Op& op : batch.ops()) {
+    if (op.result.ok()) {
+      sheet.have |= one(op.tag);
+    } else {
+      // A block that cannot be read is computed; the disk goes on.
+      sheet.bad |= one(op.tag);
+      if (op.result.error().code == Errc::kFenced) {
+        disks_.note_error(geometry.disk_of(sheet.stripe, op.tag), op.result.error());
+      }
+    }
+  }
+}
+
+Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
+  for (;;) {
+    const ColumnSet missing = needed & ~sheet.have;
+    if (missing == 0) {
+      co_return Ok{};
+    }
+    if (disks_.fenced()) {
+      co_return kRefusedByDisk;
+    }
+    const ColumnSet readable = (disks_.readable(sheet.stripe) & ~sheet.bad) | sheet.have;
+    if ((missing & ~readable) == 0) {
+      co_await read(sheet, missing);
+      continue;
+    }
+    const std::uint32_t columns = disks_.geometry().data_columns();
+    if (count(readable) < columns) {
+      co_return kTooManyFailed;
+    }
+    if (count(sheet.have) >= columns) {
+      codec_.decode(sheet.columns(all()), sheet.have, missing, sheet.bytes());
+      sheet.have |= missing;
+      co_return Ok{};
+    }
+    // Those that are needed anyway, then others.
+    const ColumnSet wanted = (needed & readable) & ~sheet.have;
+    const ColumnSet others = readable & ~sheet.have & ~wanted;
+    const std::uint32_t lacking = columns - std::min(columns, count(sheet.have) + count(wanted));
+    co_await read(sheet, wanted | some(others, lacking));
+  }
+}
+
+void StripeIo::encode(Sheet& sheet) {
+  codec_.encode(sheet.columns(all()), sheet.bytes());
+  sheet.have = all();
+}
+
+void StripeIo::overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans) {
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    if (spans[i].count > 0) {
+      std::ranges::copy(fresh.cells(i, spans[i].first, spans[i].count),
+                        sheet.cells(i, spans[i].first, spans[i].count).begin());
+      sheet.have |= one(i);
+    }
+  }
+}
+
+// Check columns of `check` follow the change of the data columns.
+void StripeIo::modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
+                      ColumnSet check) {
+  const Columns columns = sheet.columns(check);
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    if (spans[i].count == 0) {
+      continue;
+    }
+    const Buffer delta(sheet.rows);
+    const MutableBytes cells = delta.blocks(spans[i].first - sheet.first_row, spans[i].count);
+    std::ranges::copy(sheet.cells(i, spans[i].first, spans[i].count), cells.begin());
+    add_to(cells, fresh.cells(i, spans[i].first, spans[i].count));
+    codec_.update(columns, check, i, delta.data(), sheet.bytes());
+  }
+}
+
+Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans) {
+  ColumnSet whole = 0;
+  ColumnSet touched = 0;
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    touched |= spans[i].count > 0 ? one(i) : 0;
+    whole |= spans[i].count == sheet.rows ? one(i) : 0;
+  }
+  const ColumnSet rest = data() & ~whole;
+  if (rest == 0) {
+    ++counters_.whole_stripes;
+    overlay(sheet, fresh, spans);
+    encode(sheet);
+    co_return Ok{};
+  }
+  const ColumnSet readable = disks_.readable(sheet.stripe);
+  // Check columns of all disks that the label does not call failed, even if this node suspects
+  // them: until the label says so the intent must be complete for who comes after.  One that
+  // cannot be read, or is being rebuilt, cannot be modified, only computed.
+  const ColumnSet check = all() & ~data() & disks_.expected(sheet.stripe);
+  const bool can_modify = ((touched | check) & ~readable) == 0;
+  const bool can_rest = (rest & ~readable) == 0;
+  if (can_modify && (!can_rest || count(touched | check) < count(rest))) {
+    co_await read(sheet, touched | check);
+    if (((touched | check) & ~sheet.have) == 0) {
+      ++counters_.read_modify;
+      modify(sheet, fresh, spans, check);
+      overlay(sheet, fresh, spans);
+      co_return Ok{};
+    }
+  }
+  // With what was read or computed of the columns that are not wholly written.
+  const Status obtained = co_await obtain(sheet, rest);
+  if (!obtained.ok()) {
+    co_return obtained;
+  }
+  ++counters_.reconstruct;
+  overlay(sheet, fresh, spans);
+  encode(sheet);
+  co_return Ok{};
+}
+
+Update StripeIo::describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind) {
+  const ColumnSet writable = disks_.expected(sheet.stripe);
+  Update update;
+  Intent& intent = update.intent;
+  intent.kind = kind == WriteKind::kInPlace ? IntentKind::kContent : IntentKind::kPartial;
+  intent.stripe = sheet.stripe;
+  intent.first_row = sheet.first_row;
+  intent.row_count = sheet.rows;
+  bool everything = true;
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    const bool there = (writable & one(i)) != 0;
+    // What is not there is in the check data alone; a partial intent tells it all the same.
+    intent.spans[i] = there || intent.kind == IntentKind::kPartial ? spans[i] : Span();
+    everything = everything && spans[i].count == sheet.rows;
+  }
+  intent.check = all() & ~data() & writable & sheet.have;
+  if (intent.kind == IntentKind::kPartial) {
+    // Without what is written the check data of whole rows is zero: nothing to keep.
+    if (everything) {
+      intent.check = 0;
+      return update;
+    }
+    Sheet partial(sheet.stripe, sheet.first_row, sheet.rows);
+    for_each_column(intent.check, [&](std::uint32_t column) {
+      std::ranges::copy(sheet.column(column), partial.column(column).begin());
+    });
+    Sheet nothing(sheet.stripe, sheet.first_row, sheet.rows);
+    for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+      if (spans[i].count > 0) {
+        std::ranges::copy(sheet.cells(i, spans[i].first, spans[i].count),
+                          partial.cells(i, spans[i].first, spans[i].count).begin());
+      }
+    }
+    modify(partial, nothing, spans, intent.check);
+    update.pages = Buffer(intent.page_count());
+    std::size_t at = 0;
+    for_each_column(intent.check, [&](std::uint32_t column) {
+      std::ranges::copy(partial.column(column), update.pages.blocks(at, sheet.rows).begin());
+      at += sheet.rows;
+    });
+    return update;
+  }
+  update.pages = Buffer(intent.page_count());
+  std::size_t at = 0;
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    if (const Span span = intent.spans[i]; span.count > 0) {
+      std::ranges::copy(sheet.cells(i, span.first, span.count),
+                        update.pages.blocks(at, span.count).begin());
+      at += span.count;
+    }
+  }
+  for_each_column(intent.check, [&](std::uint32_t column) {
+    std::ranges::copy(sheet.column(column), update.pages.blocks(at, sheet.rows).begin());
+    at += sheet.rows;
+  });
+  return update;
+}
+
+Task<void> StripeIo::carry_out(Sheet& sheet, const Intent& intent) {
+  const Geometry& geometry = disks_.geometry();
+  const ColumnSet writable = disks_.writable(sheet.stripe) & sheet.have;
+  IoBatch batch;
+  for_each_column(writable, [&](std::uint32_t column) {
+    const std::uint32_t disk = geometry.disk_of(sheet.stripe, column);
+    const Span span = column < geometry.data_columns()
+                          ? intent.spans[column]
+                          : Span{static_cast<std::uint16_t>(sheet.first_row),
+                                 static_cast<std::uint16_t>(sheet.rows)};
+    if (span.count > 0) {
+      batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, span.first),
+                  sheet.cells(column, span.first, span.count), disk);
+      counters_.blocks_written += span.count;
+    }
+  });
+  co_await batch.run();
+  for (const IoBatch::Op& op : batch.ops()) {
+    if (!op.result.ok()) {
+      disks_.note_error(op.tag, op.result.error());
+    }
+  }
+}
+
+Task<void> StripeIo::flush() {
+  IoBatch batch;
+  for_each_column(disks_.written(),
+                  [&](std::uint32_t disk) { batch.flush(*disks_.device(disk), disk); });
+  co_await batch.run();
+  for (const IoBatch::Op& op : batch.ops()) {
+    if (!op.result.ok()) {
+      disks_.note_error(op.tag, op.result.error());
+    }
+  }
+}
+
+Task<Status> StripeIo::recover(const FoundIntent& found) {
+  const Intent& intent = found.intent;
+  ++counters_.recovered;
+  if (intent.kind == IntentKind::kPartial) {
+    const Status done = co_await recover_partial(found);
+    co_return done;
+  }
+  Sheet sheet(intent.stripe, intent.first_row, intent.row_count);
+  ConstBytes rest = found.pages;
+  const auto take = [&rest](MutableBytes to) {
+    std::ranges::copy(rest.first(to.size()), to.begin());
+    rest = rest.subspan(to.size());
+  };
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    if (const Span span = intent.spans[i]; span.count > 0) {
+      take(sheet.cells(i, span.first, span.count));
+      sheet.have |= one(i);
+    }
+  }
+  for_each_column(intent.check, [&](std::uint32_t column) {
+    take(sheet.column(column));
+    sheet.have |= one(column);
+  });
+  co_await carry_out(sheet, intent);
+  if (disks_.fenced()) {
+    co_return kRefusedByDisk;
+  }
+  if (disks_.too_many_failed()) {
+    co_return kTooManyFailed;
+  }
+  co_return Ok{};
+}
+
+// The cells that were being written hold what they happen to hold; check data is made to match it
+// and the cells that were not.
+Task<Status> StripeIo::recover_partial(const FoundIntent& found) {
+  const Intent& intent = found.intent;
+  const Geometry& geometry = disks_.geometry();
+  Sheet there(intent.stripe, intent.first_row, intent.row_count);
+  ColumnSet touched = 0;
+  bool everything = true;
+  for (std::uint32_t i = 0; i < geometry.data_columns(); ++i) {
+    touched |= intent.spans[i].count > 0 ? one(i) : 0;
+    everything = everything && intent.spans[i].count == intent.row_count;
+  }
+  co_await read(there, touched & disks_.readable(intent.stripe));
+  if (disks_.fenced()) {
+    co_return kRefusedByDisk;
+  }
+  Sheet sheet(intent.stripe, intent.first_row, intent.row_count);
+  Intent written = intent;
+  for (std::uint32_t i = 0; i < geometry.data_columns(); ++i) {
+    if ((touched & one(i)) == 0 || (there.have & one(i)) != 0) {
+      written.spans[i] = {};
+      continue;
+    }
+    // Not readable: zeros, on the disk too if it is there.
+    std::ranges::fill(there.column(i), std::byte{0});
+    sheet.column(i);
+    sheet.have |= one(i);
+  }
+  ConstBytes rest = found.pages;
+  const ColumnSet check =
+      everything ? all() & ~data() & disks_.writable(intent.stripe) : intent.check;
+  for_each_column(check, [&](std::uint32_t column) {
+    const MutableBytes to = sheet.column(column);
+    if (!everything) {
+      std::ranges::copy(rest.first(to.size()), to.begin());
+      rest = rest.subspan(to.size());
+    }
+    sheet.have |= one(column);
+  });
+  // From zero cells to those that are there.
+  Sheet blank(intent.stripe, intent.first_row, intent.row_count);
+  const Columns columns = sheet.columns(check);
+  for (std::uint32_t i = 0; i < geometry.data_columns(); ++i) {
+    const Span span = intent.spans[i];
+    if (span.count > 0) {
+      const MutableBytes cells = blank.cells(i, span.first, span.count);
+      std::ranges::copy(there.cells(i, span.first, span.count), cells.begin());
+      codec_.update(columns, check, i, blank.column(i).data(), blank.bytes());
+    }
+  }
+  co_await carry_out(sheet, written);
+  if (disks_.fenced()) {
+    co_return kRefusedByDisk;
+  }
+  if (disks_.too_many_failed()) {
+    co_return kTooManyFailed;
+  }
+  co_return Ok{};
+}
+
+}  // namespace duet::raid

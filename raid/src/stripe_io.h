@@ -1,0 +1,100 @@
+// StripeIo: rows of one stripe in memory, read, computed and written.
+//
+// Nothing here knows of locks, intents or other nodes.
+// Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include "buffer.h"
+#include "disks.h"
+#include "intent_memory.h"
+#include "platform/task.h"
+#include "raid/group.h"
+
+namespace duet::raid {
+
+// Some rows of a stripe, all or some columns of them.
+class Sheet {
+ public:
+  Sheet(Stripe of, std::uint32_t first, std::uint32_t count)
+      : stripe(of), first_row(first), rows(count) {}
+
+  // Memory of the column; zero at first.
+  MutableBytes column(std::uint32_t number) {
+    if (buffers_[number].data() == nullptr) {
+      buffers_[number] = Buffer(rows);
+    }
+    return buffers_[number].bytes();
+  }
+  // Rows [row, row + count) of it, as the stripe counts.
+  MutableBytes cells(std::uint32_t number, std::uint32_t row, std::uint32_t count) {
+    column(number);
+    return buffers_[number].blocks(row - first_row, count);
+  }
+  // Pointers to all columns of `set`.
+  Columns columns(ColumnSet set) {
+    Columns pointers{};
+    for (std::uint32_t i = 0; i < kDisksMax; ++i) {
+      pointers[i] = (set & one(i)) != 0 ? column(i).data() : nullptr;
+    }
+    return pointers;
+  }
+  [[nodiscard]] std::size_t bytes() const { return rows * kBlockBytes; }
+
+  const Stripe stripe;
+  const std::uint32_t first_row;
+  const std::uint32_t rows;
+  ColumnSet have = 0;  // columns that hold what the group holds
+  ColumnSet bad = 0;   // columns that could not be read
+
+ private:
+  std::array<Buffer, kDisksMax> buffers_;
+};
+
+// An update of some cells of a stripe, ready to be carried out.
+struct Update {
+  Intent intent;
+  Buffer pages;  // of the intent
+};
+
+class StripeIo {
+ public:
+  StripeIo(Disks& disks, GroupCounters& counters)
+      : disks_(disks), codec_(disks.geometry()), counters_(counters) {}
+
+  // Brings the columns of `needed` into the sheet; what cannot be read is computed.
+  // Error: kIo: too few columns can be read; kFenced.
+  Task<Status> obtain(Sheet& sheet, ColumnSet needed);
+
+  // Completes an update: `fresh` has the new cells, which `spans` names, by column.  The sheet
+  // then has all that changes: those columns, and the check columns.
+  // Error: as obtain().
+  Task<Status> plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
+  // The intent of a planned update.
+  Update describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind);
+  // Writes a planned update to all disks that must have it.  A disk that fails is noted in Disks.
+  Task<void> carry_out(Sheet& sheet, const Intent& intent);
+
+  // Carries out, or undoes, what a node that is gone had begun.  Any number of times.
+  // Error: kIo: too many disks failed; kFenced.
+  Task<Status> recover(const FoundIntent& found);
+
+  // Flushes all disks that are written.  A disk that fails is noted in Disks.
+  Task<void> flush();
+
+ private:
+  Task<void> read(Sheet& sheet, ColumnSet columns);
+  void encode(Sheet& sheet);
+  void overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
+  void modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
+              ColumnSet check);
+  Task<Status> recover_partial(const FoundIntent& found);
+  [[nodiscard]] ColumnSet data() const { return first(disks_.geometry().data_columns()); }
+  [[nodiscard]] ColumnSet all() const { return first(disks_.geometry().disks); }
+
+  Disks& disks_;
+  Codec codec_;
+  GroupCounters& counters_;
+};
+
+}  // namespace duet::raid

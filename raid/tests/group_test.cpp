@@ -1,0 +1,213 @@
+// A group in a world without surprises: what is written is read, by any node, in any mode.
+
+#include <gtest/gtest.h>
+
+#include "raid/virtual_disk.h"
+#include "world.h"
+
+namespace duet::raid::testing {
+namespace {
+
+Status write(World& world, std::size_t node, std::uint64_t block, std::size_t blocks,
+             std::uint64_t value, WriteKind kind = WriteKind::kInPlace) {
+  const Buffer buffer = filled(blocks, value);
+  const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+  return world.run(world.group(node)->write(block, parts, kind));
+}
+::testing::AssertionResult reads(World& world, std::size_t node, std::uint64_t block,
+                                 std::size_t blocks, std::uint64_t value) {
+  const Buffer buffer(blocks);
+  const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+  const Status read = world.run(world.group(node)->read(block, parts));
+  if (!read.ok()) {
+    return ::testing::AssertionFailure() << read.error().context;
+  }
+  const Buffer expected = filled(blocks, value);
+  if (!std::ranges::equal(buffer.bytes(), expected.bytes())) {
+    return ::testing::AssertionFailure() << "other bytes";
+  }
+  return ::testing::AssertionSuccess();
+}
+void boot_all(World& world) {
+  for (std::size_t node = 0; node < world.options_.nodes; ++node) {
+    world.boot(node);
+  }
+  ASSERT_TRUE(world.run_until([&] {
+    for (std::size_t node = 0; node < world.options_.nodes; ++node) {
+      if (!world.active(node) || std::popcount(world.group(node)->status().members) !=
+                                     static_cast<int>(world.options_.nodes)) {
+        return false;
+      }
+    }
+    return true;
+  }));
+}
+
+class Levels : public ::testing::TestWithParam<Geometry> {};
+
+TEST_P(Levels, WhatOneNodeWritesTheOtherReads) {
+  World world(1, {.geometry = GetParam()});
+  boot_all(world);
+  const std::uint64_t blocks = GetParam().block_count();
+  std::uint64_t value = 1;
+  for (std::uint64_t at = 0; at + 5 <= blocks; at += 5) {
+    ASSERT_TRUE(write(world, at % 2, at, 5, value + at).ok());
+  }
+  for (std::uint64_t at = 0; at + 5 <= blocks; at += 5) {
+    ASSERT_TRUE(reads(world, 1 - at % 2, at, 5, value + at)) << at;
+  }
+}
+
+TEST_P(Levels, WhateverDisksFailWithinItsLevelNothingIsLostAndWritingGoesOn) {
+  for (std::size_t a = 0; a < GetParam().disks; ++a) {
+    World world(2 + a, {.geometry = GetParam()});
+    boot_all(world);
+    const std::uint64_t blocks = std::min<std::uint64_t>(GetParam().block_count(), 40);
+    for (std::uint64_t at = 0; at < blocks; ++at) {
+      ASSERT_TRUE(write(world, 0, at, 1, 100 + at).ok());
+    }
+    for (std::uint32_t lost = 0; lost < GetParam().check_columns(); ++lost) {
+      world.fail_disk((a + lost) % GetParam().disks);
+      for (std::uint64_t at = 0; at < blocks; ++at) {
+        ASSERT_TRUE(reads(world, 1, at, 1, 100 + at)) << "block " << at << ", lost " << a;
+      }
+      for (std::uint64_t at = 0; at < blocks; ++at) {
+        ASSERT_TRUE(write(world, at % 2, at, 1, 100 + at).ok());
+        ASSERT_TRUE(reads(world, 1 - at % 2, at, 1, 100 + at)) << at;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Levels,
+    ::testing::Values(
+        Geometry{.level = Level::kMirror, .disks = 2, .chunk_blocks = 4, .stripes = 9},
+        Geometry{.level = Level::kMirror, .disks = 3, .chunk_blocks = 4, .stripes = 9},
+        Geometry{.level = Level::kSingleParity, .disks = 3, .chunk_blocks = 4, .stripes = 6},
+        Geometry{.level = Level::kSingleParity, .disks = 5, .chunk_blocks = 4, .stripes = 4},
+        Geometry{.level = Level::kDoubleParity, .disks = 4, .chunk_blocks = 4, .stripes = 6},
+        Geometry{.level = Level::kDoubleParity, .disks = 6, .chunk_blocks = 2, .stripes = 6}));
+
+TEST(Group, OneNodeAloneServesWhenTheOtherIsFenced) {
+  World world(5, {});
+  world.boot(0);
+  ASSERT_FALSE(world.run_until([&] { return world.active(0); })) << "the other may be at work";
+  world.group(0)->node_fenced(NodeId{1}, 1);
+  ASSERT_TRUE(world.run_until([&] { return world.active(0); }));
+  EXPECT_EQ(world.group(0)->status().members, 1U);
+  ASSERT_TRUE(write(world, 0, 3, 7, 42).ok());
+  EXPECT_TRUE(reads(world, 0, 3, 7, 42));
+  // The label says who holds the intents: the other is let in, and then has them too.
+  world.boot(1);
+  ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
+  EXPECT_TRUE(reads(world, 1, 3, 7, 42));
+}
+
+TEST(Group, ClosingLeavesNothingToRecoverAndAnyNodeMayOpen) {
+  World world(6, {});
+  boot_all(world);
+  ASSERT_TRUE(write(world, 0, 0, 9, 7).ok());
+  ASSERT_TRUE(write(world, 1, 20, 9, 8).ok());
+  ASSERT_TRUE(world.run(world.group(0)->close()).ok());
+  ASSERT_TRUE(world.run_until([&] { return world.group(1)->status().members == 2; }));
+  ASSERT_TRUE(world.run(world.group(1)->close()).ok());
+  world.kill(0);
+  world.kill(1);
+  world.boot(1);
+  ASSERT_TRUE(world.run_until([&] { return world.group(1) != nullptr; }));
+  EXPECT_EQ(world.group(1)->status().label.holders, 0U);
+  world.group(1)->node_fenced(NodeId{0}, 0);
+  ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
+  EXPECT_TRUE(reads(world, 1, 0, 9, 7));
+  EXPECT_TRUE(reads(world, 1, 20, 9, 8));
+  EXPECT_EQ(world.group(1)->counters().recovered, 0U);
+}
+
+TEST(Group, AloneItsLabelKeepsOthersOutUntilItIsBack) {
+  World world(7, {});
+  boot_all(world);
+  world.kill(1);
+  world.fence(1, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return world.group(0)->status().members == 1; }));
+  ASSERT_TRUE(write(world, 0, 0, 3, 9).ok());
+  world.kill(0);
+  world.boot(1);
+  ASSERT_TRUE(world.run_until([&] { return world.group(1) != nullptr; }));
+  world.group(1)->node_fenced(NodeId{0}, world.dead_incarnation);
+  EXPECT_FALSE(world.run_until([&] { return world.active(1); })) << "node 0 holds the intents";
+  world.boot(0);
+  ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
+  EXPECT_TRUE(reads(world, 1, 0, 3, 9));
+}
+
+TEST(Group, WholeStripesReadNothingAndSmallWritesReadWhicheverIsLess) {
+  World world(8, {.geometry = {
+                      .level = Level::kSingleParity, .disks = 6, .chunk_blocks = 4, .stripes = 4}});
+  boot_all(world);
+  const std::uint64_t before = world.group(0)->counters().blocks_read;
+  ASSERT_TRUE(write(world, 0, 0, 20, 1).ok());
+  EXPECT_EQ(world.group(0)->counters().blocks_read, before);
+  EXPECT_EQ(world.group(0)->counters().whole_stripes, 1U);
+  ASSERT_TRUE(write(world, 0, 21, 1, 1).ok());  // old data and check: 2 instead of 4
+  EXPECT_EQ(world.group(0)->counters().blocks_read, before + 2);
+  EXPECT_EQ(world.group(0)->counters().read_modify, 1U);
+  ASSERT_TRUE(write(world, 0, 40, 16, 1).ok());  // the fifth column's 4, not 20
+  EXPECT_EQ(world.group(0)->counters().blocks_read, before + 6);
+  EXPECT_EQ(world.group(0)->counters().reconstruct, 1U);
+}
+
+TEST(VirtualDisk, PartsOfAGroupAreDisksOfTheirOwnOnEveryNode) {
+  World world(10, {});
+  boot_all(world);
+  const auto disk = [&](std::size_t node, std::uint64_t first) {
+    return std::make_unique<VirtualDisk>(world.scheduler, *world.group(node), Part{first, 3},
+                                         WriteKind::kInPlace, "v" + std::to_string(first));
+  };
+  const auto here = disk(0, 0);
+  const auto there = disk(1, 0);
+  const auto other = disk(1, 3);
+  EXPECT_EQ(here->block_count(), 36U);
+  const auto put = [](BlockDevice& device, std::uint64_t block,
+                      std::uint64_t value) -> Task<Status> {
+    const Buffer buffer = filled(2, value);
+    const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+    const Status written = co_await device.write(block, parts);
+    if (!written.ok()) {
+      co_return written;
+    }
+    const Status flushed = co_await device.flush();
+    co_return flushed;
+  };
+  const auto get = [](BlockDevice& device, std::uint64_t block,
+                      const Buffer& into) -> Task<Status> {
+    const std::array<MutableBytes, 1> parts = {into.bytes()};
+    const Status read = co_await device.read(block, parts);
+    co_return read;
+  };
+  ASSERT_TRUE(world.run(put(*here, 34, 1)).ok());
+  ASSERT_TRUE(world.run(put(*other, 0, 2)).ok());
+  EXPECT_EQ(world.group(0)->status().intents, 0U);
+  const Buffer buffer(2);
+  ASSERT_TRUE(world.run(get(*there, 34, buffer)).ok());
+  EXPECT_TRUE(std::ranges::equal(buffer.bytes(), filled(2, 1).bytes()));
+  ASSERT_TRUE(world.run(get(*other, 0, buffer)).ok());
+  EXPECT_TRUE(std::ranges::equal(buffer.bytes(), filled(2, 2).bytes()));
+  EXPECT_TRUE(reads(world, 0, 36, 2, 2));
+}
+
+TEST(Group, OnceLocksHaveSettledWritesNeedNoLockMessages) {
+  World world(9, {});
+  boot_all(world);
+  for (int round = 0; round < 3; ++round) {
+    for (std::uint64_t at = 0; at < 12; ++at) {
+      ASSERT_TRUE(write(world, 0, at, 1, at).ok());
+    }
+  }
+  const LockCounters locks = world.group(0)->counters().locks;
+  EXPECT_LE(locks.requests, 1U);
+  EXPECT_GE(locks.hits + 1, locks.uses);
+}
+
+}  // namespace
+}  // namespace duet::raid::testing

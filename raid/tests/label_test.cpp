@@ -1,0 +1,182 @@
+// Labels: what is on the disks is checked, and a group is found among any disks.
+
+#include "raid/label.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "buffer.h"
+#include "sim/random.h"
+
+namespace duet::raid {
+namespace {
+
+GroupLabel example(std::uint32_t disks = 4, Level level = Level::kSingleParity) {
+  GroupLabel label;
+  label.level = static_cast<std::uint32_t>(level);
+  label.group = {1, 2};
+  label.disks = disks;
+  label.chunk_blocks = 16;
+  label.stripes = 100;
+  label.sequence = 10;
+  label.generation = 8;
+  label.holders = 1;
+  label.nodes = 3;
+  for (std::uint32_t i = 0; i < disks; ++i) {
+    label.members[i].id = {7, 70 + i};
+  }
+  return label;
+}
+Result<GroupLabel> on_disk(GroupLabel label, std::uint32_t own) {
+  label.own = own;
+  label.own_id = label.members[own].id;
+  const Buffer block(1);
+  encode_label(label, block.bytes());
+  return decode_label(block.bytes());
+}
+std::vector<Result<GroupLabel>> all_disks(const GroupLabel& label) {
+  std::vector<Result<GroupLabel>> labels;
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    labels.push_back(on_disk(label, i));
+  }
+  return labels;
+}
+constexpr GroupId kGroup = {1, 2};
+
+TEST(Label, WhatIsWrittenIsReadAndNoBitOfItMayTurn) {
+  const Buffer block(1);
+  encode_label(example(), block.bytes());
+  ASSERT_TRUE(decode_label(block.bytes()).ok());
+  EXPECT_EQ(geometry_of(decode_label(block.bytes()).value()), geometry_of(example()));
+  for (std::size_t bit = 0; bit < block.size() * 8; bit += 7) {
+    block.bytes()[bit / 8] ^= std::byte{1} << (bit % 8);
+    ASSERT_FALSE(decode_label(block.bytes()).ok()) << "bit " << bit;
+    block.bytes()[bit / 8] ^= std::byte{1} << (bit % 8);
+  }
+}
+
+TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
+  const auto refused = [](auto change) {
+    GroupLabel label = example();
+    change(label);
+    const Buffer block(1);
+    encode_label(label, block.bytes());
+    return !decode_label(block.bytes()).ok();
+  };
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.disks = 0; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.disks = 33; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.level = 4; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.chunk_blocks = 0; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.stripes = 0; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.own = 4; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.holders = 4; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.nodes = 1U << 8U; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.spare_count = 9; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].state = 9; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].watermark = 101; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 2; }));
+}
+
+TEST(Assemble, AnyOrderOfDisksMakesTheSameGroup) {
+  std::vector<Result<GroupLabel>> labels = all_disks(example());
+  sim::Random random(3);
+  for (int round = 0; round < 20; ++round) {
+    for (std::size_t i = labels.size() - 1; i > 0; --i) {
+      std::swap(labels[i], labels[random.below(i + 1)]);
+    }
+    const Result<Assembly> found = assemble(kGroup, labels, false);
+    ASSERT_TRUE(found.ok());
+    EXPECT_TRUE(found.value().refused.empty());
+    EXPECT_EQ(found.value().absent, 0U);
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      ASSERT_TRUE(found.value().members[i].has_value());
+      EXPECT_EQ(labels[*found.value().members[i]].value().own, i);
+    }
+  }
+}
+
+// Why the candidate is not used; empty: it is.
+std::string_view refusal_of(const std::vector<Result<GroupLabel>>& labels, std::size_t candidate) {
+  const Result<Assembly> found = assemble(kGroup, labels, false);
+  if (!found.ok()) {
+    return found.error().context;
+  }
+  for (const Assembly::Refusal& refusal : found.value().refused) {
+    if (refusal.candidate == candidate) {
+      return refusal.why.context;
+    }
+  }
+  return "";
+}
+
+TEST(Assemble, ADiskOfAnotherGroupIsRefusedByName) {
+  std::vector<Result<GroupLabel>> labels = all_disks(example());
+  GroupLabel other = example();
+  other.group = {3, 4};
+  labels.push_back(on_disk(other, 0));
+  EXPECT_EQ(refusal_of(labels, 4), "the disk belongs to another redundancy group");
+  labels.push_back(Error{Errc::kNotFound, "no label of a redundancy group"});
+  EXPECT_EQ(refusal_of(labels, 5), "no label of a redundancy group");
+}
+
+TEST(Assemble, ADuplicateIsRefusedByName) {
+  std::vector<Result<GroupLabel>> labels = all_disks(example());
+  labels.push_back(on_disk(example(), 2));
+  EXPECT_EQ(refusal_of(labels, 4), "the disk is a duplicate of another");
+}
+
+TEST(Assemble, ADiskThatFailedOrWasAwayIsRefusedByName) {
+  GroupLabel newer = example();
+  newer.sequence = 11;
+  newer.members[1].state = static_cast<std::uint32_t>(DiskState::kFailed);
+  std::vector<Result<GroupLabel>> labels = all_disks(newer);
+  labels[1] = on_disk(example(), 1);
+  EXPECT_EQ(refusal_of(labels, 1), "the disk has failed, and the group went on without it");
+
+  newer = example();
+  newer.sequence = 12;  // two labels that it has missed
+  labels = all_disks(newer);
+  labels[1] = on_disk(example(), 1);
+  EXPECT_EQ(refusal_of(labels, 1), "the disk is stale: the group went on without it");
+  // One: a label that was being written when everything ended.
+  newer.sequence = 11;
+  labels = all_disks(newer);
+  labels[1] = on_disk(example(), 1);
+  EXPECT_EQ(refusal_of(labels, 1), "");
+}
+
+TEST(Assemble, ADiskThatWasReplacedIsRefusedByName) {
+  GroupLabel newer = example();
+  newer.sequence = 11;
+  newer.members[1].id = {7, 99};
+  std::vector<Result<GroupLabel>> labels = all_disks(newer);
+  labels.push_back(on_disk(example(), 1));
+  EXPECT_EQ(refusal_of(labels, 4), "the disk is stale: it was replaced in its group");
+}
+
+TEST(Assemble, TooFewDisksAreNoGroup) {
+  std::vector<Result<GroupLabel>> labels = all_disks(example());
+  labels.pop_back();
+  ASSERT_TRUE(assemble(kGroup, labels, false).ok());
+  EXPECT_EQ(assemble(kGroup, labels, false).value().absent, 8U);
+  labels.pop_back();
+  EXPECT_EQ(assemble(kGroup, labels, false).error().code, Errc::kIo);
+  EXPECT_EQ(assemble(kGroup, {}, false).error().code, Errc::kNotFound);
+}
+
+TEST(Assemble, ADiskThatIsNotThereMayBeNewerSoHalfAMirrorNeedsForce) {
+  std::vector<Result<GroupLabel>> labels = all_disks(example(2, Level::kMirror));
+  labels.pop_back();
+  EXPECT_EQ(assemble(kGroup, labels, false).error().code, Errc::kRefused);
+  EXPECT_TRUE(assemble(kGroup, labels, true).ok());
+  // Not when it is known to have failed: then this is the newer one.
+  GroupLabel newer = example(2, Level::kMirror);
+  newer.members[1].state = static_cast<std::uint32_t>(DiskState::kFailed);
+  labels = all_disks(newer);
+  labels.pop_back();
+  EXPECT_TRUE(assemble(kGroup, labels, false).ok());
+}
+
+}  // namespace
+}  // namespace duet::raid

@@ -1,0 +1,337 @@
+// What a group must hold, whatever happened: for each block, the values that a read may give.
+//
+//   a write begins           its value, too
+//   it is acknowledged       its value alone
+//   a read gave a value      that alone, if no write is under way
+//   its node crashed         in place: as it was; fresh: anything
+//
+// A block shows its value in all its bytes, so half of one is never taken for another.
+
+#pragma once
+
+#include <iostream>
+#include <set>
+
+#include "raid/codec.h"
+#include "world.h"
+
+namespace duet::raid::testing {
+
+class Model {
+ public:
+  explicit Model(World& world)
+      : world_(world),
+        blocks_(world.options_.geometry.block_count()),
+        unflushed_(world.options_.nodes),
+        scope_(world.scheduler) {
+    for (Block& block : blocks_) {
+      block.possible = {0};
+    }
+  }
+
+  // Blocks from `block` on, `count` of them, get values of their own.  REQUIRES: none of them is
+  // being written.
+  using Done = std::function<void(const Status&)>;
+  void begin_write(std::size_t node, std::uint64_t block, std::size_t count, WriteKind kind,
+                   Done done) {
+    auto op = std::make_shared<Operation>(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      Block& at = blocks_[block + i];
+      DUET_CHECK(!at.writing);
+      at.writing = true;
+      op->values.push_back(++last_value_);
+      at.possible.insert(last_value_);
+      fill_block(op->buffer.blocks(i, 1), last_value_);
+      if (kind == WriteKind::kFresh) {
+        at.fresh = true;
+      }
+    }
+    op->node = node;
+    op->block = block;
+    op->kind = kind;
+    op->done = std::move(done);
+    op->number = ++last_operation_;
+    under_way_[op->number] = op;
+    world_.processes[node]->scope.spawn(write_task(*this, op));
+  }
+  void begin_read(std::size_t node, std::uint64_t block, std::size_t count, Done done) {
+    auto op = std::make_shared<Operation>(count);
+    op->node = node;
+    op->block = block;
+    op->done = std::move(done);
+    // What it may give is what is possible at any time while it runs.
+    for (std::size_t i = 0; i < count; ++i) {
+      op->allowed.push_back(blocks_[block + i].possible);
+      op->anything.push_back(blocks_[block + i].anything || blocks_[block + i].fresh);
+      op->versions.push_back(blocks_[block + i].version);
+    }
+    world_.processes[node]->scope.spawn(read_task(*this, op));
+  }
+  void begin_flush(std::size_t node, Done done) {
+    world_.processes[node]->scope.spawn(flush_task(*this, node, std::move(done)));
+  }
+  [[nodiscard]] bool writing(std::uint64_t block, std::size_t count) const {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (blocks_[block + i].writing) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // To their end.
+  void write(std::size_t node, std::uint64_t block, std::size_t count, WriteKind kind) {
+    bool over = false;
+    begin_write(node, block, count, kind, [&over](const Status& status) {
+      EXPECT_TRUE(status.ok());
+      over = true;
+    });
+    ASSERT_TRUE(world_.run_until([&over] { return over; })) << "a write does not end";
+  }
+  void fill(std::size_t node) {
+    const std::size_t width = world_.options_.geometry.stripe_blocks();
+    for (std::uint64_t at = 0; at < blocks_.size(); at += width) {
+      write(node, at, width, WriteKind::kInPlace);
+    }
+  }
+  // Reads everything.
+  void verify(std::size_t node) {
+    const std::size_t width = world_.options_.geometry.stripe_blocks();
+    std::size_t left = 0;
+    for (std::uint64_t at = 0; at < blocks_.size(); at += width) {
+      ++left;
+      begin_read(node, at, width, [&left](const Status& status) {
+        EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().context);
+        --left;
+      });
+    }
+    ASSERT_TRUE(world_.run_until([&left] { return left == 0; })) << "a read does not end";
+  }
+
+  // The node's fresh writes that were not flushed may be lost.
+  void lose_unflushed(std::size_t node) {
+    for (const std::uint64_t block : unflushed_[node]) {
+      blocks_[block].anything = true;
+    }
+    unflushed_[node].clear();
+  }
+  void kill(std::size_t node) {
+    world_.kill(node);
+    lose_unflushed(node);
+    std::erase_if(under_way_, [&](const auto& entry) {
+      const Operation& op = *entry.second;
+      if (op.node != node) {
+        return false;
+      }
+      for (std::size_t i = 0; i < op.values.size(); ++i) {
+        Block& at = blocks_[op.block + i];
+        at.writing = false;
+        ++at.version;
+        at.anything = at.anything || op.kind == WriteKind::kFresh;
+      }
+      return true;
+    });
+  }
+  // REQUIRES: every node is dead.
+  void lose_power() {
+    for (const auto& disk : world_.disks) {
+      disk->lose_power(world_.scheduler.random());
+    }
+    for (const auto& memory : world_.memories) {
+      memory->lose_power(world_.scheduler.random());
+    }
+  }
+
+  // On the disks themselves: check data matches; and the data is what reads gave.
+  // REQUIRES: everything is flushed, nothing is under way.
+  void verify_disks() {
+    const Geometry& g = world_.options_.geometry;
+    const GroupLabel label = newest_label();
+    const Codec codec(g);
+    for (std::uint64_t s = 0; s < g.stripes; ++s) {
+      const Stripe stripe{s};
+      ColumnSet there = 0;
+      for (std::uint32_t disk = 0; disk < g.disks; ++disk) {
+        const bool good =
+            static_cast<DiskState>(label.members[disk].state) == DiskState::kInSync &&
+            (!world_.failed_disks.contains(disk) || world_.only_seen_failed.contains(disk));
+        there |= good ? one(g.column_of(stripe, disk)) : 0;
+      }
+      ASSERT_GE(std::popcount(there), static_cast<int>(g.data_columns()));
+      for (std::uint32_t row = 0; row < g.chunk_blocks; ++row) {
+        verify_row(codec, stripe, row, there);
+      }
+    }
+  }
+
+  [[nodiscard]] std::size_t block_count() const { return blocks_.size(); }
+  std::uint64_t reads = 0;
+  std::uint64_t writes = 0;
+
+ private:
+  struct Block {
+    std::set<std::uint64_t> possible;
+    bool anything = false;  // no value of ours, perhaps
+    bool fresh = false;     // a fresh write is under way
+    bool writing = false;
+    std::uint64_t version = 0;  // changes with each write that begins or ends
+  };
+  struct Operation {
+    explicit Operation(std::size_t count) : buffer(count) {}
+    std::uint64_t number = 0;
+    std::size_t node = 0;
+    std::uint64_t block = 0;
+    WriteKind kind = WriteKind::kInPlace;
+    Buffer buffer;
+    std::vector<std::uint64_t> values;
+    std::vector<std::set<std::uint64_t>> allowed;
+    std::vector<bool> anything;
+    std::vector<std::uint64_t> versions;
+    Done done;
+  };
+
+  static void fill_block(MutableBytes block, std::uint64_t value) {
+    for (std::size_t at = 0; at < block.size(); at += 8) {
+      store(block, at, value == 0 ? 0 : value * 0x9E37'79B9'7F4A'7C15U + at);
+    }
+  }
+  // Which of our values all of a block shows; none: not one alone.
+  static std::optional<std::uint64_t> shows(ConstBytes block,
+                                            const std::set<std::uint64_t>& values) {
+    const Buffer expected(1);
+    for (const std::uint64_t value : values) {
+      fill_block(expected.bytes(), value);
+      if (std::ranges::equal(block, expected.bytes())) {
+        return value;
+      }
+    }
+    return std::nullopt;
+  }
+
+  static std::string what_is(ConstBytes block, const std::set<std::uint64_t>& allowed) {
+    std::string text = "allowed";
+    for (const std::uint64_t value : allowed) {
+      text += " " + std::to_string(value);
+    }
+    for (std::uint64_t value = 0; value < 100'000; ++value) {
+      if (shows(block, {value}).has_value()) {
+        return text + ", is " + std::to_string(value);
+      }
+    }
+    return text + ", is none of all";
+  }
+
+  static Task<void> write_task(Model& model, std::shared_ptr<Operation> op) {
+    const std::array<MutableBytes, 1> parts = {op->buffer.bytes()};
+    const Status status =
+        co_await model.world_.processes[op->node]->group->write(op->block, parts, op->kind);
+    ++model.writes;
+    model.under_way_.erase(op->number);
+    for (std::size_t i = 0; i < op->values.size(); ++i) {
+      Block& at = model.blocks_[op->block + i];
+      at.writing = false;
+      at.fresh = false;
+      ++at.version;
+      if (status.ok()) {
+        at.possible = {op->values[i]};
+        at.anything = false;
+        if (op->kind == WriteKind::kFresh) {
+          model.unflushed_[op->node].insert(op->block + i);
+        } else {
+          for (std::set<std::uint64_t>& unflushed : model.unflushed_) {
+            unflushed.erase(op->block + i);
+          }
+        }
+      } else {
+        at.anything = at.anything || op->kind == WriteKind::kFresh;
+      }
+    }
+    op->done(status);
+  }
+  static Task<void> read_task(Model& model, std::shared_ptr<Operation> op) {
+    const std::array<MutableBytes, 1> parts = {op->buffer.bytes()};
+    const Status status = co_await model.world_.processes[op->node]->group->read(op->block, parts);
+    ++model.reads;
+    for (std::size_t i = 0; status.ok() && i < op->allowed.size(); ++i) {
+      Block& at = model.blocks_[op->block + i];
+      std::set<std::uint64_t> allowed = op->allowed[i];
+      allowed.insert(at.possible.begin(), at.possible.end());
+      const auto value = shows(op->buffer.blocks(i, 1), allowed);
+      const bool still = at.version == op->versions[i] && !at.writing;
+      if (!value.has_value()) {
+        EXPECT_TRUE(op->anything[i] || at.anything || at.fresh || !still)
+            << "block " << op->block + i << " read at node " << op->node
+            << " holds neither the old nor the new value, "
+            << what_is(op->buffer.blocks(i, 1), allowed);
+      } else if (still && !at.anything) {
+        at.possible = {*value};
+      }
+    }
+    op->done(status);
+  }
+  static Task<void> flush_task(Model& model, std::size_t node, Done done) {
+    const std::set<std::uint64_t> covered = model.unflushed_[node];
+    const Status status = co_await model.world_.processes[node]->group->flush();
+    if (status.ok()) {
+      for (const std::uint64_t block : covered) {
+        if (!model.blocks_[block].writing) {
+          model.unflushed_[node].erase(block);
+        }
+      }
+    }
+    done(status);
+  }
+
+  [[nodiscard]] GroupLabel newest_label() const {
+    GroupLabel newest;
+    for (const auto& disk : world_.disks) {
+      for (std::uint64_t turn = 0; turn < 2; ++turn) {
+        const Result<GroupLabel> label = decode_label(disk->block(label_block(turn)));
+        if (label.ok() && label.value().sequence >= newest.sequence) {
+          newest = label.value();
+        }
+      }
+    }
+    return newest;
+  }
+  void verify_row(const Codec& codec, Stripe stripe, std::uint32_t row, ColumnSet there) {
+    const Geometry& g = world_.options_.geometry;
+    const Buffer buffer(g.disks);
+    Columns columns{};
+    ColumnSet source = 0;
+    for (std::uint32_t column = 0; column < g.disks; ++column) {
+      columns[column] = buffer.blocks(column, 1).data();
+      if ((there & one(column)) != 0 &&
+          std::popcount(source) < static_cast<int>(g.data_columns())) {
+        std::ranges::copy(world_.cell(stripe, column, row), columns[column]);
+        source |= one(column);
+      }
+    }
+    codec.decode(columns, source, first(g.disks) & ~source, kBlockBytes);
+    for (std::uint32_t column = 0; column < g.disks; ++column) {
+      if ((there & one(column)) != 0) {
+        ASSERT_TRUE(std::ranges::equal(world_.cell(stripe, column, row), buffer.blocks(column, 1)))
+            << "I14: stripe " << static_cast<std::uint64_t>(stripe) << ", row " << row
+            << ", column " << column << " does not match the others";
+      }
+    }
+    for (std::uint32_t column = 0; column < g.data_columns(); ++column) {
+      const std::uint64_t block =
+          static_cast<std::uint64_t>(stripe) * g.stripe_blocks() + column * g.chunk_blocks + row;
+      const Block& at = blocks_[block];
+      ASSERT_TRUE(at.anything || at.writing ||
+                  shows(buffer.blocks(column, 1), at.possible).has_value())
+          << "block " << block << " on the disks";
+    }
+  }
+
+  World& world_;
+  std::vector<Block> blocks_;
+  std::vector<std::set<std::uint64_t>> unflushed_;  // fresh writes, by node
+  std::map<std::uint64_t, std::shared_ptr<Operation>> under_way_;
+  std::uint64_t last_value_ = 0;
+  std::uint64_t last_operation_ = 0;
+  TaskScope scope_;
+};
+
+}  // namespace duet::raid::testing

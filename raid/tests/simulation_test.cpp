@@ -1,0 +1,325 @@
+// Two to four nodes on one group, and everything that may happen to them, drawn from a seed.
+
+#include <gtest/gtest.h>
+
+#include <iostream>
+
+#include "model.h"
+#include "seeds.h"
+
+namespace duet::raid::testing {
+namespace {
+
+using std::chrono::microseconds;
+
+struct Reached {
+  std::uint64_t writes = 0;
+  std::uint64_t reads = 0;
+  std::uint64_t kills = 0;
+  std::uint64_t blackouts = 0;
+  std::uint64_t shut_out = 0;
+  std::uint64_t cuts = 0;
+  std::uint64_t disks_failed = 0;
+  std::uint64_t recovered = 0;
+  std::uint64_t views = 0;
+  std::uint64_t degraded_reads = 0;
+};
+
+WorldOptions some_options(sim::Random& random) {
+  constexpr std::array<Level, 3> kLevels = {Level::kMirror, Level::kSingleParity,
+                                            Level::kDoubleParity};
+  WorldOptions options;
+  Geometry& g = options.geometry;
+  g.level = kLevels[random.below(3)];
+  const std::uint32_t least = g.level == Level::kMirror         ? 2
+                              : g.level == Level::kSingleParity ? 3
+                                                                : 4;
+  g.disks = least + static_cast<std::uint32_t>(random.below(g.level == Level::kMirror ? 2 : 3));
+  g.chunk_blocks = 1 + static_cast<std::uint32_t>(random.below(3));
+  g.stripes = 3 + random.below(4);
+  options.nodes = 2 + random.below(3);
+  options.slots = 3 + static_cast<std::uint32_t>(random.below(10));
+  options.pages = g.disks * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
+  return options;
+}
+
+class Simulation {
+ public:
+  Simulation(std::uint64_t seed, Reached& reached)
+      : random_(seed * 31 + 7),
+        world_(seed, some_options(random_)),
+        model_(world_),
+        reached_(reached) {
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      world_.boot(node);
+    }
+  }
+
+  void run(int steps) {
+    for (int i = 0; i < steps && !failed(); ++i) {
+      act();
+    }
+    if (!failed()) {
+      heal();
+    }
+    reached_.writes += model_.writes;
+    reached_.reads += model_.reads;
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      count(node);
+    }
+  }
+
+ private:
+  static bool failed() { return ::testing::Test::HasFailure(); }
+  [[nodiscard]] std::size_t nodes() const { return world_.options_.nodes; }
+  [[nodiscard]] std::size_t some_node() { return random_.below(nodes()); }
+
+  void act() {
+    const std::size_t node = some_node();
+    const std::uint64_t what = random_.below(64);
+    const bool fault = what < 5;
+    switch (fault && !random_.one_in(calm_) ? 63 : what) {
+      case 0:
+        kill(node);
+        break;
+      case 1:
+        if (random_.one_in(4)) {
+          blackout();
+        }
+        break;
+      case 2:
+        if (world_.active(node) && random_.one_in(2)) {
+          ++reached_.shut_out;
+          model_.lose_unflushed(node);
+          world_.shut_out(node);
+          model_.lose_unflushed(node);
+        }
+        break;
+      case 3:
+        fail_a_disk();
+        break;
+      case 4:
+        ++reached_.cuts;
+        world_.wire.disconnect(node, some_node());
+        break;
+      case 5:
+      case 6:
+      case 7:
+        connect_all();
+        break;
+      case 8:
+      case 9:
+      case 10:
+        boot(node);
+        break;
+      case 11:
+      case 12:
+      case 13:
+      case 14:
+        tell_of_the_dead();
+        break;
+      case 15:
+      case 16:
+        if (world_.group(node) != nullptr) {
+          model_.begin_flush(node, [](const Status&) {});
+        }
+        break;
+      default:
+        if (random_.one_in(3)) {
+          run_for(microseconds(random_.below(random_.one_in(20) ? 30'000 : 300)));
+        } else {
+          use(node);
+        }
+    }
+  }
+
+  void use(std::size_t node) {
+    if (world_.group(node) == nullptr || busy_ > 12) {
+      return;
+    }
+    const std::uint64_t blocks = model_.block_count();
+    const std::uint64_t width = world_.options_.geometry.stripe_blocks();
+    const std::uint64_t at = random_.below(blocks);
+    const std::uint64_t most = random_.one_in(3) ? width + width / 2 : 3;
+    const std::size_t count = 1 + random_.below(std::min(most, blocks - at));
+    const auto done = [this](const Status&) { --busy_; };
+    if (random_.one_in(3)) {
+      ++busy_;
+      model_.begin_read(node, at, count, done);
+    } else if (!model_.writing(at, count)) {
+      ++busy_;
+      model_.begin_write(node, at, count,
+                         random_.one_in(4) ? WriteKind::kFresh : WriteKind::kInPlace, done);
+    }
+  }
+
+  void count(std::size_t node) {
+    if (world_.group(node) != nullptr) {
+      const GroupCounters counters = world_.group(node)->counters();
+      reached_.recovered += counters.recovered;
+      reached_.views += counters.views;
+      reached_.degraded_reads += counters.degraded_reads;
+    }
+  }
+  void kill(std::size_t node) {
+    if (!world_.alive(node)) {
+      return;
+    }
+    ++reached_.kills;
+    count(node);
+    const bool shut_out = world_.processes[node]->shut_out;
+    model_.kill(node);
+    busy_ = 0;  // a guess; those that are under way count down from it
+    if (shut_out) {
+      world_.fence(node, world_.dead_incarnation);
+    } else {
+      untold_[node] = world_.dead_incarnation;
+    }
+  }
+  void blackout() {
+    ++reached_.blackouts;
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      kill(node);
+    }
+    model_.lose_power();
+  }
+  void boot(std::size_t node) {
+    if (world_.alive(node)) {
+      if (world_.processes[node]->shut_out) {
+        kill(node);
+      }
+      return;
+    }
+    untold_.erase(node);
+    world_.boot(node);
+  }
+  void tell_of_the_dead() {
+    for (const auto& [node, incarnation] : untold_) {
+      world_.fence(node, incarnation);
+    }
+    untold_.clear();
+  }
+  void fail_a_disk() {
+    const Geometry& g = world_.options_.geometry;
+    if (world_.failed_disks.size() < g.check_columns() && random_.one_in(3)) {
+      ++reached_.disks_failed;
+      const std::size_t disk = random_.below(g.disks);
+      const std::size_t node = some_node();
+      if (world_.alive(node) && random_.one_in(2)) {
+        // Of one node alone, and of this process: the group must go on without it all the same.
+        world_.processes[node]->fail(disk);
+        world_.failed_disks.insert(disk);  // no more than the level allows
+        world_.only_seen_failed.insert(disk);
+      } else {
+        world_.fail_disk(disk);
+      }
+    }
+  }
+  void connect_all() {
+    for (std::size_t a = 0; a < nodes(); ++a) {
+      for (std::size_t b = 0; b < a; ++b) {
+        const auto free = [this](std::size_t node) {
+          return world_.alive(node) && !world_.processes[node]->shut_out;
+        };
+        if (free(a) && free(b)) {
+          world_.wire.connect(a, b);
+        }
+      }
+    }
+  }
+  void run_for(Duration duration) { ASSERT_TRUE(world_.scheduler.run_for(duration, 300'000)); }
+
+  // Faults stop, and everything must heal.
+  void heal() {
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      boot(node);
+    }
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      boot(node);
+    }
+    connect_all();
+    ASSERT_TRUE(world_.run_until([&] {
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        if (!world_.active(node) ||
+            std::popcount(world_.group(node)->status().members) != static_cast<int>(nodes())) {
+          return false;
+        }
+      }
+      return true;
+    })) << "it does not heal: "
+        << state();
+    for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
+      model_.verify(node);
+    }
+    for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
+      bool over = false;
+      model_.begin_flush(node, [&over](const Status& status) {
+        EXPECT_TRUE(status.ok());
+        over = true;
+      });
+      ASSERT_TRUE(world_.run_until([&over] { return over; })) << "a flush does not end";
+    }
+    ASSERT_TRUE(world_.run_until([&] {
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        if (world_.group(node)->status().intents != 0) {
+          return false;
+        }
+      }
+      return true;
+    })) << "intents are left";
+    if (!failed()) {
+      model_.verify_disks();
+    }
+  }
+  std::string state() {
+    std::string text;
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      text += "\n  node " + std::to_string(node);
+      if (world_.group(node) == nullptr) {
+        text += world_.alive(node) ? " opening" : " dead";
+        continue;
+      }
+      const GroupStatus s = world_.group(node)->status();
+      text += " active " + std::to_string(s.active) + " leads " + std::to_string(s.leads) +
+              " view " + std::to_string(static_cast<std::uint64_t>(s.view)) + " members " +
+              std::to_string(s.members) + " label " + std::to_string(s.label.generation) +
+              " holders " + std::to_string(s.label.holders) + " intents " +
+              std::to_string(s.intents);
+    }
+    return text;
+  }
+
+  sim::Random random_;
+  World world_;
+  Model model_;
+  Reached& reached_;
+  int busy_ = 0;
+  const std::uint64_t calm_ = 1 + random_.below(12);  // the greater, the fewer faults
+  std::map<std::size_t, std::uint64_t> untold_;       // killed; the others are not told yet
+};
+
+TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
+  Reached reached;
+  for (const std::uint64_t seed : seeds(60, 60)) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    Simulation(seed, reached).run(1500);
+    if (::testing::Test::HasFailure()) {
+      std::cout << "seed " << seed << '\n';
+      return;
+    }
+  }
+  std::cout << "writes " << reached.writes << ", reads " << reached.reads << ", kills "
+            << reached.kills << ", blackouts " << reached.blackouts << ", shut out "
+            << reached.shut_out << ", cuts " << reached.cuts << ", disks " << reached.disks_failed
+            << ", intents recovered " << reached.recovered << ", views " << reached.views
+            << ", degraded reads " << reached.degraded_reads << '\n';
+  if (std::getenv("DUET_SEED") == nullptr) {
+    EXPECT_GT(reached.recovered, 200U);
+    EXPECT_GT(reached.blackouts, 50U);
+    EXPECT_GT(reached.shut_out, 50U);
+    EXPECT_GT(reached.degraded_reads, 200U);
+  }
+}
+
+}  // namespace
+}  // namespace duet::raid::testing
