@@ -212,7 +212,8 @@ Evidence PairNode::evidence() const {
 }
 
 Task<void> PairNode::act() {
-  const Verdict verdict = decide(evidence());
+  evidence_ = evidence();
+  const Verdict verdict = decide(evidence_);
   if (verdict.alarm != verdict_.alarm) {
     alarm(verdict.alarm);
   }
