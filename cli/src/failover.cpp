@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <ctime>
+#include <thread>
 
 #include "commands.h"
 #include "text.h"
@@ -12,6 +14,8 @@ namespace duet::cli {
 namespace {
 
 constexpr std::size_t kEventsShown = 8;
+constexpr int kServedTries = 500;
+constexpr std::chrono::milliseconds kServedPause{20};
 
 std::string text(const Json& json, const char* key) {
   const auto found = json.find(key);
@@ -328,16 +332,44 @@ Exit move_record(Session& session, const std::string& to) {
                                           text(answer.json, "arbitration"), pair->file));
 }
 
+// A filer that was handed over is opened at the other end after the answer.  False: it is not
+// served there in time.  A node that does not answer here is believed.
+bool await_served(Session& session, const config::Node& node, const std::string& filer) {
+  for (int tried = 0; tried < kServedTries; ++tried) {
+    const Answer view = session.ask_state(node);
+    if (!view.ok()) {
+      return true;
+    }
+    for (const Json& each : view.json.value("filers", Json::array())) {
+      if (text(each, "name") == filer && text(each, "state") == "serving") {
+        return true;
+      }
+    }
+    std::this_thread::sleep_for(kServedPause);
+  }
+  return false;
+}
+
 Exit give_back(Session& session, bool check) {
   if (check) {
     return check_failover(session);
   }
-  if (pair_of(session) == nullptr) {
+  const config::Config* pair = pair_of(session);
+  if (pair == nullptr) {
     return Exit::kUsage;
   }
   const Answer answer = session.call("POST", "/v1/failover/giveback");
   if (!answer.ok()) {
     return session.fail(answer);
+  }
+  for (const Json& one : answer.json.value("moved", Json::array())) {
+    const config::Node* home = pair->node(text(one, "to"));
+    if (home != nullptr && !await_served(session, *home, text(one, "filer"))) {
+      return session.fail(
+          Exit::kFailed, fmt::format("filer {} was handed to node {}, which does not serve it yet; "
+                                     "duet failover show says what it waits for",
+                                     text(one, "filer"), home->name));
+    }
   }
   if (session.options().json) {
     fmt::print("{}\n", answer.json.dump(2));

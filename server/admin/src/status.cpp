@@ -92,7 +92,11 @@ Task<Response> Api::State::status() {
     volumes.push_back(volume_json(*volume));
   }
   const Duration up = context.scheduler.now() - context.started;
-  const std::vector<std::string> warned = warnings();
+  std::vector<std::string> warned = warnings();
+  if (context.more_warnings) {
+    const std::vector<std::string> more = context.more_warnings();
+    warned.insert(warned.end(), more.begin(), more.end());
+  }
   Json json = {{"pair", context.pair},
                {"node", context.node},
                {"filer", context.filer_name},

@@ -45,9 +45,26 @@ HostedFiler::HostedFiler(Machine& machine, const config::Filer& configured,
       served_(machine, configured, std::move(disks), std::move(sockets),
               clients.observer(configured)),
       addresses_(machine.strand, filer_addresses(configured), machine.config.failover.lease),
-      scope_(machine.strand) {}
+      scope_(machine.strand) {
+  served_.more_warnings = [this] { return warnings(); };
+}
 
 HostedFiler::~HostedFiler() = default;
+
+std::vector<std::string> HostedFiler::warnings() const {
+  std::vector<std::string> list;
+  if (filer_ != nullptr && filer_->mirrored_log()->mirror_status().solo) {
+    list.emplace_back(
+        "the partner does not hold the request log: what is acknowledged now is lost if this node "
+        "is; "
+        "repair the partner or the link, and the log is mirrored again by itself");
+  }
+  for (const failover::Veto& veto : pair_.takeover_vetoes()) {
+    list.push_back(
+        fmt::format("this node could not take over now: {}; {}", veto.reason, veto.remedy));
+  }
+  return list;
+}
 
 std::vector<BlockDevice*> HostedFiler::disks() const {
   const std::vector<shelf::SharedDisk*> shared = pair_.disks_of(index_);

@@ -76,6 +76,7 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   [[nodiscard]] bool may_answer() const override { return pair_.may_answer(index_); }
   WaitList& resumed() override { return pair_.answers_resumed(); }
   [[nodiscard]] std::vector<BlockDevice*> disks() const;
+  [[nodiscard]] std::vector<std::string> warnings() const;
   Task<void> announce();
   Task<void> tickle(std::vector<address::Connection> connections);
   Task<void> stand_behind();

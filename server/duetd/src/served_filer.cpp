@@ -241,7 +241,8 @@ void ServedFiler::make_api(filer::Filer& filer) {
                                : mine->exports;
       },
       .open_disk = disks_.open,
-      .close_disk = disks_.close};
+      .close_disk = disks_.close,
+      .more_warnings = more_warnings};
   api_ = std::make_unique<admin::Api>(std::move(context));
 }
 

@@ -46,6 +46,9 @@ class ServedFiler {
   ServedFiler(const ServedFiler&) = delete;
   ServedFiler& operator=(const ServedFiler&) = delete;
 
+  // What `status` is to warn of beside the filer's own; may be none.
+  std::function<std::vector<std::string>()> more_warnings;
+
   // Binds every address for every reactor, unless it listens already.  An empty text, or why not;
   // then nothing is bound.
   Task<std::string> listen();

@@ -87,6 +87,8 @@ struct Context {
   // Opens a disk; the owner keeps it until close_disk.  Null and a text: why not.
   std::function<std::pair<BlockDevice*, std::string>(const std::string& path)> open_disk;
   std::function<void(BlockDevice*)> close_disk;
+  // What else `status` is to warn of, each with its remedy; may be none.
+  std::function<std::vector<std::string>()> more_warnings = {};
 };
 
 class Api {
