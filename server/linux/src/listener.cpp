@@ -6,6 +6,10 @@ namespace {
 
 // Accepted in one turn: a flood of connections must not hold up those that are served.
 constexpr int kAcceptsPerTurn = 16;
+// 1 MiB reads are a third faster than with as much as the system gives (docs/PERFORMANCE.md); 500
+// MB/s over the farthest peer that is near.
+constexpr int kSendBufferBytes = 512 << 10;
+constexpr Duration kNear = std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -32,6 +36,7 @@ Task<void> Listener::accept_all() {
       if (stream == nullptr) {
         break;
       }
+      stream->bound_send_buffer(kSendBufferBytes, kNear);
       const os::TcpAddress peer = stream->peer();
       if (observer_) {
         observer_(stream->local(), peer);
