@@ -274,8 +274,7 @@ Status PairNode::ask_for(std::uint32_t filer) {
 }
 
 Result<PairNode::Confirmation> PairNode::prepare_forced_takeover() {
-  const bool lives = evidence_.beat != BeatEvidence::kStale;
-  if (link_up() || (lives && evidence_.mailbox != MailboxEvidence::kNone)) {
+  if (link_up() || (!observer_.stale() && observer_.readable() != mailbox::Readable::kNone)) {
     return Error{Errc::kRefused, "the partner lives: ask it to hand over instead"};
   }
   force_number_ = static_cast<std::uint64_t>(scheduler_.now().since_start.count()) | 1U;

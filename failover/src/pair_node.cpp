@@ -170,7 +170,7 @@ PairStatus PairNode::status() const {
                             .handover_error = slot.handover_error,
                             .handover_silence = slot.handover_silence};
   }
-  result.evidence = evidence_;
+  result.evidence = evidence();
   result.verdict = verdict_;
   result.lease_valid = guard_.may_answer();
   result.conflict = conflict_;

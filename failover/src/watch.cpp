@@ -212,8 +212,7 @@ Evidence PairNode::evidence() const {
 }
 
 Task<void> PairNode::act() {
-  evidence_ = evidence();
-  const Verdict verdict = decide(evidence_);
+  const Verdict verdict = decide(evidence());
   if (verdict.alarm != verdict_.alarm) {
     alarm(verdict.alarm);
   }

@@ -17,7 +17,7 @@ Observer::Observer(Scheduler& scheduler, const std::array<std::uint64_t, 2>& pai
       assumed_(assumed),
       changed_(scheduler.now()),
       look_begun_(scheduler.now()),
-      ended_(scheduler),
+      looked_since_(look_begun_),
       scope_(scheduler) {
   use(members);
 }
@@ -36,14 +36,14 @@ Task<void> Observer::look(Duration patience) {
   look_begun_ = scheduler_.now();
   const Instant deadline = look_begun_ + patience;
   for (const std::shared_ptr<Slot>& slot : slots_) {
-    slot->readable = false;
+    slot->answered = false;
     if (!slot->reading) {
       slot->reading = true;
       scope_.spawn(read(slot));
     }
   }
   const auto done = [this] {
-    return std::ranges::all_of(slots_, [](const auto& slot) { return slot->readable; });
+    return std::ranges::all_of(slots_, [](const auto& slot) { return slot->answered; });
   };
   const auto pending = [this] {
     return std::ranges::any_of(slots_, [](const auto& slot) { return slot->reading; });
@@ -53,6 +53,10 @@ Task<void> Observer::look(Duration patience) {
   while (!done() && pending() && scheduler_.now() < deadline) {
     co_await sleep(scheduler_, nap);
     nap = std::min<Duration>(nap * 2, std::chrono::milliseconds(5));
+  }
+  looked_since_ = look_begun_;
+  for (const std::shared_ptr<Slot>& slot : slots_) {
+    slot->readable = slot->answered;
   }
 }
 
@@ -79,7 +83,8 @@ void Observer::take(Slot& slot, const Status& status) {
   } else if (found.error().code != Errc::kNotFound) {
     return;
   }
-  slot.readable = true;
+  slot.answered = true;
+  slot.readable = slot.readable || looked_since_ == look_begun_;  // late, but before the next look
   if (slot.last != beat) {
     slot.last = beat;
     changed_ = scheduler_.now();
@@ -99,10 +104,10 @@ Readable Observer::readable() const {
 }
 
 Duration Observer::unchanged_for() const {
-  if (readable() != Readable::kBoth || look_begun_ < changed_) {
+  if (readable() != Readable::kBoth || looked_since_ < changed_) {
     return Duration(0);
   }
-  return look_begun_ - changed_;
+  return looked_since_ - changed_;
 }
 
 Duration Observer::lease() const {

@@ -388,7 +388,6 @@ class PairNode final : private interconnect::ChannelUser {
   bool asked_ = false;
   std::uint32_t peer_flags_ = 0;
   std::uint64_t peer_incarnation_ = 0;  // as it says over the link
-  Evidence evidence_;  // of the last whole look, for those who ask in the midst of the next
   Verdict verdict_;
   bool conflict_ = false;  // resolve_conflict() runs
   bool halted_ = false;

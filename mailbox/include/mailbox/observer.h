@@ -47,14 +47,15 @@ class Observer {
   void use(const MemberDisks& members);
 
   // Reads every member once.  Does not wait for a member beyond `patience`: that one is not
-  // readable, and is not read again before its read has ended.
+  // readable, and is not read again before its read has ended.  Until the look has ended, what is
+  // asked below is answered from the one before.
   Task<void> look(Duration patience);
 
   [[nodiscard]] Readable readable() const;
   // Of the looks up to now: when a change was last seen, on any member; the first look is one.
   [[nodiscard]] Instant changed() const { return changed_; }
   // For how long the reading quorum is known to have been unchanged: from changed() to the
-  // beginning of the last look.  Zero unless readable() is kBoth.
+  // beginning of the last look that has ended.  Zero unless readable() is kBoth.
   [[nodiscard]] Duration unchanged_for() const;
   // Rule 5: unchanged for the lease in the partner's record and a tenth more.
   [[nodiscard]] bool lease_is_over() const { return unchanged_for() >= wait_time(); }
@@ -78,7 +79,8 @@ class Observer {
     shelf::SharedDisk* disk;
     SectorBuffer buffer{};
     bool reading = false;
-    bool readable = false;                   // in the last look
+    bool answered = false;                   // in the look that began last
+    bool readable = false;                   // in the last that has ended
     std::optional<BeatSnapshot::Beat> last;  // the last that was readable
   };
   Task<void> read(std::shared_ptr<Slot> slot);
@@ -91,8 +93,8 @@ class Observer {
   std::vector<std::shared_ptr<Slot>> slots_;  // a read keeps the slot of a former member
   std::optional<BeatSector> newest_;
   Instant changed_{};
-  Instant look_begun_{};
-  WaitList ended_;
+  Instant look_begun_{};    // the last
+  Instant looked_since_{};  // ... that has ended: when it began
   TaskScope scope_;
 };
 
