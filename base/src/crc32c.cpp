@@ -61,7 +61,7 @@ std::uint32_t crc32c_join(std::uint32_t first, std::uint32_t second, std::uint64
             kBlockMore[2][first >> 16U & 0xFFU] ^ kBlockMore[3][first >> 24U];
     return first ^ second;
   }
-  for (std::size_t k = 0; second_bytes != 0; ++k, second_bytes >>= 1U) {
+  for (std::size_t k = 0; first != 0 && second_bytes != 0; ++k, second_bytes >>= 1U) {
     first = (second_bytes & 1U) != 0 ? product(kPowers[k], first) : first;
   }
   return first ^ second;

@@ -49,8 +49,6 @@ bool apply(const Descriptor& socket, int family, const TcpOptions& options) {
   done = done && (!shared || set(socket, SOL_SOCKET, SO_REUSEPORT, 1));
   done = done && (!options.freebind || permit_absent_address(socket, family));
   done = done && (!options.reset_on_close || reset_on_close(socket));
-  done = done && (options.send_buffer_bytes == 0 ||
-                  set(socket, SOL_SOCKET, SO_SNDBUF, options.send_buffer_bytes));
   done = done && (options.user_timeout_ms == 0 ||
                   set(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms));
   if (options.keepalive_idle_s == 0) {

@@ -18,7 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kEventsKept = 100;
-constexpr Duration kStopPatience = 20s;  // for each step
 constexpr Duration kTlsWithin = 2s;
 constexpr Duration kWordsPatience = 900ms;
 // A takeover that takes longer than this does not come.
@@ -479,8 +478,8 @@ Task<int> Pair::stop() {
 }
 
 // False: it did not come true in time.
-Task<bool> Pair::wait_for(std::function<bool()> condition) {
-  const Instant deadline = machine_.strand.now() + kStopPatience;
+Task<bool> Pair::wait_for(std::function<bool()> condition, Duration patience) {
+  const Instant deadline = machine_.strand.now() + patience;
   while (!condition()) {
     if (machine_.strand.now() >= deadline) {
       co_return false;

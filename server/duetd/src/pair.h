@@ -59,6 +59,8 @@ class Pair final : public Role {
     failover::Event event;
   };
 
+  static constexpr Duration kStepPatience = std::chrono::seconds(20);  // of a start or a stop
+
   [[nodiscard]] std::uint32_t number() const { return machine_.node.name == "b" ? 1 : 0; }
   // pair.cpp
   Task<std::string> open_disk(Disk& disk, shelf::DiskKey key);
@@ -73,7 +75,7 @@ class Pair final : public Role {
   void stepped(std::string_view step);
   Task<void> look_for_older(shelf::SharedDisk& disk);
   void later_than(std::uint64_t incarnation);
-  Task<bool> wait_for(std::function<bool()> condition);
+  Task<bool> wait_for(std::function<bool()> condition, Duration patience = kStepPatience);
 
   // pair_api.cpp
   [[nodiscard]] nlohmann::json status_json() const;

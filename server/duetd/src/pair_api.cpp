@@ -18,8 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 using Json = nlohmann::json;
 
-constexpr Duration kPoll = 5ms;
-constexpr Duration kPatience = 30s;  // for a handover, its last CP included
+constexpr Duration kHandoverPatience = 30s;  // its last CP included
 
 constexpr std::array<const char*, 2> kNames = {"a", "b"};
 
@@ -307,29 +306,24 @@ Task<admin::Response> Pair::move(std::uint32_t filer) {
                                  : asked.error().context,
                              "duet failover check says what stands in the way");
   }
-  const Instant deadline = machine_.strand.now() + kPatience;
-  for (;;) {
-    co_await sleep(machine_.strand, kPoll);
+  const std::function<bool()> moved = [this, filer, from_here, before] {
     const failover::FilerStatus now = pair_->status().filers[filer];
-    if (from_here && now.handovers != before.handovers) {
-      if (!now.handover_error.empty()) {
-        co_return admin::refusal(409, "refused", now.handover_error,
-                                 "the filer is served where it was; see duet failover check");
-      }
-      break;
-    }
-    if (!from_here && now.state == failover::FilerState::kServing) {
-      break;
-    }
-    if (machine_.strand.now() >= deadline) {
-      co_return admin::refusal(504, "timeout", "the filer was not handed over in time",
-                               "see duet failover show, and the trace of both nodes");
-    }
+    return from_here ? now.handovers != before.handovers
+                     : now.state == failover::FilerState::kServing;
+  };
+  const bool in_time = co_await wait_for(moved, kHandoverPatience);
+  if (!in_time) {
+    co_return admin::refusal(504, "timeout", "the filer was not handed over in time",
+                             "see duet failover show, and the trace of both nodes");
   }
-  co_return admin::reply(
-      {{"filer", kNames[filer]},
-       {"to", kNames[from_here ? 1 - number() : number()]},
-       {"silence_ms", milliseconds(pair_->status().filers[filer].handover_silence)}});
+  const failover::FilerStatus after = pair_->status().filers[filer];
+  if (from_here && !after.handover_error.empty()) {
+    co_return admin::refusal(409, "refused", after.handover_error,
+                             "the filer is served where it was; see duet failover check");
+  }
+  co_return admin::reply({{"filer", kNames[filer]},
+                          {"to", kNames[from_here ? 1 - number() : number()]},
+                          {"silence_ms", milliseconds(after.handover_silence)}});
 }
 
 Task<admin::Response> Pair::take_over(const admin::Request& request) {

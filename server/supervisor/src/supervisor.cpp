@@ -433,8 +433,10 @@ void Supervisor::reset_queued_later() {
     if (listeners_.descriptor(i) >= 0) {
       const std::vector<int> more =
           os::TcpListener::take_queued(os::TcpListener::Socket{listeners_.descriptor(i)});
-      queued.insert(queued.end(), more.begin(), more.end());
-      addresses.push_back(listeners_.address(i));
+      if (!more.empty()) {
+        queued.insert(queued.end(), more.begin(), more.end());
+        addresses.push_back(listeners_.address(i));
+      }
     }
   }
   if (resetter_ > 0) {

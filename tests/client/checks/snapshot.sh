@@ -1,31 +1,31 @@
 # .snapshot: a deleted and a changed file come back from it; it is read-only; it is in every directory.
 # Limit: 120 s
 [ "$KIND" = duet ] || skip "only Duet has .snapshot"
-mkdir -p work/inner
-for i in $(seq 50); do echo "file $i" >work/inner/$i; done
-ln -s inner/1 work/link
-head -c 3000000 /dev/urandom >work/large
-cp -a work /tmp/before
+mkdir -p made/inner
+for i in $(seq 50); do echo "file $i" >made/inner/$i; done
+ln -s inner/1 made/link
+head -c 3000000 /dev/urandom >made/large
+cp -a made /tmp/before
 ask snapshot create before
 cleanup() { ask snapshot delete before || true; }
 trap cleanup EXIT
-rm -r work/inner
-echo changed >work/large
+rm -r made/inner
+echo changed >made/large
 ls "$TOP/.snapshot" | grep -qx before
-diff -r --no-dereference /tmp/before "$TOP/.snapshot/before/$NAME/work"
-diff -r --no-dereference /tmp/before "$SECOND/.snapshot/before/$NAME/work"
-ls "$DIR/work/.snapshot/before" | grep -qx inner # in every directory, there the directory's own
+diff -r --no-dereference /tmp/before "$TOP/.snapshot/before/$NAME/made"
+diff -r --no-dereference /tmp/before "$SECOND/.snapshot/before/$NAME/made"
+ls "$DIR/made/.snapshot/before" | grep -qx inner # in every directory, there the directory's own
 ls -a | (! grep -x .snapshot)                    # and hidden from listings
 refused touch "$TOP/.snapshot/before/new"
-refused rm "$TOP/.snapshot/before/$NAME/work/large"
-refused bash -c "echo x >>$TOP/.snapshot/before/$NAME/work/large"
+refused rm "$TOP/.snapshot/before/$NAME/made/large"
+refused bash -c "echo x >>$TOP/.snapshot/before/$NAME/made/large"
 refused mkdir "$TOP/.snapshot/mine"
-cp -a "$DIR/work/.snapshot/before/inner" work/
-cp "$TOP/.snapshot/before/$NAME/work/large" work/large
-diff -r --no-dereference /tmp/before "$DIR2/work"
+cp -a "$DIR/made/.snapshot/before/inner" made/
+cp "$TOP/.snapshot/before/$NAME/made/large" made/large
+diff -r --no-dereference /tmp/before "$DIR2/made"
 # An open file of the snapshot stays readable while the live tree changes.
-exec 7<"$TOP/.snapshot/before/$NAME/work/large"
-rm work/large
+exec 7<"$TOP/.snapshot/before/$NAME/made/large"
+rm made/large
 cmp - /tmp/before/large <&7
 exec 7<&-
 ask snapshot delete before
