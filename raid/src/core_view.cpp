@@ -64,6 +64,9 @@ void Core::report() {
   const ReportBody body = {.failed = disks_.suspects(),
                            .renew = renewals_ != renewed_ ? 1U : 0U,
                            .leaving = contains(leaving_, self_) ? 1U : 0U};
+  if (body.failed == 0 && body.renew == 0 && body.leaving == 0) {
+    return;
+  }
   for_each_node(members_ & ~only(self_),
                 [&](NodeId node) { say(node, MessageKind::kReport, view_, bytes_of(body)); });
 }
@@ -74,10 +77,7 @@ void Core::on_session(NodeId node) {
   if (peers_.session(node) != 0 && !stopped_.has_value()) {
     say_hello(node, false);
     log_.send_all(node);
-    if (active_ && contains(members_, node)) {
-      ++renewals_;  // messages about locks may be lost
-      report();
-    }
+    renewals_ += active_ && contains(members_, node) ? 1 : 0;  // messages about locks may be lost
   }
   if (active_ && !dying_) {
     tell_present_view(members_);
@@ -634,11 +634,13 @@ void Core::announce(const GroupLabel& label, const PrepareBody& body) {
   commit(generation, commit_body);
 }
 
-// A node that has missed the end of the last change, as its leader ended then, learns it now.
+// A node that has missed the end of the last change, as its leader ended then, learns it now; and
+// with it, in this order, what else was told in this view: it may be the one who leads.
 void Core::tell_present_view(NodeSet whom) {
   const CommitBody body = {.incarnations = incarnations_, .label = disks_.label()};
   for_each_node(whom & ~only(self_),
                 [&](NodeId node) { say(node, MessageKind::kCommit, view_, bytes_of(body)); });
+  report();
 }
 
 // ---- a change, as every node of the new view does it ----
@@ -752,9 +754,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   }
   paused_ = false;
   for_each_node(connected() & ~members_, [this](NodeId node) { say_hello(node, false); });
-  if (disks_.suspects() != 0 || contains(leaving_, self_)) {
-    report();
-  }
+  report();
   wake();
 }
 
