@@ -31,7 +31,8 @@ SH
 cat > bin/duet <<SH
 #!/bin/bash
 case "\$*" in
-  *"failover show") [ -e "run/\$4/up" ] && echo "what node \$4 says of the pair" ;;
+  *"--node "?" failover show") [ -e "run/\$4/up" ] && echo "what node \$4 says of the pair" ;;
+  *"failover show") printf '%s is serving\n' a b ;;
   *) exec "$bin/duet" "\$@" ;;
 esac
 SH

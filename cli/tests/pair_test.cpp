@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "address/address_claim.h"
 #include "config/config.h"
 #include "mailbox/arbiter.h"
 #include "mailbox/beater.h"
@@ -326,6 +327,37 @@ class BeatingNode {
   std::atomic<bool> beats_{false};
   std::thread thread_;
 };
+
+TEST_F(PairTest, ANodeRefusesToListenWhereOthersDo) {
+  serve();
+  init();
+  const Arguments duetd{DUETD, "--config", "duet.yaml", "--node", "b"};
+  const os::TcpAddress first = os::TcpAddress::parse("127.0.0.1", 21001).value();
+  address::AddressClaim::Other other;
+  {
+    const auto strangers = address::AddressClaim::take(first, {.pair = {1, 2}, .node = 'a'}, other);
+    ASSERT_TRUE(strangers.ok());
+    const Ran ran = run_program(duetd);
+    EXPECT_EQ(ran.status, 2);
+    EXPECT_THAT(ran.said, HasSubstr("127.0.0.1:21001 belongs to another pair, process " +
+                                    std::to_string(getpid()) + " of this machine; stop that one"));
+  }
+  {
+    const auto foreign = os::TcpListener::listen(scheduler_, first);
+    ASSERT_TRUE(foreign.ok());
+    const Ran ran = run_program(duetd);
+    EXPECT_EQ(ran.status, 2);
+    EXPECT_THAT(ran.said,
+                HasSubstr("127.0.0.1 port 21001: Address already in use; stop what uses"));
+  }
+  const auto itself = address::AddressClaim::take(first, {.pair = pair_, .node = 'b'}, other);
+  ASSERT_TRUE(itself.ok());
+  const Ran ran = run_program(duetd);
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_THAT(ran.said, HasSubstr("node b of pair pair-under-test runs on this machine already, "
+                                  "as process " +
+                                  std::to_string(getpid())));
+}
 
 TEST_F(PairTest, WithoutShelvesInitSaysWhatToStart) {
   const Ran ran = duet({"init"});

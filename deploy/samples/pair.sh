@@ -122,9 +122,13 @@ start_nodes() {
     await "$node" "$duet" --config "$config" --node "$node" failover show
     echo "node $node is up, pid $(running "$node"); its trace is $(log_file "$node")"
   done
-  for _ in $(seq 50); do  # both filers are served, wherever; else `status` says what they wait for
-    ! "$duet" --config "$config" failover show 2> /dev/null |
-      awk '/^[ab] .* serving/ { served++ } END { exit served != 2 }' || return 0
+  local end=$((SECONDS + wait_s))
+  until "$duet" --config "$config" failover show 2> /dev/null |
+    awk '/^[ab] .* serving/ { served++ } END { exit served != 2 }'; do
+    if [ $SECONDS -ge $end ]; then
+      echo "pair: not both filers are served; $duet --config $config failover check says why" >&2
+      return 1
+    fi
     sleep 0.1
   done
 }

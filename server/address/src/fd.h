@@ -22,6 +22,7 @@ class Fd {
     }
   }
   [[nodiscard]] int get() const { return number_; }
+  [[nodiscard]] int release() { return std::exchange(number_, -1); }
   [[nodiscard]] bool valid() const { return number_ >= 0; }
 
  private:

@@ -48,6 +48,11 @@ int serve(const std::string& file, const std::string& node_name) {
     duet::daemon::Daemon daemon(config, node_name);
     return daemon.run();
   }
+  std::vector<duet::address::AddressClaim> claims;
+  if (const std::string wrong = duet::daemon::claim_addresses(config, node_name, claims);
+      !wrong.empty()) {
+    return refuse(wrong);
+  }
   // The process that serves has a small one above it, which outlives it.
   return duet::supervisor::supervise(duet::daemon::supervisor_options(config, node_name),
                                      [&](const duet::supervisor::Inherited& inherited) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <thread>
 
 #include "shelf/linux/open_disk.h"
 #include "supervisor/words_writer.h"
@@ -22,6 +23,9 @@ constexpr Duration kTlsWithin = 2s;
 constexpr Duration kWordsPatience = 900ms;
 // A takeover that takes longer than this does not come.
 constexpr Duration kServedWithin = 10s;
+// What is left of a node that was killed, its memory unmapped.
+constexpr Duration kPredecessorEnds = 5s;
+constexpr Duration kLookAgain = 20ms;
 
 constexpr std::string_view kNodeNames[] = {"a", "b"};
 
@@ -54,6 +58,15 @@ std::size_t first_listener(const config::Config& config, std::uint32_t filer) {
   return first;
 }
 
+// Both nodes listen, one behind the other.
+os::TcpOptions line_options(bool address_moves) {
+  os::TcpOptions options = tcp_options(/*reactors=*/1);
+  options.in_line = true;
+  options.reset_on_close = true;
+  options.freebind = address_moves;
+  return options;
+}
+
 supervisor::WordsPlace words_place(const config::Config& config, const std::string& node_name) {
   const std::uint32_t node = node_name == "b" ? 1 : 0;
   supervisor::WordsPlace place;
@@ -76,10 +89,7 @@ supervisor::SupervisorOptions supervisor_options(const config::Config& config,
     for (const address::FilerAddress& each : HostedFiler::filer_addresses(filer)) {
       supervisor::ListenerSpec spec;
       spec.address = each.ip;
-      spec.options = tcp_options(/*reactors=*/1);
-      spec.options.in_line = true;
-      spec.options.reset_on_close = true;
-      spec.options.freebind = !each.interface.empty();
+      spec.options = line_options(!each.interface.empty());
       spec.open_at_start = false;
       options.listeners.push_back(spec);
       addresses.push_back(each);
@@ -111,6 +121,49 @@ supervisor::SupervisorOptions supervisor_options(const config::Config& config,
     trace(Level::kWarning, "supervisor", {{"message", std::string(text)}});
   };
   return options;
+}
+
+std::string claim_addresses(const config::Config& config, const std::string& node_name,
+                            std::vector<address::AddressClaim>& claims) {
+  const address::AddressClaim::Claimant claimant{.pair = config::pair_id(config.pair),
+                                                 .node = node_name.front()};
+  const auto deadline = std::chrono::steady_clock::now() + kPredecessorEnds;
+  for (const config::Filer& filer : config.filers) {
+    for (const config::Listener& listener : filer.listeners) {
+      const os::TcpAddress at = os::TcpAddress::parse(listener.address, listener.port).value();
+      address::AddressClaim::Other other;
+      auto claim = address::AddressClaim::take(at, claimant, other);
+      while (!claim.ok() && other.same_pair && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(kLookAgain);
+        other = {};
+        claim = address::AddressClaim::take(at, claimant, other);
+      }
+      if (!claim.ok() && claim.error().code != Errc::kExists) {
+        return fmt::format("{}:{}: {}", config.file, listener.line, text_of(claim.error()));
+      }
+      if (!claim.ok() && other.same_pair) {
+        return fmt::format(
+            "node {} of pair {} runs on this machine already, as process {}; stop that one, or "
+            "give "
+            "this pair another name",
+            node_name, config.pair, other.process);
+      }
+      if (!claim.ok()) {
+        return fmt::format(
+            "{}:{}: {} belongs to another pair, process {} of this machine; stop that one, or give "
+            "this filer another address or port",
+            config.file, listener.line, at.text(), other.process);
+      }
+      claims.push_back(std::move(claim.value()));
+      // A program that is no pair does not share.
+      const auto tried = os::TcpListener::open(at, line_options(!listener.interface.empty()));
+      if (!tried.ok()) {
+        return cannot_listen(config.file, listener, tried.error());
+      }
+      ::close(tried.value().descriptor);
+    }
+  }
+  return {};
 }
 
 Pair::Pair(Machine& machine, supervisor::ParentLink& parent)

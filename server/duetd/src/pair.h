@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "address/address_claim.h"
 #include "client_book.h"
 #include "failover/pair_node.h"
 #include "hosted_filer.h"
@@ -34,6 +35,13 @@ namespace duet::daemon {
 // What the supervisor of a node does for it.  `config` outlives the options.
 [[nodiscard]] supervisor::SupervisorOptions supervisor_options(const config::Config& config,
                                                                const std::string& node_name);
+
+// No other pair of this machine may listen where this one does.  The claims last as long as
+// `claims`.  Empty: done; else what to say: another pair, another program or this very node is
+// there.
+[[nodiscard]] std::string claim_addresses(const config::Config& config,
+                                          const std::string& node_name,
+                                          std::vector<address::AddressClaim>& claims);
 
 class Pair final : public Role {
  public:

@@ -17,6 +17,16 @@ ServedFiler::ServedFiler(Machine& machine, const config::Filer& configured, Disk
 
 ServedFiler::~ServedFiler() = default;
 
+std::string cannot_listen(const std::string& file, const config::Listener& listener,
+                          const Error& error) {
+  const std::string_view remedy =
+      error.code == Errc::kExists   ? "stop what uses it, or choose another port"
+      : error.code == Errc::kAccess ? "use a port from 1024 up, or run as root"
+                                    : "give this machine the address, or correct it";
+  return fmt::format("{}:{}: {} port {}: {}; {}", file, listener.line, listener.address,
+                     listener.port, text_of(error), remedy);
+}
+
 Task<std::string> ServedFiler::listen() {
   if (std::exchange(listening_, true)) {
     co_return std::string();
@@ -57,18 +67,9 @@ std::string ServedFiler::bind(os::EpollScheduler& scheduler, Sockets& sockets) c
       }
       tried = socket.error();
     }
-    return refusal(listener, tried.error());
+    return cannot_listen(machine_.config.file, listener, tried.error());
   }
   return {};
-}
-
-std::string ServedFiler::refusal(const config::Listener& listener, const Error& error) const {
-  const std::string_view remedy =
-      error.code == Errc::kExists   ? "stop what uses it, or choose another port"
-      : error.code == Errc::kAccess ? "use a port from 1024 up, or run as root"
-                                    : "give this machine the address, or correct it";
-  return fmt::format("{}: {} port {}: {}; {}", machine_.place(listener.line), listener.address,
-                     listener.port, text_of(error), remedy);
 }
 
 // All of them for the strand.
@@ -76,7 +77,7 @@ std::string ServedFiler::get_kept(Sockets& sockets) const {
   for (std::size_t i = 0; i < configured_.listeners.size(); ++i) {
     const Result<int> socket = keeper_.open(i);
     if (!socket.ok()) {
-      return refusal(configured_.listeners[i], socket.error());
+      return cannot_listen(machine_.config.file, configured_.listeners[i], socket.error());
     }
     sockets.push_back(std::make_unique<os::TcpListener>(machine_.strand,
                                                         os::TcpListener::Socket{socket.value()}));

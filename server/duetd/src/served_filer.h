@@ -36,6 +36,10 @@ struct SocketKeeper {
   std::function<void(std::size_t listener)> close;
 };
 
+// What to say when a listener of the configuration `file` does not open.
+[[nodiscard]] std::string cannot_listen(const std::string& file, const config::Listener& listener,
+                                        const Error& error);
+
 class ServedFiler {
  public:
   // Without a keeper it binds for itself, a socket for each reactor.  `observer` is called on the
@@ -77,7 +81,6 @@ class ServedFiler {
   std::string bind(os::EpollScheduler& scheduler, Sockets& sockets) const;
   std::string get_kept(Sockets& sockets) const;
   void give_up_kept();
-  [[nodiscard]] std::string refusal(const config::Listener& listener, const Error& error) const;
   Task<void> end_administration();
   Task<admin::ServerCounters> count();
   void make_api(filer::Filer& filer);
