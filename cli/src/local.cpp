@@ -18,7 +18,8 @@ std::string remedy(Errc code) {
     return "stop duetd, or whatever uses it";
   }
   if (code == Errc::kNotSupported) {
-    return "name persistent memory; or set accept_volatile: true, and know that a loss of power then "
+    return "name persistent memory; or set accept_volatile: true, and know that a loss of power "
+           "then "
            "loses acknowledged requests";
   }
   if (code == Errc::kInvalid) {

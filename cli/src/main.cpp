@@ -64,6 +64,14 @@ int main(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RequiredError& error) {
+    const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
+    if (extras.empty()) {
+      app.exit(error);
+    } else {
+      fmt::print(stderr, "duet: there is no command \"{}\"; --help lists them\n", extras.front());
+    }
+    return static_cast<int>(Exit::kUsage);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? static_cast<int>(Exit::kOk) : static_cast<int>(Exit::kUsage);
   }

@@ -58,15 +58,30 @@ std::string encoded(const std::string& path) {
 }  // namespace
 
 const config::Config* Session::config() {
-  if (!config_) {
+  if (!config_ && !refused_) {
     config::Outcome<config::Config> loaded = config::load(options_.config_file);
-    if (!loaded.ok()) {
-      fail(Exit::kUsage, loaded.error().text());
-      return nullptr;
+    const std::string wrong = loaded.ok() ? wrong_name(loaded.value()) : loaded.error().text();
+    if (wrong.empty()) {
+      config_ = std::move(loaded.value());
+    } else {
+      fail(Exit::kUsage, wrong);
+      refused_ = true;
     }
-    config_ = std::move(loaded.value());
   }
-  return &*config_;
+  return config_ ? &*config_ : nullptr;
+}
+
+// Empty: the file knows what --node and --filer name.
+std::string Session::wrong_name(const config::Config& config) const {
+  if (!options_.node.empty() && config.node(options_.node) == nullptr) {
+    return fmt::format("{}: there is no node \"{}\"; name one of the file's with --node",
+                       config.file, options_.node);
+  }
+  if (!options_.filer.empty() && config.filer(options_.filer) == nullptr) {
+    return fmt::format("{}: there is no filer \"{}\"; name one of the file's with --filer",
+                       config.file, options_.filer);
+  }
+  return {};
 }
 
 const config::Node* Session::node() {
@@ -74,16 +89,7 @@ const config::Node* Session::node() {
   if (all == nullptr) {
     return nullptr;
   }
-  if (options_.node.empty()) {
-    return &all->nodes.front();
-  }
-  const config::Node* found = all->node(options_.node);
-  if (found == nullptr) {
-    fail(Exit::kUsage,
-         fmt::format("{}: there is no node \"{}\"; name one of the file's with --node", all->file,
-                     options_.node));
-  }
-  return found;
+  return options_.node.empty() ? &all->nodes.front() : all->node(options_.node);
 }
 
 std::string Session::place() {
@@ -207,7 +213,9 @@ Exit Session::fail(const Answer& answer) {
   const Json error = answer.json.value("error", Json::object());
   const std::string remedy = error.value("remedy", std::string());
   const std::string message = error.value("message", std::string("failed"));
-  return fail(Exit::kFailed, remedy.empty() ? message : message + "; " + remedy);
+  constexpr int kBadRequest = 400;
+  return fail(answer.status == kBadRequest ? Exit::kUsage : Exit::kFailed,
+              remedy.empty() ? message : message + "; " + remedy);
 }
 
 Exit Session::fail(Exit code, const std::string& message) {

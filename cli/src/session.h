@@ -39,7 +39,7 @@ class Session {
 
   [[nodiscard]] const Options& options() const { return options_; }
 
-  // Null, and the message is printed: it cannot be used.
+  // Null: it cannot be used, or --node or --filer name nothing in it; the first call says so.
   const config::Config* config();
   // The node that --node names, or the first one.
   const config::Node* node();
@@ -71,11 +71,13 @@ class Session {
     const char* content_type;
     std::time_t within_s = 0;  // it is answered, or given up; 0: as long as work may take
   };
+  [[nodiscard]] std::string wrong_name(const config::Config& config) const;
   Answer send(const Message& message);
   Answer exchange(const std::string& where, const Message& message) const;
 
   Options options_;
   std::optional<config::Config> config_;
+  bool refused_ = false;
 };
 
 }  // namespace duet::cli

@@ -214,9 +214,14 @@ Evidence PairNode::evidence() const {
 Task<void> PairNode::act() {
   const Verdict verdict = decide(evidence());
   if (verdict.alarm != verdict_.alarm) {
-    alarm(verdict.alarm);
+    alarm_since_ = scheduler_.now();
   }
   verdict_ = verdict;
+  // A start or a planned move passes through many; an operator hears of what stays.
+  if (verdict.alarm != alarm_told_ && scheduler_.now() - alarm_since_ >= options_.beat.lease) {
+    alarm_told_ = verdict.alarm;
+    alarm(verdict.alarm);
+  }
   const bool forced = force_ && !link_up();
   if (forced || verdict.action == Action::kTakeOver) {
     const bool due = scheduler_.now() >= may_take_at_ && !leaving_;

@@ -129,7 +129,7 @@ expect 0 'snapshot second of vol0 created' duet snapshot create vol0 second
 stream send vol0@second --from first > next.stream || { echo "FAILED: send --from"; failures=$((failures + 1)); }
 expect 1 'none of that name' duet snapshot send vol0@third
 expect 2 'write VOLUME@SNAPSHOT' duet snapshot send vol0
-expect 1 'the value|name or value' duet snapshot send vol0@first --from second
+expect 2 'the value|name or value' duet snapshot send vol0@first --from second
 receive() { "$bin/duet" --config duet.yaml snapshot receive "${@:2}" < "$1"; }
 expect 1 'volume copy: there is none' receive next.stream copy
 expect 0 'volume copy has the snapshot; .* received' receive full.stream copy
@@ -138,7 +138,7 @@ expect 0 'volume copy has the snapshot' receive next.stream copy
 expect 1 'newest snapshot is not the one' receive next.stream copy
 expect 0 'second' duet snapshot list copy
 head -c 5000 "$bin/duet" > no.stream
-expect 1 'no stream of a snapshot' receive no.stream copy2
+expect 2 'no stream of a snapshot' receive no.stream copy2
 head -c 600 full.stream > short.stream
 expect 1 'ends too early; nothing was changed' receive short.stream copy2
 expect 1 'volume copy2: there is none' duet snapshot list copy2

@@ -389,6 +389,8 @@ class PairNode final : private interconnect::ChannelUser {
   std::uint32_t peer_flags_ = 0;
   std::uint64_t peer_incarnation_ = 0;  // as it says over the link
   Verdict verdict_;
+  Alarm alarm_told_ = Alarm::kNone;
+  Instant alarm_since_{};  // that verdict_ has the alarm it has
   bool conflict_ = false;  // resolve_conflict() runs
   bool halted_ = false;
   bool taking_ = false;

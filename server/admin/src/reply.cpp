@@ -18,7 +18,7 @@ struct ErrorText {
 ErrorText error_text(Errc code) {
   switch (static_cast<int>(code)) {
     case static_cast<int>(Errc::kNotFound):
-      return {404, "not_found", "there is none of that name", "list what there is"};
+      return {404, "not_found", "there is none of that name", ""};
     case static_cast<int>(Errc::kExists):
       return {409, "exists", "the name is taken", "choose another name"};
     case static_cast<int>(Errc::kNameTooLong):
@@ -46,6 +46,20 @@ ErrorText error_text(Errc code) {
   }
 }
 
+// "create_snapshot: there is one": without the operation, which the operator has just named.
+std::string_view without_operation(std::string_view context) {
+  const std::size_t colon = context.find(": ");
+  const bool one_word = context.substr(0, colon).find(' ') == std::string_view::npos;
+  return colon != std::string_view::npos && one_word ? context.substr(colon + 2) : context;
+}
+
+// "volume v0", "snapshot s": what lists the others.
+std::string_view remedy_of_missing(std::string_view object) {
+  return object.starts_with("snapshot") ? "`duet snapshot list VOLUME` names what there is"
+         : object.starts_with("export") ? "`duet export list` names what there is"
+                                        : "`duet volume list` names what there is";
+}
+
 }  // namespace
 
 Response reply(const Json& json, int status) {
@@ -67,11 +81,11 @@ Response outcome(const Status& status, std::string_view object) {
     return reply(Json::object());
   }
   const ErrorText text = error_text(status.error().code);
-  const std::string_view context = status.error().context;
+  const std::string_view context = without_operation(status.error().context);
   return refusal(text.status, text.code,
                  context.empty() ? fmt::format("{}: {}", object, text.message)
                                  : fmt::format("{}: {} ({})", object, text.message, context),
-                 text.remedy);
+                 text.remedy.empty() ? remedy_of_missing(object) : text.remedy);
 }
 
 Response not_found() {

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -57,6 +58,9 @@ Outcome<Config> parse(std::string_view text, std::string_view file) {
 }
 
 Outcome<Config> load(const std::string& file) {
+  if (std::error_code none; std::filesystem::is_directory(file, none)) {
+    return ConfigError{file, 0, "is a directory", "name the YAML file itself with --config"};
+  }
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(stream), {});

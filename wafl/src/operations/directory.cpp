@@ -22,7 +22,7 @@ Status check_name(std::string_view name) {
   }
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos ||
       name.find('\0') != std::string_view::npos) {
-    return Error{Errc::kInvalid, "not a name for an entry"};
+    return Error{Errc::kInvalid, "a name has no / and no zero byte, and is not empty, . or .."};
   }
   return Ok{};
 }
