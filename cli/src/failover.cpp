@@ -209,7 +209,8 @@ Exit check_failover(Session& session) {
   for (const config::Node& node : pair->nodes) {
     const auto view = views.find(node.name);
     if (view == views.end()) {
-      fmt::print("node {}: not reached from here\n", node.name);
+      const bool asked = session.options().node.empty() || session.options().node == node.name;
+      fmt::print("node {}: not {}\n", node.name, asked ? "reached from here" : "asked");
       continue;
     }
     const std::string peer = text(view->at("partner"), "node");
@@ -409,7 +410,8 @@ Exit show_failover(Session& session) {
   for (const config::Node& node : pair->nodes) {
     const auto view = views.find(node.name);
     if (view == views.end()) {
-      fmt::print("node {}: not reached from here\n", node.name);
+      const bool asked = session.options().node.empty() || session.options().node == node.name;
+      fmt::print("node {}: not {}\n", node.name, asked ? "reached from here" : "asked");
     } else {
       show_node(node.name, *view);
     }

@@ -61,6 +61,11 @@ std::vector<std::string> Api::State::warnings() const {
                     "of power; give it persistent memory to be safe",
                     context.memory.path));
   }
+  if (context.filer.aggregate().volumes().empty()) {
+    list.emplace_back(
+        "there is no volume: make one with `duet volume create`; if `duet init` was cut off, run "
+        "it again with --force");
+  }
   const wafl::AggregateUsage usage = context.filer.aggregate().usage();
   if (usage.total_bytes > 0 && usage.free_bytes < usage.total_bytes / 20) {
     list.emplace_back(
