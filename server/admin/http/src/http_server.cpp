@@ -92,6 +92,20 @@ class HttpServer::Endpoint final : private Continuation {
     server_->set_keep_alive_max_count(1);
     server_->set_read_timeout(kIdleSeconds);
     server_->set_write_timeout(kIdleSeconds);
+    // httplib would read a body without a length up to the end of the connection.
+    server_->set_pre_routing_handler([](const httplib::Request& from, httplib::Response& to) {
+      const bool sized = from.has_header("Content-Length") || from.has_header("Transfer-Encoding");
+      if (from.method == "GET" || from.method == "HEAD" || sized) {
+        return httplib::Server::HandlerResponse::Unhandled;
+      }
+      constexpr int kLengthRequired = 411;
+      to.status = kLengthRequired;
+      to.set_content(
+          "{\"error\": {\"code\": \"length_required\", \"message\": \"the request has no length; "
+          "send Content-Length, 0 without a body (curl -d '')\"}}\n",
+          "application/json");
+      return httplib::Server::HandlerResponse::Handled;
+    });
     server_->new_task_queue = [] { return new httplib::ThreadPool(kWorkers); };
   }
   ~Endpoint() {

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <string>
@@ -109,6 +111,24 @@ TEST_F(HttpServerTest, ATooLargeBodyIsRefusedBeforeTheStrandSeesIt) {
     client.set_address_family(AF_UNIX);
     const auto answer = client.Post("/v1/x", std::string(1U << 20U, ' '), "application/json");
     EXPECT_TRUE(!answer || answer->status == 413);
+  });
+}
+
+TEST_F(HttpServerTest, ARequestWithoutALengthIsAnsweredAndDoesNotWait) {
+  ASSERT_EQ(server_.open_unix(path_), "");
+  serve([&] {
+    const int connection = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, path_.size());
+    ASSERT_EQ(connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    const std::string request = "POST /v1/cp HTTP/1.1\r\nHost: x\r\n\r\n";
+    ASSERT_EQ(write(connection, request.data(), request.size()),
+              static_cast<ssize_t>(request.size()));
+    std::string answer(64, ' ');
+    ASSERT_GT(read(connection, answer.data(), answer.size()), 0);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 411 ")) << answer;
+    close(connection);
   });
 }
 
