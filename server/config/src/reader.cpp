@@ -67,6 +67,7 @@ const Value* MapReader::find(std::string_view key) {
 const Value& MapReader::need(std::string_view key) {
   const Value* value = find(key);
   if (value == nullptr) {
+    missed_ = missed_ || !reader_.error().has_value();
     reader_.fail(value_.key_line > 0 ? value_.key_line : value_.line,
                  fmt::format("{} is missing", path_of(key)),
                  "add it (docs/CONFIGURATION.md tells what it means)");
@@ -185,6 +186,9 @@ void MapReader::finish() {
       all += all.empty() ? key : ", " + key;
     }
     if (!known) {
+      if (missed_) {  // perhaps under this name
+        reader_.forget_error();
+      }
       reader_.fail(item.key_line, fmt::format("{}: no such key", path_of(item.key)),
                    fmt::format("correct or remove it; known here: {}", all));
       return;

@@ -20,6 +20,8 @@ class Reader {
   explicit Reader(std::string_view file) : file_(file) {}
 
   void fail(int line, std::string message, std::string remedy);
+  // What failed first has a better explanation.
+  void forget_error() { error_.reset(); }
   [[nodiscard]] const std::optional<ConfigError>& error() const { return error_; }
 
  private:
@@ -60,6 +62,7 @@ class MapReader {
   const Value& value_;
   std::string path_;
   std::vector<std::string> asked_;
+  bool missed_ = false;  // the reader's error is that a key of this map is missing
 };
 
 // The entries of a list of maps or scalars; an error when it is something else.

@@ -94,9 +94,13 @@ TEST_P(ConfigRefuses, WithTheLineAndTheRemedy) {
 INSTANTIATE_TEST_SUITE_P(
     Each, ConfigRefuses,
     testing::Values(
-        BadFile{"    home: a\n", "    hoem: a\n",
+        BadFile{"    home: a\n", "",
                 "d.yaml:12: filers.a.home is missing; add it (docs/CONFIGURATION.md tells what it "
                 "means)"},
+        BadFile{"    home: a\n", "    hoem: a\n",
+                "d.yaml:13: filers.a.hoem: no such key; correct or remove it; known here: home, "
+                "addresses, port, disks, volumes, cache, cp_interval, log_entries_max, dirty_max, "
+                "reply_cache_entries, limits, exports"},
         BadFile{"    port: 20049\n", "    port: 20049\n    colour: blue\n",
                 "d.yaml:16: filers.a.colour: no such key; correct or remove it; known here: home, "
                 "addresses, "
