@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "descriptor.h"
-#include "os_error.h"
+#include "file.h"
 #include "io_engine.h"
+#include "os_error.h"
 
 namespace duet::os {
 

@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "base/check.h"
-#include "descriptor.h"
 #include "os_error.h"
+#include "platform/linux/descriptor.h"
 #include "system_address.h"
 
 namespace duet::os {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "descriptor.h"
+#include "file.h"
 #include "os_error.h"
 
 namespace duet::os {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/check.h"
-#include "descriptor.h"
 #include "os_error.h"
+#include "platform/linux/descriptor.h"
 #include "platform/linux/tcp.h"
 #include "system_address.h"
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "fd.h"
+#include "platform/linux/descriptor.h"
 
 namespace duet::address {
 
@@ -99,7 +99,7 @@ Result<AddressClaim> AddressClaim::take(const os::TcpAddress& address, const Cla
   to.sun_family = AF_UNIX;
   static_assert(sizeof(to.sun_path) > 13 + 32 + 1 + 5 + 1 + 32 + 1 + 1 + 1 + 11);
   name.copy(to.sun_path + 1, name.size());  // an abstract name begins with a zero
-  Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  os::Descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const auto bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   if (!socket.valid() || bind(socket.get(), reinterpret_cast<sockaddr*>(&to), bytes) != 0) {
     return Error{Errc::kIo, "the kernel gives no Unix socket to claim an address with"};

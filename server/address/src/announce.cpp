@@ -77,7 +77,7 @@ Status Announcement::send() {
 
 Status Announcement::open_arp() {
   // Protocol 0: it receives nothing.
-  socket_ = Fd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  socket_ = os::Descriptor(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   return socket_.valid() ? Status(Ok{}) : kernel_error(errno);
 }
 
@@ -100,7 +100,7 @@ Status Announcement::send_arp(std::uint16_t operation) const {
 }
 
 Status Announcement::open_neighbour() {
-  socket_ = Fd(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6));
+  socket_ = os::Descriptor(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6));
   if (!socket_.valid()) {
     return kernel_error(errno);
   }

@@ -5,8 +5,8 @@
 #pragma once
 
 #include "base/result.h"
-#include "fd.h"
 #include "kernel_addresses.h"
+#include "platform/linux/descriptor.h"
 
 namespace duet::address {
 
@@ -27,7 +27,7 @@ class Announcement {
 
   os::TcpAddress ip_;
   Interface interface_;
-  Fd socket_;
+  os::Descriptor socket_;
 };
 
 }  // namespace duet::address

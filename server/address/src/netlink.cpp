@@ -34,7 +34,7 @@ ConstBytes Answer::attribute(std::size_t body_bytes, std::uint16_t type) const {
 }
 
 Result<Netlink> Netlink::open() {
-  Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  os::Descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!socket.valid() ||
       setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience)) != 0) {
     return Error{Errc::kTryAgain, "no netlink socket: out of descriptors or memory?"};

@@ -17,7 +17,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/result.h"
-#include "fd.h"
+#include "platform/linux/descriptor.h"
 
 namespace duet::address {
 
@@ -88,10 +88,10 @@ class Netlink {
                         const std::function<void(const Answer&)>& take);
 
  private:
-  explicit Netlink(Fd socket) : socket_(std::move(socket)) {}
+  explicit Netlink(os::Descriptor socket) : socket_(std::move(socket)) {}
   [[nodiscard]] int exchange(Request& request, const std::function<void(const Answer&)>& take);
 
-  Fd socket_;
+  os::Descriptor socket_;
   std::uint32_t sequence_ = 0;
 };
 

@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "fd.h"
 #include "kernel_addresses.h"
+#include "platform/linux/descriptor.h"
 
 namespace duet::address {
 
@@ -68,7 +68,8 @@ Status tickle_one(const Connection& connection) {
   if (v4 != is_v4(connection.client)) {
     return Error{Errc::kInvalid, "both ends of a connection are of one kind"};
   }
-  const Fd socket(::socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP));
+  const os::Descriptor socket(
+      ::socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!socket.valid()) {
     return kernel_error(errno);
   }

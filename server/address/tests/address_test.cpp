@@ -16,9 +16,9 @@
 
 #include "address/address_keeper.h"
 #include "address/tickle.h"
-#include "fd.h"
 #include "kernel_addresses.h"
 #include "namespaces.h"
+#include "platform/linux/descriptor.h"
 #include "platform/task_scope.h"
 
 namespace duet::address {
@@ -193,7 +193,8 @@ class Client {
   Client(const Namespace& where, os::TcpAddress to, std::uint16_t own_port = 0) {
     const Inside inside(where);
     const bool v4 = is_v4(to);
-    socket_ = Fd(::socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    socket_ = os::Descriptor(
+        ::socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const int on = 1;
     setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     sockaddr_in6 own{};  // both kinds have the port at the same place, and zero is any address
@@ -246,7 +247,7 @@ class Client {
     getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &bytes);
     return error;
   }
-  Fd socket_;
+  os::Descriptor socket_;
   int error_ = 0;
 };
 

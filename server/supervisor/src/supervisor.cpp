@@ -22,6 +22,7 @@
 #include "listeners.h"
 #include "platform/linux/clock.h"
 #include "platform/linux/connect.h"
+#include "platform/linux/descriptor.h"
 #include "platform/linux/run_task.h"
 
 namespace duet::supervisor {
@@ -37,27 +38,6 @@ constexpr Duration kAskAgain = std::chrono::milliseconds(20);
 int open_pidfd(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
 
 constexpr auto kNonsense = static_cast<std::uint32_t>(Errc::kInvalid);
-
-class Fd {
- public:
-  explicit Fd(int number = -1) : number_(number) {}
-  Fd(Fd&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(number_, other.number_);
-    return *this;
-  }
-  ~Fd() { reset(); }
-  void reset() {
-    if (number_ >= 0) {
-      ::close(std::exchange(number_, -1));
-    }
-  }
-  [[nodiscard]] int get() const { return number_; }
-  [[nodiscard]] int release() { return std::exchange(number_, -1); }
-
- private:
-  int number_;
-};
 
 // How a child ended.
 struct Ending {
@@ -80,10 +60,10 @@ class Supervisor {
   [[nodiscard]] bool open_at_start();
   [[nodiscard]] Ending run_child();
   void bury(const Ending& ending, bool comes_back);
-  [[noreturn]] void be_child(pid_t parent, Fd channel);
-  void tend(pid_t child, const Fd& ended, Fd& channel);
+  [[noreturn]] void be_child(pid_t parent, os::Descriptor channel);
+  void tend(pid_t child, const os::Descriptor& ended, os::Descriptor& channel);
   void hand_on_signals(pid_t child);
-  void answer_messages(Fd& channel);
+  void answer_messages(os::Descriptor& channel);
   [[nodiscard]] Message carry_out(const Message& asked, int& descriptor);
   [[nodiscard]] Ending judge(int status) const;
   [[nodiscard]] std::size_t count_crash();
@@ -101,7 +81,7 @@ class Supervisor {
   Listeners listeners_;
   os::SystemBootClock clock_;
   sigset_t inherited_mask_{};
-  Fd signals_;
+  os::Descriptor signals_;
   bool stopping_ = false;          // SIGTERM or SIGINT came
   std::uint64_t incarnation_ = 0;  // of the child
   std::array<Instant, kCrashesMax> crashed_at_{};
@@ -147,7 +127,7 @@ int Supervisor::run() {
     sigaddset(&ours, number);
   }
   DUET_CHECK(sigprocmask(SIG_BLOCK, &ours, &inherited_mask_) == 0);
-  signals_ = Fd(signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC));
+  signals_ = os::Descriptor(signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC));
   DUET_CHECK(signals_.get() >= 0);
   if (!open_at_start()) {
     return kExitRefused;
@@ -217,8 +197,8 @@ Ending Supervisor::run_child() {
   incarnation_ = 0;
   std::array<int, 2> ends{};
   DUET_CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0);
-  Fd ours(ends[0]);
-  Fd theirs(ends[1]);
+  os::Descriptor ours(ends[0]);
+  os::Descriptor theirs(ends[1]);
   const pid_t parent = getpid();
   std::fflush(nullptr);
   const pid_t child = fork();
@@ -231,12 +211,12 @@ Ending Supervisor::run_child() {
     say("out of processes or memory: no child could be started");
     return {};
   }
-  const Fd ended(open_pidfd(child));
+  const os::Descriptor ended(open_pidfd(child));
   tend(child, ended, ours);
   return judge(wait_for(child));
 }
 
-void Supervisor::be_child(pid_t parent, Fd channel) {
+void Supervisor::be_child(pid_t parent, os::Descriptor channel) {
   become_bound_to(parent);
   signals_.reset();
   DUET_CHECK(sigprocmask(SIG_SETMASK, &inherited_mask_, nullptr) == 0);
@@ -250,7 +230,7 @@ void Supervisor::be_child(pid_t parent, Fd channel) {
 }
 
 // Until the child has ended.
-void Supervisor::tend(pid_t child, const Fd& ended, Fd& channel) {
+void Supervisor::tend(pid_t child, const os::Descriptor& ended, os::Descriptor& channel) {
   if (ended.get() < 0) {
     say("out of descriptors: the child cannot be watched");
     kill(child, SIGKILL);
@@ -285,7 +265,7 @@ void Supervisor::hand_on_signals(pid_t child) {
   }
 }
 
-void Supervisor::answer_messages(Fd& channel) {
+void Supervisor::answer_messages(os::Descriptor& channel) {
   for (int i = 0; i < kMessagesAtOnce; ++i) {
     const Received received = receive_message(channel.get());
     if (received.descriptor >= 0) {
@@ -397,7 +377,7 @@ void Supervisor::run_aside(const std::function<void()>& what) {
     say("out of processes or memory: no last words, and addresses are left to their lifetime");
     return;
   }
-  const Fd ended(open_pidfd(helper));
+  const os::Descriptor ended(open_pidfd(helper));
   const Instant end = clock_.now() + options_.words_limit;
   pollfd waits{.fd = ended.get(), .events = POLLIN, .revents = 0};
   while (ended.get() >= 0 && waits.revents == 0) {

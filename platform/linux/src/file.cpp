@@ -1,4 +1,4 @@
-#include "descriptor.h"
+#include "file.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
