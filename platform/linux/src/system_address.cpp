@@ -82,9 +82,9 @@ Result<TcpAddress> TcpAddress::parse(std::string_view ip, std::uint16_t port) {
 }
 
 bool TcpAddress::is_loopback() const {
-  constexpr std::array<std::uint8_t, 13> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 127};
-  constexpr std::array<std::uint8_t, 16> kV6{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  return std::equal(kMapped.begin(), kMapped.end(), ip.begin()) || ip == kV6;
+  constexpr std::array<std::uint8_t, 13> kLoopback4{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 127};
+  constexpr std::array<std::uint8_t, 16> kLoopback6{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return std::equal(kLoopback4.begin(), kLoopback4.end(), ip.begin()) || ip == kLoopback6;
 }
 
 TcpAddress TcpAddress::loopback(std::uint16_t port) {
