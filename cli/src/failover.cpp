@@ -43,8 +43,11 @@ std::string mirror_text(const Json& filer) {
     return "-";
   }
   const double seconds = mirror.value("seconds", 0.0);
-  return mirror.value("solo", false) ? "solo since " + duration_text(seconds)
-                                     : text(mirror, "state");
+  if (mirror.value("solo", false)) {
+    return "solo since " + duration_text(seconds);
+  }
+  const std::string state = text(mirror, "state");
+  return state == "in sync" && mirror.value("marked", false) ? "clearing the mark" : state;
 }
 
 // A filer's row from whoever knows of its latest epoch, of two from the one that has the filer: a

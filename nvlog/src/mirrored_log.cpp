@@ -463,6 +463,7 @@ MirrorStatus MirroredLog::mirror_status() const {
   status.state = state_;
   status.solo = solo_;
   status.marking = mark_wanted_ && !mark_durable_;
+  status.marked = mark_wanted_ || !mark_cleared_;
   status.since = solo_ ? solo_since_ : state_since_;
   status.generation = generation_;
   status.mirrored = Sequence{mirrored_};

@@ -71,7 +71,8 @@ class FilerHost {
 
   // Makes settle() short, while clients are served: what is dirty goes to disk.
   virtual Task<void> make_ready() { co_return; }
-  // Every acknowledged request is in the partner's memory too, and goes on getting there.
+  // Every acknowledged request is in the partner's memory too, goes on getting there, and no solo
+  // mark keeps that copy from being used.
   [[nodiscard]] virtual bool mirrored() const = 0;
   // Puts the generation of its home node's mailbox members into the root; completes when that is
   // durable.  REQUIRES: served.  Error: the root may or may not have it.

@@ -86,6 +86,7 @@ struct MirrorStatus {
   MirrorState state = MirrorState::kNone;
   bool solo = false;                          // local records count
   bool marking = false;                       // the mark is being set
+  bool marked = false;                        // ... or may not be cleared yet: no copy counts then
   Instant since{};                            // of `solo`, else of `state`
   std::uint64_t generation = 0;               // of the copy, or of the next
   Sequence mirrored{};                        // the partner holds all up to here that no CP covers

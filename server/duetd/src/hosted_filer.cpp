@@ -235,7 +235,7 @@ bool HostedFiler::mirrored() const {
     return false;
   }
   const nvlog::MirrorStatus mirror = filer_->mirrored_log()->mirror_status();
-  return mirror.state == nvlog::MirrorState::kSynced && !mirror.solo;
+  return mirror.state == nvlog::MirrorState::kSynced && !mirror.marked;
 }
 
 Task<Status> HostedFiler::record_membership(std::uint64_t generation) {

@@ -149,6 +149,7 @@ Json Pair::filer_json(std::uint32_t filer) const {
     const nvlog::MirrorStatus mirror = open->mirrored_log()->mirror_status();
     json["mirror"] = {{"state", name_of(mirror.state)},
                       {"solo", mirror.solo},
+                      {"marked", mirror.marked},
                       {"seconds", milliseconds(machine_.strand.now() - mirror.since) / 1000},
                       {"generation", mirror.generation},
                       {"under_way", mirror.under_way},
@@ -496,7 +497,8 @@ admin::Metrics Pair::pair_metrics() const {
     const filer::Filer* open = hosts_[filer]->filer();
     const nvlog::MirroredLog* log = open == nullptr ? nullptr : open->mirrored_log();
     if (log != nullptr) {
-      const bool synced = log->mirror_status().state == nvlog::MirrorState::kSynced;
+      const nvlog::MirrorStatus mirror = log->mirror_status();
+      const bool synced = mirror.state == nvlog::MirrorState::kSynced && !mirror.marked;
       metrics.gauge("duet_log_mirrored", "1: every acknowledged request is in both memories.",
                     synced ? 1 : 0, {{"filer", kNames[filer]}});
     }

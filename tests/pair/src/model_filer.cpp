@@ -270,7 +270,7 @@ Task<void> ModelFiler::execute(bool write, std::uint32_t key, std::uint64_t valu
 
 bool ModelFiler::mirrored() const {
   return log_ != nullptr && log_->mirror_status().state == nvlog::MirrorState::kSynced &&
-         !log_->mirror_status().solo;
+         !log_->mirror_status().marked;
 }
 
 Task<Status> ModelFiler::record_membership(std::uint64_t generation) {
