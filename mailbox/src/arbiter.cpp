@@ -1,5 +1,7 @@
 #include "mailbox/arbiter.h"
 
+#include <utility>
+
 #include "shelf/fence.h"
 
 namespace duet::mailbox {
@@ -88,18 +90,19 @@ Task<Status> Arbiter::swap(const OwnersRead& from, const Owners& to) {
   const auto desired = std::make_unique<SectorBuffer>();
   encode(record(to), desired->bytes());
   const std::uint64_t binds = binds_;
-  claims_.maybe = to;
+  const Owners maybe_before = std::exchange(claims_.maybe, to);
+  const Owners from_before = std::exchange(maybe_from_, from.owners);
   const Status swapped = co_await shelf::swap_block(*disk_, kArbitrationBlock, from.block->bytes(),
                                                     std::as_const(*desired).bytes());
   // A promise was given meanwhile, and said that this may have happened: the record will say.
   const bool promised = binds != binds_;
   if (!promised && swapped.ok()) {
-    claims_.maybe = {};
     learn(to);
     co_return swapped;
   }
   if (!promised && swapped.error().code != Errc::kIo) {
-    claims_.maybe = {};
+    claims_.maybe = maybe_before;
+    maybe_from_ = from_before;
     co_return swapped;
   }
   const Result<OwnersRead> now = co_await read();
@@ -107,7 +110,6 @@ Task<Status> Arbiter::swap(const OwnersRead& from, const Owners& to) {
     co_return Error{Errc::kIo, "a swap of ownership was not answered"};
   }
   if (now.value().owners == to) {
-    claims_.maybe = {};
     co_return Ok{};
   }
   const bool untouched = now.value().owners == from.owners;
@@ -138,6 +140,11 @@ void Arbiter::use(shelf::SharedDisk& disk, std::uint64_t generation) {
 }
 
 void Arbiter::learn(const Owners& owners) {
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (owners[filer].epoch > maybe_from_[filer].epoch) {
+      claims_.maybe = {};
+    }
+  }
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     if (!claims_.any[filer] || claims_.known[filer].epoch < owners[filer].epoch) {
       claims_.known[filer] = owners[filer];

@@ -86,10 +86,16 @@ Task<Status> point_to(Writer writer, shelf::SharedDisk& disk, PlaceRead there, P
 Owners merge(const Claims& mine, const Claims& partners) {
   Owners result = mine.known;
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    for (const OwnerEntry& other :
-         {partners.known[filer], mine.maybe[filer], partners.maybe[filer]}) {
-      if (other.epoch > result[filer].epoch) {
-        result[filer] = other;
+    OwnerEntry& entry = result[filer];
+    if (partners.known[filer].epoch > entry.epoch) {
+      entry = partners.known[filer];
+    }
+    const std::uint64_t known = entry.epoch;
+    for (const OwnerEntry& maybe : {mine.maybe[filer], partners.maybe[filer]}) {
+      if (maybe.epoch > entry.epoch) {
+        entry = maybe;
+      } else if (maybe.epoch == entry.epoch && known < entry.epoch && maybe != entry) {
+        ++entry.epoch;  // one of the two may be known to somebody, soon: this follows on either
       }
     }
   }

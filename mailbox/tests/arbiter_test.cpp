@@ -91,6 +91,63 @@ TEST_P(ArbiterTest, AMovedRecordForgetsNoSwap) {
   EXPECT_TRUE(swapped.has_value());
 }
 
+// Of two swaps without an answer either may have happened, and somebody finds out which.
+TEST_P(ArbiterTest, OfOneEpochNobodyEverSeesTwoOwners) {
+  const MemberDisks disks_a = connect(Node::kA, 1, 2);
+  const MemberDisks disks_b = connect(Node::kB, 1, 2);
+  Arbiter a(writer(Node::kA, 1), *disks_a[0]);
+  Arbiter b(writer(Node::kB, 1), *disks_b[0]);
+  ASSERT_TRUE(run(a.format(kFirst)).ok());
+  const OwnersRead before_a = run(a.read()).value();
+  const OwnersRead before_b = run(b.read()).value();
+  std::optional<Status> lands;
+  std::optional<Status> lost;
+  TaskScope scope(scheduler);
+  disk(0).path_a.cut_back();
+  disk(0).path_b.cut();
+  scope.spawn(store_result(a.swap(before_a, taken_by(kFirst, Node::kA)), lands));
+  scope.spawn(store_result(b.swap(before_b, taken_by(kFirst, Node::kB)), lost));
+  pass(100ms);
+  a.bind(*disks_a[1], 1);
+  b.bind(*disks_b[1], 1);
+  const PlaceRead there = run(read_place(kPair, *disks_b[1])).value();
+  const Owners owners = merge(b.claims(), a.claims());
+  disk(0).path_a.heal();
+  const Owners found = run(a.read()).value().owners;  // before the record is at its new place
+  EXPECT_EQ(found, taken_by(kFirst, Node::kA));
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (owners[filer] != found[filer]) {
+      EXPECT_GT(owners[filer].epoch, found[filer].epoch);
+    }
+  }
+  ASSERT_TRUE(run(put_record(writer(Node::kB, 1), *disks_b[1], there, owners, 1)).ok());
+  EXPECT_EQ(run(a.read()).value().owners, owners);
+  disk(0).path_b.heal();
+  pass(3s);
+  EXPECT_TRUE(lands.has_value() && lost.has_value());
+}
+
+TEST_P(ArbiterTest, ASwapMayHaveHappenedUntilItIsRefusedOrSomethingNewerIsRead) {
+  const MemberDisks disks_a = connect(Node::kA, 1, 1);
+  const MemberDisks disks_b = connect(Node::kB, 1, 1);
+  Arbiter a(writer(Node::kA, 1), *disks_a[0]);
+  Arbiter b(writer(Node::kB, 1), *disks_b[0]);
+  ASSERT_TRUE(run(a.format(kFirst)).ok());
+  const OwnersRead before_a = run(a.read()).value();
+  const OwnersRead before_b = run(b.read()).value();
+  disk(0).path_a.cut();
+  EXPECT_EQ(run(a.swap(before_a, taken_by(kFirst, Node::kA))).error().code, Errc::kIo);
+  EXPECT_EQ(a.claims().maybe, taken_by(kFirst, Node::kA));
+  ASSERT_TRUE(run(b.swap(before_b, taken_by(kFirst, Node::kB))).ok());
+  EXPECT_EQ(b.claims().maybe, Owners{});
+  disk(0).path_a.heal();
+  const OwnersRead newer = run(a.read()).value();
+  EXPECT_EQ(newer.owners, taken_by(kFirst, Node::kB));
+  EXPECT_EQ(a.claims().maybe, Owners{});
+  EXPECT_EQ(run(a.swap(before_a, taken_by(kFirst, Node::kA))).error().code, Errc::kOutOfSync);
+  EXPECT_EQ(a.claims().maybe, Owners{});
+}
+
 TEST_P(ArbiterTest, WhoHasPromisedSwapsNothing) {
   const MemberDisks disks_a = connect(Node::kA, 1, 2);
   Arbiter a(writer(Node::kA, 1), *disks_a[0]);

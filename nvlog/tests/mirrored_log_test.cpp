@@ -177,8 +177,10 @@ TEST_P(MirroredLogTest, SoloEndsWithACpThenTheGenerationThenTheMark) {
   EXPECT_EQ(pair.disks.root.mirror_generation, generation + 1);
   pair.duties().on_change = [&] {
     EXPECT_EQ(pair.host().copy(kIdentity.filer).mirror_generation, generation + 1);
+    EXPECT_TRUE(pair.log().mirror_status().marked);
   };
-  ASSERT_TRUE(pair.run([this] { return !pair.disks.mark; }));
+  ASSERT_TRUE(pair.run([this] { return !pair.log().mirror_status().marked; }));
+  EXPECT_FALSE(pair.disks.mark);
   EXPECT_TRUE(pair.synced());
   EXPECT_EQ(own_mirror_generation(pair), generation + 1);
   pair.append(body_of(4, 20));

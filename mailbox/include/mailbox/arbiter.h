@@ -5,8 +5,9 @@
 //       and each change raises the epoch of every filer whose entry it changes: no value comes
 //       back.
 //   (2) Bound by a promise (place.h), nothing is swapped, and what is read is the record that
-//   counts
-//       at that moment, wherever it is.
+//       counts at that moment, wherever it is.
+//   (3) A swap that was not answered is one that may have happened, until something newer than what
+//       it expected was read.
 //
 // Ownership: borrows the disks.  Thread-safety: the scheduler's thread.
 
@@ -77,6 +78,7 @@ class Arbiter {
   std::optional<Bound> bound_;
   std::uint64_t binds_ = 0;  // promises and moves up to now
   Claims claims_;
+  Owners maybe_from_{};  // what the swap in claims_.maybe expects to find
   std::uint64_t sequence_ = 0;
 };
 

@@ -59,7 +59,8 @@ struct Claims {
   std::array<bool, kFilers> any{};  // `known` was ever read
 };
 // What the record says after all that either node knows, and what it may say counts as said: who
-// is named there finds out and opens the filer anew.
+// is named there finds out and opens the filer anew.  Where two different entries may stand there
+// under one epoch it is one of them, under a newer epoch.
 [[nodiscard]] Owners merge(const Claims& mine, const Claims& partners);
 
 // The disk, by index, with the record of the greatest generation.  Error: kIo: a disk could not be
