@@ -24,6 +24,11 @@ DiskHealth ScsiDisk::health() const {
           .last_error = connected ? "" : transport_->last_error()};
 }
 
+void ScsiDisk::begin_anew() {
+  flushed_ = written_;
+  lost_writes_ = false;
+}
+
 bool ScsiDisk::given_up() const { return !up_ && scheduler_.now() - since_ >= options_.fail_after; }
 
 // ------------------------------------------------------------------------------ commands

@@ -793,6 +793,20 @@ TEST_F(LostSession, FailsAFlushThatCannotKnowWhatTheUnitLost) {
   EXPECT_ERRC(units_.now(do_flush(*disk_)), Errc::kIo);
 }
 
+TEST_F(LostSession, FlushesWhatWasWrittenSinceItsUserBeganAnew) {
+  EXPECT_OK(units_.now(do_write(*disk_, 3, one_)));
+  transport_.drop();
+  transport_.come_back();
+  EXPECT_ERRC(units_.now(do_flush(*disk_)), Errc::kIo);
+  disk_->begin_anew();
+  EXPECT_OK(units_.now(do_write(*disk_, 4, one_)));
+  EXPECT_OK(units_.now(do_flush(*disk_)));
+  EXPECT_OK(units_.now(do_write(*disk_, 5, one_)));
+  transport_.drop();
+  transport_.come_back();
+  EXPECT_ERRC(units_.now(do_flush(*disk_)), Errc::kIo);
+}
+
 TEST_F(LostSession, FlushesWhatWasWrittenSince) {
   EXPECT_OK(units_.now(do_write(*disk_, 3, one_)));
   EXPECT_OK(units_.now(do_flush(*disk_)));
