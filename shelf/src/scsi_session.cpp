@@ -77,6 +77,8 @@ Task<Status> ScsiDisk::call(Call& call, bool* repeated) {
         continue;
       case ScsiStatus::kTaskAborted:
       case ScsiStatus::kCancelled:
+        // It ends with the reset, which may fail yet.
+        unsettled = unsettled || (call.writes && call.status == ScsiStatus::kCancelled);
         if (repeated != nullptr) {
           *repeated = true;
         }
@@ -112,6 +114,8 @@ Task<bool> ScsiDisk::reset_once() {
   resetting_ = true;
   const bool done = co_await ResetAwait(*transport_);
   resetting_ = false;
+  settled_ = done;
+  unsettled_ = unsettled_ || !done;
   changed_.wake_all();
   co_return done;
 }
@@ -182,8 +186,8 @@ Task<void> ScsiDisk::recover() {
 
 Task<bool> ScsiDisk::begin_session() {
   if (unsettled_) {
-    settled_ = co_await reset_once();
-    if (!settled_ && !transport_->connected()) {
+    const bool done = co_await reset_once();
+    if (!done && !transport_->connected()) {
       co_return false;
     }
   }
