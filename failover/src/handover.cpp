@@ -12,6 +12,12 @@
 
 namespace duet::failover {
 
+namespace {
+
+constexpr Error kPartnerLives{Errc::kRefused, "the partner lives: ask it to hand over instead"};
+
+}  // namespace
+
 std::vector<Veto> PairNode::handover_vetoes(std::uint32_t filer) const {
   std::vector<Veto> result;
   const auto veto = [&result](bool hard, std::string_view reason, std::string_view remedy) {
@@ -274,8 +280,8 @@ Status PairNode::ask_for(std::uint32_t filer) {
 }
 
 Result<PairNode::Confirmation> PairNode::prepare_forced_takeover() {
-  if (link_up() || (!observer_.stale() && observer_.readable() != mailbox::Readable::kNone)) {
-    return Error{Errc::kRefused, "the partner lives: ask it to hand over instead"};
+  if (partner_shows_life()) {
+    return kPartnerLives;
   }
   force_number_ = static_cast<std::uint64_t>(scheduler_.now().since_start.count()) | 1U;
   return Confirmation{
@@ -288,6 +294,9 @@ Result<PairNode::Confirmation> PairNode::prepare_forced_takeover() {
 Status PairNode::force_takeover(std::uint64_t confirmation) {
   if (force_number_ == 0 || confirmation != std::exchange(force_number_, 0)) {
     return Error{Errc::kRefused, "a forced takeover is asked for twice"};
+  }
+  if (partner_shows_life()) {
+    return kPartnerLives;
   }
   force_ = true;
   return Ok{};

@@ -119,6 +119,12 @@ bool PairNode::link_up() const {
          scheduler_.now() - std::max(status.beat_changed, status.since) < options_.link_silence;
 }
 
+bool PairNode::partner_shows_life() const {
+  const bool beats = observer_.readable() != mailbox::Readable::kNone &&
+                     scheduler_.now() - observer_.changed() < observer_.wait_time();
+  return link_up() || beats;
+}
+
 bool PairNode::hosts_any() const {
   return std::ranges::any_of(filers_,
                              [](const Slot& slot) { return slot.state != FilerState::kAway; });

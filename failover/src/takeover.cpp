@@ -87,7 +87,8 @@ Task<bool> PairNode::wait_out_lease(Claim& claim) {
     co_await sleep(scheduler_, options_.look);
     waited += options_.look;
     co_await look();
-    const bool still = claim.forced || decide(evidence()).action == Action::kTakeOver;
+    const bool still =
+        claim.forced ? !partner_shows_life() : decide(evidence()).action == Action::kTakeOver;
     if (!still || conflict_ || halted_) {
       co_return false;
     }

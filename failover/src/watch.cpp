@@ -222,7 +222,14 @@ Task<void> PairNode::act() {
     alarm_told_ = verdict.alarm;
     alarm(verdict.alarm);
   }
-  const bool forced = force_ && !link_up();
+  if (force_ && partner_shows_life()) {
+    // What it holds alone is not lost: who asked believed that it was off.
+    force_ = false;
+    step("forced takeover is off");
+    tell(Severity::kWarning, "the partner lives again: no takeover is forced any more",
+         "ask for it again if the partner dies");
+  }
+  const bool forced = force_;
   if (forced || verdict.action == Action::kTakeOver) {
     const bool due = scheduler_.now() >= may_take_at_ && !leaving_;
     if (due && (forced || options_.automatic_takeover) && !conflict_) {

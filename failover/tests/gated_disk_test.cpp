@@ -66,6 +66,41 @@ class Gate : public ::testing::Test {
   TaskScope scope{scheduler};
 };
 
+// A disk that counts who begins anew.
+class Counting final : public shelf::SharedDisk {
+ public:
+  explicit Counting(shelf::SharedDisk& disk) : disk_(disk) {}
+  [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
+  [[nodiscard]] std::string_view name() const override { return disk_.name(); }
+  void start(BlockOperation& operation) override { disk_.start(operation); }
+  [[nodiscard]] shelf::DiskKey key() const override { return disk_.key(); }
+  [[nodiscard]] shelf::DiskFeatures features() const override { return disk_.features(); }
+  [[nodiscard]] shelf::DiskHealth health() const override { return disk_.health(); }
+  void use_epoch(std::uint64_t epoch) override { disk_.use_epoch(epoch); }
+  void start_command(shelf::DiskCommand& command) override { disk_.start_command(command); }
+  void begin_anew() override { ++begun; }
+  int begun = 0;
+
+ private:
+  shelf::SharedDisk& disk_;
+};
+
+// What an earlier opening wrote and could not flush is no reason to fail the flushes of this one;
+// but who was only held is the same one.
+TEST_F(Gate, EachOpeningBeginsAnew) {
+  Counting counting(*a);
+  GatedDisk opened(scheduler, counting);
+  opened.open(3);
+  EXPECT_EQ(counting.begun, 1);
+  opened.hold();
+  opened.resume();
+  EXPECT_EQ(counting.begun, 1);
+  opened.end();
+  opened.open(4);
+  EXPECT_EQ(counting.begun, 2);
+  opened.end();
+}
+
 TEST_F(Gate, AClosedGateRefusesWrites) {
   std::optional<Status> result;
   scope.spawn(store_status(gate, 5, 1, result));

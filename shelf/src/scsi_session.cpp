@@ -24,6 +24,11 @@ DiskHealth ScsiDisk::health() const {
           .last_error = connected ? "" : transport_->last_error()};
 }
 
+void ScsiDisk::begin_anew() {
+  flushed_ = written_;
+  lost_writes_ = false;
+}
+
 bool ScsiDisk::given_up() const { return !up_ && scheduler_.now() - since_ >= options_.fail_after; }
 
 // ------------------------------------------------------------------------------ commands
@@ -72,6 +77,8 @@ Task<Status> ScsiDisk::call(Call& call, bool* repeated) {
         continue;
       case ScsiStatus::kTaskAborted:
       case ScsiStatus::kCancelled:
+        // It ends with the reset, which may fail yet.
+        unsettled = unsettled || (call.writes && call.status == ScsiStatus::kCancelled);
         if (repeated != nullptr) {
           *repeated = true;
         }
@@ -107,6 +114,8 @@ Task<bool> ScsiDisk::reset_once() {
   resetting_ = true;
   const bool done = co_await ResetAwait(*transport_);
   resetting_ = false;
+  settled_ = done;
+  unsettled_ = unsettled_ || !done;
   changed_.wake_all();
   co_return done;
 }
@@ -177,8 +186,8 @@ Task<void> ScsiDisk::recover() {
 
 Task<bool> ScsiDisk::begin_session() {
   if (unsettled_) {
-    settled_ = co_await reset_once();
-    if (!settled_ && !transport_->connected()) {
+    const bool done = co_await reset_once();
+    if (!done && !transport_->connected()) {
       co_return false;
     }
   }

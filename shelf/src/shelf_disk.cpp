@@ -140,6 +140,11 @@ void ShelfDisk::start(BlockOperation& operation) {
   }
 }
 
+void ShelfDisk::begin_anew() {
+  flushed_ = written_;
+  lost_writes_ = false;
+}
+
 void ShelfDisk::start_command(DiskCommand& command) {
   const DiskRequest& what = command.request;
   Request& request = take_request();

@@ -68,11 +68,11 @@ class FakeUnit {
   }
 
   // The session of a nexus ends; what it has under way goes on, unanswered.
-  void drop(int nexus) {
+  void drop(int nexus, ScsiStatus status = ScsiStatus::kLost) {
     for (auto& [whose, command] : waiting) {
       if (whose == nexus && command != nullptr) {
         late.push_back({number(command->cdb, 2, 8) * abilities.block_bytes, taken(*command)});
-        end(*std::exchange(command, nullptr), ScsiStatus::kLost);
+        end(*std::exchange(command, nullptr), status);
       }
     }
     std::erase_if(waiting, [](const auto& entry) { return entry.second == nullptr; });
@@ -110,6 +110,7 @@ class FakeUnit {
   int busy = 0;
   int commands = 0;
   int resets = 0;
+  bool holds_resets = false;  // they end with their session; their nexus' commands at once
   int aborts_after_done = 0;  // so many swaps are done, and then said to be aborted
   int lost_answers = 0;       // so many commands that change something are done, and then lost
   std::set<int> attention;
@@ -401,7 +402,12 @@ class FakeTransport final : public ScsiTransport {
     unit_.scheduler.post(command);
   }
   void start_reset(ScsiReset& reset) override {
-    reset.done = up_ && unit_.abilities.resets;
+    reset.done = up_ && unit_.abilities.resets && !unit_.holds_resets;
+    if (up_ && unit_.holds_resets) {
+      unit_.drop(nexus_, ScsiStatus::kCancelled);
+      held_reset = &reset;
+      return;
+    }
     if (reset.done) {
       unit_.reset(nexus_);
     }
@@ -416,12 +422,16 @@ class FakeTransport final : public ScsiTransport {
   void drop() {
     up_ = false;
     unit_.drop(nexus_);
+    if (ScsiReset* const reset = std::exchange(held_reset, nullptr)) {
+      unit_.scheduler.post(*reset);
+    }
     observer_->session_changed();
   }
   void come_back() {
     up_ = true;
     observer_->session_changed();
   }
+  ScsiReset* held_reset = nullptr;
 
  private:
   FakeUnit& unit_;
@@ -700,6 +710,9 @@ class LostSession : public ::testing::Test {
     ASSERT_FALSE(units_.unit.waiting.empty());
     transport_.drop();
     units_.unit.held = false;
+    take_turns();
+  }
+  void take_turns() {
     for (int turn = 0; turn < 20; ++turn) {
       EXPECT_OK(units_.now(yielded(units_.scheduler)));
     }
@@ -738,6 +751,28 @@ TEST_F(LostSession, NothingOfTheOldLandsBehindTheNew) {
   EXPECT_OK(units_.now(do_write(*disk_, 3, two_)));
   units_.unit.land_late();
   EXPECT_EQ(units_.at(3), std::byte{2});
+}
+
+TEST_F(LostSession, AResetThatIsLostWithItHasSettledNothing) {
+  const auto other = units_.open(kB1);
+  EXPECT_OK(units_.now(join_disk(*disk_, kWe)));
+  EXPECT_OK(units_.now(join_disk(*other, kWe)));
+  units_.unit.held = true;
+  scope_.spawn(store_result(do_write(*disk_, 3, one_), ended_));
+  ASSERT_TRUE(units_.scheduler.run());
+  units_.unit.holds_resets = true;
+  std::optional<Status> fenced;
+  scope_.spawn(store_result(fence_disk(*disk_, kWe), fenced));
+  ASSERT_TRUE(units_.scheduler.run_until([&] { return transport_.held_reset != nullptr; }));
+  units_.unit.held = units_.unit.holds_resets = false;
+  take_turns();
+  transport_.drop();
+  take_turns();
+  units_.unit.abilities.resets = false;
+  come_back();
+  EXPECT_ERRC(*ended_, Errc::kIo);  // it may land yet
+  ASSERT_TRUE(units_.scheduler.run_until([&] { return fenced.has_value(); }));
+  EXPECT_ERRC(*fenced, Errc::kIo);
 }
 
 TEST_F(LostSession, FailsWritesThatNobodyKnowsTheEndOf) {
@@ -788,6 +823,20 @@ TEST_F(LostSession, IsNoDrainOfItsVictim) {
 
 TEST_F(LostSession, FailsAFlushThatCannotKnowWhatTheUnitLost) {
   EXPECT_OK(units_.now(do_write(*disk_, 3, one_)));
+  transport_.drop();
+  transport_.come_back();
+  EXPECT_ERRC(units_.now(do_flush(*disk_)), Errc::kIo);
+}
+
+TEST_F(LostSession, FlushesWhatWasWrittenSinceItsUserBeganAnew) {
+  EXPECT_OK(units_.now(do_write(*disk_, 3, one_)));
+  transport_.drop();
+  transport_.come_back();
+  EXPECT_ERRC(units_.now(do_flush(*disk_)), Errc::kIo);
+  disk_->begin_anew();
+  EXPECT_OK(units_.now(do_write(*disk_, 4, one_)));
+  EXPECT_OK(units_.now(do_flush(*disk_)));
+  EXPECT_OK(units_.now(do_write(*disk_, 5, one_)));
   transport_.drop();
   transport_.come_back();
   EXPECT_ERRC(units_.now(do_flush(*disk_)), Errc::kIo);

@@ -269,6 +269,14 @@ TEST_P(ShelfDiskTest, AFlushNeverHidesThatTheShelfLostItsPower) {
   EXPECT_ERRC(now(do_flush(*a)), Errc::kIo);  // others may ask as well
   EXPECT_EQ(on_disk(4), std::byte{1});
   EXPECT_EQ(on_disk(5), std::byte{0});
+  // Who begins again from what is there, as an opened filer does, is answered for what it writes.
+  a->begin_anew();
+  EXPECT_OK(now(do_write(*a, 6, TestBlock(1))));
+  EXPECT_OK(now(do_flush(*a)));
+  EXPECT_OK(now(do_write(*a, 7, TestBlock(1))));
+  wire_.lose_power();
+  wire_.restart();
+  EXPECT_ERRC(now(do_flush(*a)), Errc::kIo);
   a.reset();
   wire_.kill();
 }

@@ -203,6 +203,49 @@ TEST_P(Pair, AForcedTakeoverIsAskedForTwice) {
   EXPECT_TRUE(soon(0, 1, 5s));
 }
 
+TEST_P(Pair, AForcedTakeoverIsRefusedOncePartnerLivesAgain) {
+  begin();
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  world.run_for(3s);
+  world.kill(0);
+  world.run_for(3s);
+  const auto asked = world.pair(1).prepare_forced_takeover();
+  ASSERT_TRUE(asked.ok());
+  world.boot(0);
+  ASSERT_TRUE(soon(0, 0)) << "it alone has the last requests";
+  world.run_for(300ms);  // its beats were seen
+  EXPECT_FALSE(world.pair(1).force_takeover(asked.value().number).ok());
+  world.run_for(5s);
+  EXPECT_TRUE(served(0, 0)) << "it lives, and nothing of it is lost";
+}
+
+TEST_P(Pair, AForcedTakeoverThatFailedIsNotForTheNextLostLink) {
+  begin();
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  world.run_for(3s);
+  world.kill(0);
+  world.run_for(3s);
+  const std::size_t away = world.record_disk() == 2 ? 1 : 2;
+  world.path(1, away).cut();  // so it cannot be fenced
+  const auto asked = world.pair(1).prepare_forced_takeover();
+  ASSERT_TRUE(asked.ok());
+  ASSERT_TRUE(world.pair(1).force_takeover(asked.value().number).ok());
+  world.run_for(3s);
+  world.boot(0);
+  world.wire().heal(interconnect::Node::kA);
+  world.wire().heal(interconnect::Node::kB);
+  world.path(1, away).heal();
+  ASSERT_TRUE(soon(0, 0, 90s));
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 90s));
+  world.run_for(2s);
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  world.run_for(10s);
+  EXPECT_TRUE(served(0, 0) && served(1, 1)) << "both are solo: what was asked for is long over";
+}
+
 TEST_P(Pair, AnUnreadableMemberForbidsTakeover) {
   begin();
   world.path(1, 1).cut();

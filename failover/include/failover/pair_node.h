@@ -323,6 +323,8 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] std::uint32_t peer_number() const { return 1 - my_number(); }
   [[nodiscard]] bool is_mine(const mailbox::Owners& owners, std::uint32_t filer) const;
   [[nodiscard]] bool link_up() const;
+  // Over the link, or by a beat that changed within its lease on a member that can be read.
+  [[nodiscard]] bool partner_shows_life() const;
   [[nodiscard]] bool hosts_any() const;
   [[nodiscard]] bool gates_under_way(std::uint32_t filer) const;
   void open_gates(std::uint32_t filer, std::uint64_t epoch);

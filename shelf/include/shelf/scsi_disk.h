@@ -23,7 +23,7 @@
 //   registered
 //     anew (rule 10): a unit that forgot it would let me write where another has taken over.
 //   - No unit says that it lost its power.  One with a volatile cache that held writes when the
-//     session was lost fails every flush from then on.
+//     session was lost fails every flush until begin_anew().
 // Without such a transport a lost one fails all I/O with kIo, for ever: open the disk again.
 //
 // Reads and writes may take another way than commands to the same unit, through the same nexus (a
@@ -77,6 +77,7 @@ class ScsiDisk final : public SharedDisk, private ScsiObserver {
   [[nodiscard]] DiskFeatures features() const override { return features_; }
   [[nodiscard]] DiskHealth health() const override;
   void use_epoch(std::uint64_t /*epoch*/) override {}
+  void begin_anew() override;
   void start_command(DiskCommand& command) override;
 
  private:

@@ -23,7 +23,7 @@ enum class ScsiStatus : std::uint16_t {
   kReservationConflict = 0x18,
   kTaskSetFull = 0x28,
   kTaskAborted = 0x40,
-  kCancelled = 0x100,  // by a reset that this node asked for; the unit does it no more
+  kCancelled = 0x100,  // by a reset that this node asked for: over once that is done
   kLost = 0x101,       // the session is gone; it may have been done, or be done yet
 };
 

@@ -12,7 +12,7 @@
 //   (2) I/O carries the epoch of its start, also when it is sent again.
 //   (3) A flush succeeds only when every write that completed before it is durable: when the
 //   shelf's
-//       machine lost its power with such writes in its cache, the next flush fails.
+//       machine lost its power with such writes in its cache, every flush until begin_anew() fails.
 //   (4) An operation has completed only when nothing of its bytes is used any more.
 //
 // Ownership: owns the connector; borrows the scheduler.  Its destructor completes what waits
@@ -63,6 +63,7 @@ class ShelfDisk final : public SharedDisk {
   [[nodiscard]] DiskFeatures features() const override { return features_; }
   [[nodiscard]] DiskHealth health() const override;
   void use_epoch(std::uint64_t epoch) override { epoch_ = epoch; }
+  void begin_anew() override;
   void start_command(DiskCommand& command) override;
 
   // The disk's own, drawn when it was created: the same through all names and paths.
@@ -136,7 +137,7 @@ class ShelfDisk final : public SharedDisk {
 
   std::uint64_t written_ = 0;  // writes that completed
   std::uint64_t flushed_ = 0;  // ... of which a flush has covered
-  bool lost_writes_ = false;   // some of the others are gone: no flush succeeds any more
+  bool lost_writes_ = false;   // some of the others are gone: no flush succeeds before begin_anew()
 
   std::unique_ptr<Session> session_;  // null: there is no stream
   bool connected_ = false;            // the shelf let the session in
