@@ -1,7 +1,7 @@
 // Core: what a Group is made of.
 //
-// Three files: core.cpp (life, packets, settling), core_io.cpp (reads and writes), core_view.cpp
-// (views: who manages the group, which disks are in sync).
+// Four files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
+// who leads, what every node does when the view changes), core_change.cpp (what the leader does).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
@@ -102,24 +102,27 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] bool quiet() const;
   [[nodiscard]] NodeSet unsure() const;
   Task<void> ask_again();
+  [[nodiscard]] bool gone(NodeId node) const;
+  [[nodiscard]] NodeSet gone_members() const;
+  Status wipe(NodeSet nodes);
+
+  // core_change.cpp
   Task<void> look_at_labels();
   Task<Status> read_labels();
   Task<Status> recover(NodeSet origins);
   Generation next_proposal();
+  [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
+  Task<Status> write_labels(GroupLabel& label);
+  Task<Status> put_view(Generation generation, NodeSet members, NodeSet owed);
   Task<Status> pay_what_is_owed();
   Task<Status> start_alone();
   Task<Status> finish_for_the_leader();
+  Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
   Task<bool> share(NodeSet origins, NodeSet members);
   std::uint64_t store_from_memory(NodeId to, std::uint64_t offset, std::uint64_t bytes);
-  Status wipe(NodeSet nodes);
   Task<Status> change_view();
-  Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
-  Task<Status> write_labels(GroupLabel& label);
   void announce(const GroupLabel& label, const PrepareBody& body);
   void tell_present_view(NodeSet whom);
-  [[nodiscard]] bool gone(NodeId node) const;
-  [[nodiscard]] NodeSet gone_members() const;
-  [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
 
   struct Peer {
     bool said_hello = false;  // in the present session
