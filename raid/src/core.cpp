@@ -180,14 +180,15 @@ Task<void> Core::settle_later() {
   static_cast<void>(settled);  // whoever needs it settled asks for himself
 }
 
-// A failing disk must be known to all, and be in the label, before what it missed is told done.
+// A failing disk must be in the label, and this node in the view that goes by it, before what it
+// missed is told done.  In the view before others may read it still, and would be given the lock.
 Task<Status> Core::absorb_failures() {
   for (;;) {
     notice_end();
     if (stopped_.has_value()) {
       co_return *stopped_;
     }
-    if (disks_.suspects() == 0) {
+    if (((disks_.suspects() | disks_.failed()) & ~failed_in_view_) == 0) {
       co_return Ok{};
     }
     if ((disks_.suspects() & ~reported_) != 0) {

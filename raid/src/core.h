@@ -170,6 +170,7 @@ class Core final : public PeersUser, public LockTableUser {
   NodeSet fenced_ = 0;                           // since the view began
   NodeSet leaving_ = 0;                          // members that have settled everything and go
   ColumnSet reported_ = 0;                       // disks that were suspected in this view
+  ColumnSet failed_in_view_ = 0;                 // disks that nobody of this view reads or writes
   std::uint64_t renewals_ = 0;                   // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
   std::uint64_t renewed_ = 0;  // of those, before the view was prepared

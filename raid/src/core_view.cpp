@@ -381,6 +381,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   active_ = true;
   ++changes_;
   disks_.adopt(label);
+  failed_in_view_ = disks_.failed();
   log_.set_targets(members_ & ~only(self_));
   locks_.begin_view(members_);
   for (const Early& early : std::exchange(early_, {})) {
