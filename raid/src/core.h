@@ -112,6 +112,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> recover(NodeSet origins);
   Generation next_proposal();
   [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
+  bool mark_suspects(GroupLabel& label) const;
   Task<Status> write_labels(GroupLabel& label);
   Task<Status> put_view(Generation generation, NodeSet members, NodeSet owed);
   Task<Status> pay_what_is_owed();

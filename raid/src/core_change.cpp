@@ -81,13 +81,22 @@ GroupLabel Core::next_label(Generation generation, NodeSet members) const {
   label.generation = static_cast<std::uint64_t>(generation);
   label.holders = members;
   label.owed = 0;
+  mark_suspects(label);
+  return label;
+}
+
+// Whether there are any that it did not know.
+bool Core::mark_suspects(GroupLabel& label) const {
+  bool any = false;
   for (std::uint32_t i = 0; i < label.disks; ++i) {
-    if ((disks_.suspects() & one(i)) != 0) {
+    if ((disks_.suspects() & one(i)) != 0 &&
+        static_cast<DiskState>(label.members[i].state) != DiskState::kFailed) {
       label.members[i].state = static_cast<std::uint32_t>(DiskState::kFailed);
       label.members[i].since = label.sequence;
+      any = true;
     }
   }
-  return label;
+  return any;
 }
 
 // To every disk that has not failed; one that fails here has failed, and the label says so.  This
@@ -129,20 +138,13 @@ Task<Status> Core::write_labels(GroupLabel& label) {
     if (const std::optional<Error> error = ended()) {
       co_return *error;
     }
-    bool failed = false;
-    for (std::uint32_t i = 0; i < label.disks; ++i) {
-      if ((disks_.suspects() & one(i)) != 0 &&
-          static_cast<DiskState>(label.members[i].state) != DiskState::kFailed) {
-        label.members[i].state = static_cast<std::uint32_t>(DiskState::kFailed);
-        label.members[i].since = label.sequence + 1;
-        failed = true;
-      }
-    }
+    ++label.sequence;
+    const bool failed = mark_suspects(label);
     if (!failed) {
+      --label.sequence;
       disks_.adopt(label);
       co_return Ok{};
     }
-    ++label.sequence;
   }
 }
 
@@ -188,6 +190,7 @@ Task<Status> Core::pay_what_is_owed() {
   const auto label = std::make_unique<GroupLabel>(disks_.label());
   ++label->sequence;
   label->owed = 0;
+  mark_suspects(*label);  // a disk that missed what was carried out: in the label that ends it
   const Status written = co_await write_labels(*label);
   co_return written;
 }
