@@ -245,7 +245,8 @@ bool Core::change_needed() const {
     return true;
   }
   return gone_members() != 0 || (members_ & leaving_) != 0 || newcomers() != 0 ||
-         renewals_ != renewed_ || disks_.suspects() != 0;
+         renewals_ != renewed_ || disks_.suspects() != 0 ||
+         paused_;  // by a proposal that was abandoned
 }
 
 Task<void> Core::lead() {
