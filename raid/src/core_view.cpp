@@ -381,7 +381,9 @@ void Core::commit(Generation generation, const CommitBody& body) {
   renewed_ = prepared_renewals_;
   active_ = true;
   ++changes_;
-  disks_.adopt(label);
+  if (label.sequence >= disks_.label().sequence) {
+    disks_.adopt(label);  // else this node has read, or written, a newer one of this view
+  }
   failed_in_view_ = disks_.failed();
   log_.set_targets(members_ & ~only(self_));
   locks_.begin_view(members_);
