@@ -168,7 +168,7 @@ Task<bool> Core::prepare_all(Generation generation, PrepareBody body, NodeSet wh
 }
 
 Generation Core::next_proposal() {
-  Generation newest = std::max({view_, prepared_, proposal_});
+  Generation newest = std::max({view_, prepared_, proposal_, memory_.generation()});
   newest = std::max(newest, Generation{disks_.label().generation});
   for (const Peer& peer : peer_) {
     newest = std::max({newest, peer.view, Generation{peer.hello.memory_generation}});
@@ -220,6 +220,12 @@ Task<Status> Core::start_alone() {
     co_return kAbandoned;
   }
   const NodeSet origins = disks_.label().holders | disks_.label().owed;
+  // What counted in an earlier life must not count again in the view that begins.
+  const Status cleared = wipe(disks_.label().nodes & ~origins);
+  if (!cleared.ok()) {
+    stop(cleared.error());
+    co_return cleared;
+  }
   prepared_ = next_proposal();
   prepared_body_ = PrepareBody();
   prepared_body_.members = only(self_);
@@ -313,7 +319,8 @@ Task<Status> Core::change_view() {
       co_return finished;
     }
   }
-  const NodeSet stay = members_ & ~gone_now & ~leaving_;
+  // While something is owed nobody leaves: a label without holders says that nothing is.
+  const NodeSet stay = members_ & ~gone_now & ~(dead == 0 ? leaving_ : 0);
   // A node that came back joins when what it owed is paid.
   const NodeSet joiners = stay == 0 ? 0 : newcomers() & ~gone_now;
   const Generation proposal = next_proposal();
