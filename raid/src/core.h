@@ -90,6 +90,7 @@ class Core final : public PeersUser, public LockTableUser {
   void on_lock(NodeId from, const MessageHead& head, ConstBytes body);
   void on_hello(NodeId from, const MessageHead& head, const HelloBody& hello);
   void on_report(NodeId from, const ReportBody& body);
+  Task<void> obey(NodeId leader, Generation generation, PrepareBody body);
   Task<void> prepare(NodeId leader, Generation generation, PrepareBody body);
   void commit(Generation generation, const CommitBody& body);
 
@@ -187,6 +188,7 @@ class Core final : public PeersUser, public LockTableUser {
   Generation proposal_{};
   NodeSet prepared_by_ = 0;
   bool changing_ = false;      // change_view() runs
+  int obeying_ = 0;            // obey() runs
   bool asking_again_ = false;  // ask_again() runs
   std::uint64_t looked_ = 0;   // the changes after which the labels were looked at
   std::uint64_t changes_ = 0;  // of what a proposal depends on

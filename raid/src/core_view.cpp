@@ -90,7 +90,7 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
       break;
     case MessageKind::kPrepare:
       if (body.size() == sizeof(PrepareBody)) {
-        scope_.spawn(prepare(from, generation, load<PrepareBody>(body, 0)));
+        scope_.spawn(obey(from, generation, load<PrepareBody>(body, 0)));
       }
       break;
     case MessageKind::kPrepared:
@@ -264,11 +264,16 @@ Task<void> Core::lead() {
       co_await look_at_labels();
       continue;
     }
-    if (!stopped_.has_value() && leads() && change_needed()) {
+    if (!stopped_.has_value() && obeying_ == 0 && leads() && change_needed()) {
       const std::uint64_t before = changes_;
       changing_ = true;
       const Status changed = co_await change_view();
       changing_ = false;
+      changed_.wake_all();  // who obeys another leader waits for it
+      if (!active_) {
+        // Whoever heard that this node was leading a change may let it in now.
+        for_each_node(connected(), [this](NodeId node) { say_hello(node, false); });
+      }
       if (changed.ok() || before != changes_) {
         continue;
       }
@@ -292,13 +297,29 @@ Status Core::wipe(NodeSet nodes) {
   return done;
 }
 
+// Another leads.  A change of this node's own comes to its end first: two that write labels at the
+// same time could take a newer one back.
+Task<void> Core::obey(NodeId leader, Generation generation, PrepareBody body) {
+  ++obeying_;
+  if (changing_) {
+    ++changes_;
+    wake();
+  }
+  while (changing_ && !stopped_.has_value()) {
+    co_await changed_.wait();
+  }
+  scope_.spawn(prepare(leader, generation, body));
+  --obeying_;
+  changed_.wake_all();
+}
+
 Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body) {
   if (generation <= prepared_ || !contains(body.members, self_)) {
     co_return;
   }
   const bool joins = contains(body.joiners, self_);
-  if (!joins && (!active_ || Generation{body.before} != view_)) {
-    co_return;  // of a group that went on without this node
+  if (joins ? active_ : !active_ || Generation{body.before} != view_) {
+    co_return;  // of a group that went on without this node, or of one that knows it as it was
   }
   prepared_ = generation;
   prepared_body_ = body;
