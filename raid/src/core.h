@@ -88,10 +88,11 @@ class Core final : public PeersUser, public LockTableUser {
   void report();
   void on_message(NodeId from, const MessageHead& head, ConstBytes body);
   void on_lock(NodeId from, const MessageHead& head, ConstBytes body);
-  void on_hello(NodeId from, const MessageHead& head, const HelloBody& hello);
+  void on_hello(NodeId from, Generation generation, const HelloBody& hello);
   void on_report(NodeId from, const ReportBody& body);
   Task<void> obey(NodeId leader, Generation generation, PrepareBody body);
   Task<void> prepare(NodeId leader, Generation generation, PrepareBody body);
+  [[nodiscard]] bool fits(const PrepareBody& body, bool joins) const;
   void commit(Generation generation, const CommitBody& body);
 
   Task<void> lead();
@@ -99,6 +100,7 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] bool leads_from_cold() const;
   [[nodiscard]] NodeSet connected() const;  // that have said hello
   [[nodiscard]] NodeSet newcomers() const;
+  [[nodiscard]] bool change_is_urgent() const;
   [[nodiscard]] bool change_needed() const;
   [[nodiscard]] bool quiet() const;
   [[nodiscard]] NodeSet unsure() const;
@@ -127,8 +129,8 @@ class Core final : public PeersUser, public LockTableUser {
   void tell_present_view(NodeSet whom);
 
   struct Peer {
-    bool said_hello = false;  // in the present session
-    bool stale = false;       // and was told to change what it said
+    std::uint64_t session = 0;  // in which it said hello
+    bool stale = false;         // and was told to change what it said
     HelloBody hello;
     Generation view{};
   };

@@ -321,8 +321,9 @@ Task<Status> Core::change_view() {
   }
   // While something is owed nobody leaves: a label without holders says that nothing is.
   const NodeSet stay = members_ & ~gone_now & ~(dead == 0 ? leaving_ : 0);
-  // A node that came back joins when what it owed is paid.
-  const NodeSet joiners = stay == 0 ? 0 : newcomers() & ~gone_now;
+  // A node that came back joins when what it owed is paid; and nobody else waits for one that wants
+  // to join, which not all may be able to reach.
+  const NodeSet joiners = stay == 0 || change_is_urgent() ? 0 : newcomers();
   const Generation proposal = next_proposal();
   const NodeSet members = stay | joiners;
   PrepareBody body = {.members = members, .joiners = joiners, .owed = dead};

@@ -50,7 +50,6 @@ void Core::report() {
 }
 
 void Core::on_session(NodeId node) {
-  peer_[number(node)].said_hello = false;
   ++changes_;
   if (peers_.session(node) != 0 && !stopped_.has_value()) {
     say_hello(node, false);
@@ -80,12 +79,7 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
       break;
     case MessageKind::kHello:
       if (body.size() == sizeof(HelloBody)) {
-        peer_[number(from)] = {true, false, load<HelloBody>(body, 0), generation};
-        ++changes_;
-        if (peer_[number(from)].hello.answer != 0) {
-          say_hello(from, false);
-        }
-        wake();
+        on_hello(from, generation, load<HelloBody>(body, 0));
       }
       break;
     case MessageKind::kPrepare:
@@ -110,6 +104,19 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
       }
       break;
   }
+}
+
+void Core::on_hello(NodeId from, Generation generation, const HelloBody& hello) {
+  if (contains(members_, from) && hello.incarnation != incarnations_[number(from)]) {
+    // A manager starts when no I/O of an older process of its node is under way.
+    dead_[number(from)] = incarnations_[number(from)];
+  }
+  peer_[number(from)] = {peers_.session(from), false, hello, generation};
+  ++changes_;
+  if (hello.answer != 0) {
+    say_hello(from, false);
+  }
+  wake();
 }
 
 void Core::on_lock(NodeId from, const MessageHead& head, ConstBytes body) {
@@ -150,17 +157,14 @@ NodeSet Core::connected() const {
   NodeSet set = 0;
   for (std::uint8_t i = 0; i < kNodesMax; ++i) {
     const NodeId node{i};
-    set |= node != self_ && peer_[i].said_hello && peers_.session(node) != 0 ? only(node) : 0;
+    const std::uint64_t session = peers_.session(node);
+    set |= node != self_ && session != 0 && peer_[i].session == session ? only(node) : 0;
   }
   return set & disks_.label().nodes;
 }
 
 bool Core::gone(NodeId node) const {
-  const std::uint64_t incarnation = incarnations_[number(node)];
-  const Peer& peer = peer_[number(node)];
-  // A manager starts when no I/O of an older process of its node is under way.
-  return dead_[number(node)] == incarnation ||
-         (peer.said_hello && peer.hello.incarnation != incarnation);
+  return dead_[number(node)] == incarnations_[number(node)];
 }
 
 NodeSet Core::gone_members() const {
@@ -240,14 +244,13 @@ bool Core::leads_from_cold() const {
   return quiet() && candidates != 0 && lowest(candidates) == self_;
 }
 
-bool Core::change_needed() const {
-  if (!active_) {
-    return true;
-  }
-  return gone_members() != 0 || (members_ & leaving_) != 0 || newcomers() != 0 ||
-         renewals_ != renewed_ || disks_.suspects() != 0 ||
-         paused_;  // by a proposal that was abandoned
+// For other reasons than that somebody wants to be let in.
+bool Core::change_is_urgent() const {
+  return gone_members() != 0 || (members_ & leaving_) != 0 || renewals_ != renewed_ ||
+         disks_.suspects() != 0 || paused_;  // by a proposal that was abandoned
 }
+
+bool Core::change_needed() const { return !active_ || change_is_urgent() || newcomers() != 0; }
 
 Task<void> Core::lead() {
   for (;;) {
@@ -346,17 +349,16 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
     // Those of the view that still counts, and those who join: all that is live, from the start.
     log_.set_targets(members_ & ~others & ~only(self_));
     log_.set_targets((members_ | others) & ~only(self_));
-    for (;;) {
-      bool reached = true;
-      for_each_node(others, [&](NodeId node) { reached = reached && log_.reached(node); });
-      if (prepared_ != generation || stopped_.has_value()) {
-        co_return;
-      }
-      if (reached) {
-        break;
-      }
-      co_await log_.changed().wait();
+  }
+  for (;;) {
+    const bool fit = fits(body, joins);
+    if (prepared_ != generation || stopped_.has_value()) {
+      co_return;
     }
+    if (fit) {
+      break;
+    }
+    co_await log_.changed().wait();
   }
   if (leader == self_) {
     prepared_by_ |= only(self_);
@@ -364,6 +366,20 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
   } else {
     say(leader, MessageKind::kPrepared, generation, {});
   }
+}
+
+// Whether this node may be in the view that is proposed.
+bool Core::fits(const PrepareBody& body, bool joins) const {
+  const NodeSet here = connected();
+  bool fit = true;
+  // Who is new and who is not have met: so a hello of another incarnation is of a later one.
+  for_each_node((joins ? body.members : body.joiners) & ~only(self_), [&](NodeId node) {
+    fit = fit && contains(here, node) &&
+          peer_[number(node)].hello.incarnation == body.incarnations[number(node)] &&
+          (joins || log_.reached(node));
+  });
+  // What the dead had sent must have arrived, or never will, before their intents are shared.
+  return fit && (joins || (body.owed & ~gone_members()) == 0);
 }
 
 void Core::commit(Generation generation, const CommitBody& body) {
@@ -396,6 +412,12 @@ void Core::commit(Generation generation, const CommitBody& body) {
   view_ = generation;
   members_ = label.holders;
   incarnations_ = body.incarnations;
+  for_each_node(connected() & members_, [this](NodeId node) {
+    const std::uint64_t present = peer_[number(node)].hello.incarnation;
+    if (present != incarnations_[number(node)]) {
+      dead_[number(node)] = incarnations_[number(node)];  // it came back, and the leader died
+    }
+  });
   leaving_ &= members_;
   fenced_ = 0;
   reported_ = 0;
