@@ -35,7 +35,7 @@ Task<void> Core::look_at_labels() {
   for (BlockDevice* const device : devices_) {
     const Result<GroupLabel> label = co_await read_label(*device);
     if (label.ok() && label.value().group == options_.group &&
-        label.value().sequence > disks_.label().sequence) {
+        supersedes(label.value(), disks_.label())) {
       disks_.adopt(label.value());
     }
   }
@@ -250,6 +250,10 @@ Task<Status> Core::start_alone() {
 
 // A leader that is gone may have written a view, and told perhaps nobody.
 Task<Status> Core::finish_for_the_leader() {
+  if (contains(leaving_, self_) && !contains(disks_.label().holders, self_)) {
+    stop({Errc::kClosed, "the redundancy group was closed"});  // and the message was lost
+    co_return *stopped_;
+  }
   if (Generation{disks_.label().generation} != prepared_) {
     co_return Error{Errc::kRefused, "the redundancy group went on without this node"};
   }

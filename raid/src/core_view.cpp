@@ -116,6 +116,9 @@ void Core::on_hello(NodeId from, Generation generation, const HelloBody& hello) 
   if (hello.answer != 0) {
     say_hello(from, false);
   }
+  if (active_ && hello.active == 1 && generation < view_) {
+    tell_present_view(only(from));  // it left, and has not heard that it may go
+  }
   wake();
 }
 
