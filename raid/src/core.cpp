@@ -236,6 +236,10 @@ Task<Status> Core::flush() {
 
 Task<Status> Core::close() {
   closing_ = true;
+  // The others go on before they tell this node: it may read nothing by then.
+  while (requests_ > 0) {
+    co_await changed_.wait();
+  }
   while (log_.size() > 0) {
     const Status settled = co_await settle_all();
     if (!settled.ok()) {

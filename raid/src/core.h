@@ -54,6 +54,7 @@ class Core final : public PeersUser, public LockTableUser {
 
  private:
   class LockUse;
+  class Request;
   // What `wait()`s test again and again; why nothing more will come of this manager.
   [[nodiscard]] std::optional<Error> ended() const;
 
@@ -178,7 +179,8 @@ class Core final : public PeersUser, public LockTableUser {
   std::uint64_t renewals_ = 0;                   // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
   std::uint64_t renewed_ = 0;  // of those, before the view was prepared
-  bool closing_ = false;       // nothing begins any more
+  bool closing_ = false;       // no request begins any more
+  std::size_t requests_ = 0;   // under way
   struct Early {
     NodeId from;
     Generation generation;

@@ -129,7 +129,7 @@ class Group {
   // The operator, or who sees it first: this disk is not to be used any more.
   void disk_failed(std::uint32_t disk);
 
-  // Ends in order: leaves nothing to recover.
+  // Ends in order: leaves nothing to recover.  Requests under way are waited for, new ones refused.
   Task<Status> close();
 
  private:
