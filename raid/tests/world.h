@@ -79,6 +79,7 @@ class Wire {
   std::unique_ptr<Port> open(std::size_t node, sim::SimPersistentMemory& memory) {
     auto port = std::make_unique<Port>(*this, node);
     ends_[node] = {port.get(), &memory};
+    std::erase_if(late_, [node](const auto& entry) { return entry.first.second == node; });
     for (const auto& [other, end] : ends_) {
       if (other != node) {
         connect(node, other);
@@ -109,17 +110,20 @@ class Wire {
     if (sessions_.erase(pair_of(a, b)) == 0) {
       return;
     }
-    links_[{a, b}].clear();
-    links_[{b, a}].clear();
+    end_session({a, b});
+    end_session({b, a});
     changed(a, b);
     changed(b, a);
   }
+  // `to` is told that `from` is fenced: nothing that it has sent arrives any more.
+  void silence(std::size_t from, std::size_t to) { late_.erase({from, to}); }
   void connect(std::size_t a, std::size_t b) {
     if (!ends_.contains(a) || !ends_.contains(b) || sessions_.contains(pair_of(a, b))) {
       return;
     }
     sessions_[pair_of(a, b)] = ++last_session_;
     for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
+      late_.erase({from, to});
       ends_[from].port->stores_[to] = 0;
       ends_[from].port->stored_[to] = 0;
     }
@@ -155,17 +159,30 @@ class Wire {
 
   // One delivery, or one announcement of a session, in a turn of its own.
   struct Event final : Continuation {
-    Event(Wire& owner, Link of) : wire(owner), link(of) {}
+    Event(Wire& owner, Link of, bool is_late) : wire(owner), link(of), late(is_late) {}
     void run() override { wire.happen(*this); }
     Wire& wire;
     Link link;
+    bool late;
     std::list<Event>::iterator self;
   };
-  void post(Link link) {
-    Event& event = events_.emplace_back(*this, link);
+  void post(Link link, bool late = false) {
+    Event& event = events_.emplace_back(*this, link, late);
     event.self = std::prev(events_.end());
-    const Duration delay = std::chrono::microseconds(5 * (1 + scheduler_.random().below(12)));
+    const Duration delay =
+        std::chrono::microseconds(5 * (1 + scheduler_.random().below(late ? 400 : 12)));
     scheduler_.post_at(event, scheduler_.now() + delay);
+  }
+  // What is said is lost.  Stores that were under way may still arrive, unanswered, until the next
+  // session begins or the receiver is told that the sender is fenced.
+  void end_session(Link link) {
+    for (Item& item : links_[link]) {
+      if (item.store != 0 && !item.answer) {
+        late_[link].push_back(std::move(item));
+        post(link, true);
+      }
+    }
+    links_[link].clear();
   }
   void push(std::size_t from, std::size_t to, Item item) {
     links_[{from, to}].push_back(std::move(item));
@@ -176,13 +193,31 @@ class Wire {
 
   void happen(Event& event) {
     const Link link = event.link;
+    const bool late = event.late;
     events_.erase(event.self);
+    if (late) {
+      arrive_late(link);
+      return;
+    }
     ++arrivals;
     if (on_arrival) {
       on_arrival();
     }
     if (!links_[link].empty()) {
       arrive(link.first, link.second);
+    }
+  }
+  void arrive_late(Link link) {
+    const auto items = late_.find(link);
+    const auto end = ends_.find(link.second);
+    if (items == late_.end() || items->second.empty()) {
+      return;
+    }
+    const Item item = std::move(items->second.front());
+    items->second.pop_front();
+    if (end != ends_.end()) {
+      end->second.memory->store(item.offset, item.bytes);
+      DUET_CHECK(end->second.memory->persist().ok());
     }
   }
   void arrive(std::size_t from, std::size_t to) {
@@ -217,6 +252,7 @@ class Wire {
   std::map<std::size_t, End> ends_;
   std::map<Link, std::uint64_t> sessions_;
   std::map<Link, std::deque<Item>> links_;
+  std::map<Link, std::deque<Item>> late_;  // stores of sessions that have ended
   std::list<Event> events_;
   std::uint64_t last_session_ = 0;
 };
@@ -323,6 +359,10 @@ class World {
         }
       }
     }
+    // One operation, and no more.
+    void fail_once(std::size_t disk, sim::Fault fault, std::uint64_t skip) {
+      connections.faulty[disk]->arm({.fault = fault, .skip = skip});
+    }
     void fail(std::size_t disk) {
       for (const sim::Fault fault :
            {sim::Fault::kReadError, sim::Fault::kWriteError, sim::Fault::kFlushError}) {
@@ -357,6 +397,7 @@ class World {
     if (group.ok()) {
       process.group = std::move(group.value());
       for (const auto& [other, incarnation] : fenced) {
+        wire.silence(other, node);
         process.group->node_fenced(node_id(other), incarnation);
       }
     } else {
@@ -376,15 +417,19 @@ class World {
     process.group.reset();
     processes[node].reset();
   }
-  // The failover layer tells the others.
+  // The failover layer tells the others: all of them, or one.
   void fence(std::size_t node, std::uint64_t incarnation) {
-    if (!alive(node)) {
+    for (std::size_t i = 0; i < processes.size(); ++i) {
+      fence(node, incarnation, i);
+    }
+  }
+  void fence(std::size_t node, std::uint64_t incarnation, std::size_t told) {
+    if (!alive(node) || processes[node]->incarnation == incarnation) {
       fenced[node] = incarnation;
     }
-    for (std::size_t i = 0; i < processes.size(); ++i) {
-      if (i != node && alive(i) && processes[i]->group != nullptr) {
-        processes[i]->group->node_fenced(node_id(node), incarnation);
-      }
+    if (told != node && alive(told) && processes[told]->group != nullptr) {
+      wire.silence(node, told);
+      processes[told]->group->node_fenced(node_id(node), incarnation);
     }
   }
   [[nodiscard]] bool alive(std::size_t node) const { return processes[node] != nullptr; }
@@ -395,7 +440,8 @@ class World {
     return group(node) != nullptr && group(node)->status().active;
   }
 
-  // A living node loses its disks and its links; what it has under way ends.
+  // A living node loses its disks and its links; what it has under way ends.  It is fenced, and the
+  // others are still to be told.
   void shut_out(std::size_t node) {
     Process& process = *processes[node];
     for (const auto& gate : process.connections.gates) {
@@ -406,7 +452,6 @@ class World {
     }
     process.shut_out = true;
     DUET_CHECK(run_until([&] { return process.connections.quiet(); }));
-    fence(node, process.incarnation);
   }
 
   // For all processes, from now on.
