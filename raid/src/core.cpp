@@ -106,8 +106,9 @@ GroupCounters Core::counters() const {
 
 void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   DUET_CHECK(node != self_);
-  dead_[number(node)] = incarnation;
-  fenced_ |= only(node);
+  dead_[number(node)].insert(incarnation);
+  const std::uint64_t latest = started_[number(node)];
+  fenced_ |= latest == 0 || latest == incarnation ? only(node) : 0;
   ++changes_;
   if (active_) {
     tell_present_view(members_);
@@ -115,7 +116,9 @@ void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   wake();
 }
 
-void Core::node_started(NodeId node) {
+void Core::node_started(NodeId node, std::uint64_t incarnation) {
+  DUET_CHECK(node != self_);
+  started_[number(node)] = incarnation;
   fenced_ &= ~only(node);
   ++changes_;
 }

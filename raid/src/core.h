@@ -12,6 +12,7 @@
 
 #include <deque>
 #include <optional>
+#include <set>
 
 #include "intent_log.h"
 #include "message.h"
@@ -35,7 +36,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind);
   Task<Status> flush();
   void node_fenced(NodeId node, std::uint64_t incarnation);
-  void node_started(NodeId node);
+  void node_started(NodeId node, std::uint64_t incarnation);
   void disk_failed(std::uint32_t disk);
   Task<Status> close();
 
@@ -171,8 +172,9 @@ class Core final : public PeersUser, public LockTableUser {
   Generation prepared_{};
   PrepareBody prepared_body_;
   std::array<Peer, kNodesMax> peer_{};
-  std::array<std::uint64_t, kNodesMax> dead_{};  // incarnation that is no more
-  NodeSet fenced_ = 0;                           // since the view began
+  std::array<std::set<std::uint64_t>, kNodesMax> dead_;  // incarnations that are no more
+  std::array<std::uint64_t, kNodesMax> started_{};       // the latest that is known
+  NodeSet fenced_ = 0;                                   // since the view began
   NodeSet leaving_ = 0;                          // members that have settled everything and go
   ColumnSet reported_ = 0;                       // disks that were suspected in this view
   ColumnSet failed_in_view_ = 0;                 // disks that nobody of this view reads or writes

@@ -109,7 +109,7 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
 void Core::on_hello(NodeId from, Generation generation, const HelloBody& hello) {
   if (contains(members_, from) && hello.incarnation != incarnations_[number(from)]) {
     // A manager starts when no I/O of an older process of its node is under way.
-    dead_[number(from)] = incarnations_[number(from)];
+    dead_[number(from)].insert(incarnations_[number(from)]);
   }
   peer_[number(from)] = {peers_.session(from), false, hello, generation};
   ++changes_;
@@ -167,7 +167,7 @@ NodeSet Core::connected() const {
 }
 
 bool Core::gone(NodeId node) const {
-  return dead_[number(node)] == incarnations_[number(node)];
+  return dead_[number(node)].contains(incarnations_[number(node)]);
 }
 
 NodeSet Core::gone_members() const {
@@ -182,7 +182,7 @@ NodeSet Core::newcomers() const {
   for_each_node(connected(), [&](NodeId node) {
     const HelloBody& hello = peer_[number(node)].hello;
     const bool member = contains(members_, node) && !gone(node);
-    if (!member && hello.active == 0 && hello.incarnation != dead_[number(node)]) {
+    if (!member && hello.active == 0 && !dead_[number(node)].contains(hello.incarnation)) {
       set |= only(node);
     }
   });
@@ -409,7 +409,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   outbox_.flush();  // what is of the earlier view goes as such
   for_each_node(members_ & ~only(self_), [&](NodeId node) {
     if (!contains(label.holders, node)) {
-      dead_[number(node)] = incarnations_[number(node)];
+      dead_[number(node)].insert(incarnations_[number(node)]);
     }
   });
   view_ = generation;
@@ -418,7 +418,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   for_each_node(connected() & members_, [this](NodeId node) {
     const std::uint64_t present = peer_[number(node)].hello.incarnation;
     if (present != incarnations_[number(node)]) {
-      dead_[number(node)] = incarnations_[number(node)];  // it came back, and the leader died
+      dead_[number(node)].insert(incarnations_[number(node)]);  // it came back, and the leader died
     }
   });
   leaving_ &= members_;

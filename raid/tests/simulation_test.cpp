@@ -101,8 +101,7 @@ class Simulation {
         fail_a_disk();
         break;
       case 4:
-        ++reached_.cuts;
-        world_.wire.disconnect(node, some_node());
+        cut(node, some_node());
         break;
       case 5:
       case 6:
@@ -187,14 +186,20 @@ class Simulation {
       note_dead(node, world_.dead_incarnation);
     }
   }
+  void cut(std::size_t node, std::size_t other) {
+    ++reached_.cuts;
+    world_.trace("cut", node, other);
+    world_.wire.disconnect(node, other);
+  }
   void note_dead(std::size_t node, std::uint64_t incarnation) {
     for (std::size_t other = 0; other < nodes(); ++other) {
-      untold_[{other, node}] = incarnation;
+      untold_.push_back({other, node, incarnation});
     }
   }
   void close(std::size_t node) {
     if (world_.active(node) && !world_.processes[node]->shut_out && closing_.insert(node).second) {
       ++reached_.closes;
+      world_.trace("close", node);
       model_.begin_close(node, [this](const Status& status) { reached_.closed += status.ok(); });
     }
   }
@@ -212,19 +217,16 @@ class Simulation {
       }
       return;
     }
-    std::erase_if(untold_, [node](const auto& entry) { return entry.first.second == node; });
     world_.boot(node);
   }
   void tell_of_the_dead(bool all) {
-    for (auto at = untold_.begin(); at != untold_.end();) {
-      const auto [told, node] = at->first;
-      if (all || random_.one_in(2)) {
-        world_.fence(node, at->second, told);
-        at = untold_.erase(at);
-      } else {
-        ++at;
+    std::erase_if(untold_, [&](const Untold& dead) {
+      const bool now = all || random_.one_in(2);
+      if (now) {
+        world_.fence(dead.node, dead.incarnation, dead.told);
       }
-    }
+      return now;
+    });
   }
   void fail_a_disk() {
     const Geometry& g = world_.options_.geometry;
@@ -232,6 +234,7 @@ class Simulation {
       ++reached_.disks_failed;
       const std::size_t disk = random_.below(g.disks);
       const std::size_t node = some_node();
+      world_.trace("fails, perhaps for one alone: disk", disk, node);
       constexpr std::array<sim::Fault, 3> kFaults = {
           sim::Fault::kReadError, sim::Fault::kWriteError, sim::Fault::kFlushError};
       if (world_.alive(node) && random_.one_in(4)) {
@@ -269,6 +272,7 @@ class Simulation {
     }
     tell_of_the_dead(true);
     connect_all();
+    world_.trace("rest", 0);
     NodeSet here = 0;
     ASSERT_TRUE(world_.run_until([&] {
       for (std::size_t node = 0; node < nodes(); ++node) {
@@ -386,8 +390,13 @@ class Simulation {
   Reached& reached_;
   int busy_ = 0;
   const std::uint64_t calm_ = 1 + random_.below(12);  // the greater, the fewer faults
-  // Dead, or shut out, and somebody is not told yet: {who, of whom}.
-  std::map<std::pair<std::size_t, std::size_t>, std::uint64_t> untold_;
+  // Dead, or shut out, and somebody is not told yet.
+  struct Untold {
+    std::size_t told;
+    std::size_t node;
+    std::uint64_t incarnation;
+  };
+  std::vector<Untold> untold_;
   std::set<std::size_t> closing_;
 };
 

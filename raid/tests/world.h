@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <iostream>
@@ -378,15 +379,35 @@ class World {
     TaskScope scope;  // of those who use the group
   };
 
+  // To follow one seed: what happens to the nodes, when, if DUET_TRACE is set.
+  void trace(std::string_view what, std::size_t node, std::size_t other = 99) const {
+    if (trace_) {
+      std::cout << "turn " << scheduler.turns() << ": " << what << ' '
+                << node << (other == 99 ? "" : " at " + std::to_string(other));
+      for (std::size_t i = 0; i < processes.size(); ++i) {
+        std::cout << (group(i) == nullptr ? alive(i) ? "  opening" : "  dead"
+                                          : "  " + std::to_string(processes[i]->incarnation));
+        if (group(i) != nullptr) {
+          const GroupStatus s = group(i)->status();
+          std::cout << (s.active ? "/" : "?") << static_cast<std::uint64_t>(s.view) << ':'
+                    << s.members << " label " << s.label.generation << ':' << s.label.holders;
+        }
+      }
+      std::cout << std::endl;
+    }
+  }
+
   void boot(std::size_t node) {
     DUET_CHECK(processes[node] == nullptr);
+    trace("boot", node);
     fenced.erase(node);
+    processes[node] = std::make_unique<Process>(*this, node);
+    started[node] = processes[node]->incarnation;
     for (const auto& process : processes) {
       if (process != nullptr && process->group != nullptr) {
-        process->group->node_started(node_id(node));
+        process->group->node_started(node_id(node), started[node]);
       }
     }
-    processes[node] = std::make_unique<Process>(*this, node);
     processes[node]->scope.spawn(open(*processes[node], node));
   }
   Task<void> open(Process& process, std::size_t node) {
@@ -396,6 +417,11 @@ class World {
         scheduler, process.connections.devices, *memories[node], *process.port, options);
     if (group.ok()) {
       process.group = std::move(group.value());
+      for (const auto& [other, incarnation] : started) {
+        if (other != node) {
+          process.group->node_started(node_id(other), incarnation);
+        }
+      }
       for (const auto& [other, incarnation] : fenced) {
         wire.silence(other, node);
         process.group->node_fenced(node_id(other), incarnation);
@@ -410,6 +436,7 @@ class World {
     if (processes[node] == nullptr) {
       return;
     }
+    trace("kill", node);
     dead_incarnation = processes[node]->incarnation;
     wire.close(node);
     Process& process = *processes[node];
@@ -424,11 +451,14 @@ class World {
     }
   }
   void fence(std::size_t node, std::uint64_t incarnation, std::size_t told) {
-    if (!alive(node) || processes[node]->incarnation == incarnation) {
+    if (started[node] == incarnation) {
       fenced[node] = incarnation;
     }
+    trace("fence", node, told);
     if (told != node && alive(told) && processes[told]->group != nullptr) {
-      wire.silence(node, told);
+      if (started[node] == incarnation) {
+        wire.silence(node, told);
+      }
       processes[told]->group->node_fenced(node_id(node), incarnation);
     }
   }
@@ -443,6 +473,7 @@ class World {
   // A living node loses its disks and its links; what it has under way ends.  It is fenced, and the
   // others are still to be told.
   void shut_out(std::size_t node) {
+    trace("shut out", node);
     Process& process = *processes[node];
     for (const auto& gate : process.connections.gates) {
       gate->closed = true;
@@ -496,10 +527,12 @@ class World {
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
   std::set<std::size_t> failed_disks;
   std::set<std::size_t> only_seen_failed;       // of those: by one process
-  std::map<std::size_t, std::uint64_t> fenced;  // dead nodes that are known to be
+  std::map<std::size_t, std::uint64_t> fenced;   // dead nodes that are known to be
+  std::map<std::size_t, std::uint64_t> started;  // the latest process of each
   std::uint64_t incarnations = 100;
   std::uint64_t dead_incarnation = 0;
   std::vector<std::unique_ptr<Process>> processes;
+  const bool trace_ = std::getenv("DUET_TRACE") != nullptr;
 };
 
 // One block of a pattern, and where it may go.
