@@ -249,7 +249,11 @@ Task<Status> Core::close() {
       co_return settled;
     }
   }
+  // From the moment it says so another one leads.
+  ++giving_way_;
+  co_await end_own_change();
   leaving_ |= only(self_);
+  --giving_way_;
   ++changes_;
   report();
   wake();

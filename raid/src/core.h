@@ -92,6 +92,7 @@ class Core final : public PeersUser, public LockTableUser {
   void on_lock(NodeId from, const MessageHead& head, ConstBytes body);
   void on_hello(NodeId from, Generation generation, const HelloBody& hello);
   void on_report(NodeId from, const ReportBody& body);
+  Task<void> end_own_change();
   Task<void> obey(NodeId leader, Generation generation, PrepareBody body);
   Task<void> prepare(NodeId leader, Generation generation, PrepareBody body);
   [[nodiscard]] bool fits(const PrepareBody& body, bool joins) const;
@@ -194,7 +195,7 @@ class Core final : public PeersUser, public LockTableUser {
   Generation proposal_{};
   NodeSet prepared_by_ = 0;
   bool changing_ = false;      // change_view() runs
-  int obeying_ = 0;            // obey() runs
+  int giving_way_ = 0;         // who waits for the end of it; none begins
   bool asking_again_ = false;  // ask_again() runs
   std::uint64_t looked_ = 0;   // the changes after which the labels were looked at
   std::uint64_t changes_ = 0;  // of what a proposal depends on

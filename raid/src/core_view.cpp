@@ -270,7 +270,7 @@ Task<void> Core::lead() {
       co_await look_at_labels();
       continue;
     }
-    if (!stopped_.has_value() && obeying_ == 0 && leads() && change_needed()) {
+    if (!stopped_.has_value() && giving_way_ == 0 && leads() && change_needed()) {
       const std::uint64_t before = changes_;
       changing_ = true;
       const Status changed = co_await change_view();
@@ -303,10 +303,8 @@ Status Core::wipe(NodeSet nodes) {
   return done;
 }
 
-// Another leads.  A change of this node's own comes to its end first: two that write labels at the
-// same time could take a newer one back.
-Task<void> Core::obey(NodeId leader, Generation generation, PrepareBody body) {
-  ++obeying_;
+// Comes back when this node leads no change; and it begins none while giving_way_.
+Task<void> Core::end_own_change() {
   if (changing_) {
     ++changes_;
     wake();
@@ -314,8 +312,15 @@ Task<void> Core::obey(NodeId leader, Generation generation, PrepareBody body) {
   while (changing_ && !stopped_.has_value()) {
     co_await changed_.wait();
   }
+}
+
+// Another leads.  A change of this node's own comes to its end first: two that write labels at the
+// same time could take a newer one back.
+Task<void> Core::obey(NodeId leader, Generation generation, PrepareBody body) {
+  ++giving_way_;
+  co_await end_own_change();
   scope_.spawn(prepare(leader, generation, body));
-  --obeying_;
+  --giving_way_;
   changed_.wake_all();
 }
 
