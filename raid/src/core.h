@@ -176,10 +176,10 @@ class Core final : public PeersUser, public LockTableUser {
   std::array<std::set<std::uint64_t>, kNodesMax> dead_;  // incarnations that are no more
   std::array<std::uint64_t, kNodesMax> started_{};       // the latest that is known
   NodeSet fenced_ = 0;                                   // since the view began
-  NodeSet leaving_ = 0;                          // members that have settled everything and go
-  ColumnSet reported_ = 0;                       // disks that were suspected in this view
-  ColumnSet failed_in_view_ = 0;                 // disks that nobody of this view reads or writes
-  std::uint64_t renewals_ = 0;                   // sessions that were lost, and made again
+  NodeSet leaving_ = 0;           // members that have settled everything and go
+  ColumnSet reported_ = 0;        // disks that were suspected in this view
+  ColumnSet failed_in_view_ = 0;  // disks that nobody of this view reads or writes
+  std::uint64_t renewals_ = 0;    // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
   std::uint64_t renewed_ = 0;  // of those, before the view was prepared
   bool closing_ = false;       // no request begins any more

@@ -325,7 +325,13 @@ Task<void> Core::obey(NodeId leader, Generation generation, PrepareBody body) {
 }
 
 Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body) {
-  if (generation <= prepared_ || !contains(body.members, self_)) {
+  if (!contains(body.members, self_)) {
+    co_return;
+  }
+  if (generation <= prepared_) {
+    if (leader != self_) {
+      say_hello(leader, false);  // it does not know what another proposed: its next one is higher
+    }
     co_return;
   }
   const bool joins = contains(body.joiners, self_);

@@ -173,9 +173,8 @@ TEST(Crash, ATakeoverByANodeThatLosesADiskMayEndAtAnyTurn) {
     for (std::size_t node = 0; node < 3; ++node) {
       world.boot(node);
     }
-    ASSERT_TRUE(world.run_until([&] {
-      return world.active(2) && std::popcount(world.group(2)->status().members) == 3;
-    }));
+    ASSERT_TRUE(world.run_until(
+        [&] { return world.active(2) && std::popcount(world.group(2)->status().members) == 3; }));
     model.fill(2);
     model.begin_write(2, 0, 6, WriteKind::kInPlace, [](const Status&) {});
     const auto run_turns = [&world](std::uint64_t left) {

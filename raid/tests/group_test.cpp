@@ -117,7 +117,7 @@ TEST(Group, ClosingLeavesNothingToRecoverAndAnyNodeMayOpen) {
   world.boot(1);
   ASSERT_TRUE(world.run_until([&] { return world.group(1) != nullptr; }));
   EXPECT_EQ(world.group(1)->status().label.holders, 0U);
-  world.group(1)->node_fenced(NodeId{0}, 0);
+  world.group(1)->node_fenced(NodeId{0}, world.started[0]);
   ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
   EXPECT_TRUE(reads(world, 1, 0, 9, 7));
   EXPECT_TRUE(reads(world, 1, 20, 9, 8));
@@ -231,6 +231,22 @@ TEST(Group, NobodyTakesOverBeforeEveryMemberKnowsThatTheDeadCanStoreNoMore) {
   EXPECT_FALSE(world.run_until([&] { return members(world, 0) == 3; }));
   world.fence(2, world.dead_incarnation, 1);
   ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 3; }));
+}
+
+TEST(Group, WhoTakesOverLearnsOfHigherProposalsThatItDidNotHear) {
+  World world(15, {.nodes = 3});
+  boot_all(world);
+  world.wire.disconnect(0, 1);
+  world.group(0)->disk_failed(1);
+  for (int round = 0; round < 3; ++round) {
+    run_turns(world, 300);
+    world.wire.disconnect(0, 2);
+    world.wire.connect(0, 2);
+  }
+  run_turns(world, 300);
+  world.kill(0);
+  world.fence(0, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 1) == 6 && members(world, 2) == 6; }));
 }
 
 TEST(Group, IntentsOfAnEarlierLifeAreForgottenBeforeTheyCouldCountAgain) {

@@ -155,7 +155,7 @@ struct OneTarget final : Peers {
     arrived.clear();
   }
   std::uint64_t now = 0;
-  std::uint64_t stores = 0;          // all of them durable
+  std::uint64_t stores = 0;         // all of them durable
   std::set<std::uint64_t> arrived;  // in this session
 };
 

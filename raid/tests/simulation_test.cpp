@@ -319,8 +319,8 @@ class Simulation {
     };
     model_.begin_read(node, random_.below(model_.block_count()), 1, done);
     model_.begin_flush(node, done);
-    ASSERT_TRUE(world_.run_until([&] { return left == 0; })) << "a request does not end: "
-                                                             << state();
+    ASSERT_TRUE(world_.run_until([&] { return left == 0; }))
+        << "a request does not end: " << state();
   }
   void run_for(Duration duration) { ASSERT_TRUE(world_.scheduler.run_for(duration, 300'000)); }
 
@@ -413,9 +413,9 @@ TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
   std::cout << "writes " << reached.writes << ", reads " << reached.reads << ", kills "
             << reached.kills << ", blackouts " << reached.blackouts << ", shut out "
             << reached.shut_out << ", closed " << reached.closed << " of " << reached.closes
-            << ", rests " << reached.rests << ", cuts " << reached.cuts << ", disks " << reached.disks_failed
-            << ", intents recovered " << reached.recovered << ", views " << reached.views
-            << ", degraded reads " << reached.degraded_reads << '\n';
+            << ", rests " << reached.rests << ", cuts " << reached.cuts << ", disks "
+            << reached.disks_failed << ", intents recovered " << reached.recovered << ", views "
+            << reached.views << ", degraded reads " << reached.degraded_reads << '\n';
   if (std::getenv("DUET_SEED") == nullptr) {
     EXPECT_GT(reached.recovered, 200U);
     EXPECT_GT(reached.blackouts, 50U);

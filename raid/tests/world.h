@@ -382,8 +382,8 @@ class World {
   // To follow one seed: what happens to the nodes, when, if DUET_TRACE is set.
   void trace(std::string_view what, std::size_t node, std::size_t other = 99) const {
     if (trace_) {
-      std::cout << "turn " << scheduler.turns() << ": " << what << ' '
-                << node << (other == 99 ? "" : " at " + std::to_string(other));
+      std::cout << "turn " << scheduler.turns() << ": " << what << ' ' << node
+                << (other == 99 ? "" : " at " + std::to_string(other));
       for (std::size_t i = 0; i < processes.size(); ++i) {
         std::cout << (group(i) == nullptr ? alive(i) ? "  opening" : "  dead"
                                           : "  " + std::to_string(processes[i]->incarnation));
@@ -526,7 +526,7 @@ class World {
   std::vector<std::unique_ptr<sim::SimDisk>> disks;
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
   std::set<std::size_t> failed_disks;
-  std::set<std::size_t> only_seen_failed;       // of those: by one process
+  std::set<std::size_t> only_seen_failed;        // of those: by one process
   std::map<std::size_t, std::uint64_t> fenced;   // dead nodes that are known to be
   std::map<std::size_t, std::uint64_t> started;  // the latest process of each
   std::uint64_t incarnations = 100;
