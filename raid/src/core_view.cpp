@@ -66,6 +66,11 @@ void Core::on_packet(NodeId from, ConstBytes packet) {
   if (stopped_.has_value() || number(from) >= kNodesMax) {
     return;
   }
+  const Peer& peer = peer_[number(from)];
+  if (peer.session == peers_.session(from) &&
+      dead_[number(from)].contains(peer.hello.incarnation)) {
+    return;  // fenced, and does not know it
+  }
   const bool whole = for_each_message(
       packet, [&](const MessageHead& head, ConstBytes body) { on_message(from, head, body); });
   static_cast<void>(whole);  // a damaged one is as one that was lost

@@ -183,11 +183,13 @@ TEST(Crash, ATakeoverByANodeThatLosesADiskMayEndAtAnyTurn) {
     run_turns(world.scheduler.random().below(150));
     model.kill(2);
     world.fence(2, world.dead_incarnation);
-    // Of node 0 alone.
+    // Of node 0 alone, at some moment of its takeover.
+    const std::uint64_t sound = world.scheduler.random().below(turns + 1);
+    run_turns(sound);
     world.processes[0]->fail(1);
     world.failed_disks.insert(1);
     world.only_seen_failed.insert(1);
-    run_turns(turns);
+    run_turns(turns - sound);
     model.kill(0);
     world.fence(0, world.dead_incarnation);
     ASSERT_TRUE(world.run_until([&] {

@@ -233,6 +233,23 @@ TEST(Group, NobodyTakesOverBeforeEveryMemberKnowsThatTheDeadCanStoreNoMore) {
   ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 3; }));
 }
 
+TEST(Group, ALeaderMayBeClosedAtAnyTurnOfItsChange) {
+  for (std::uint64_t turns = 0; turns < 200; ++turns) {
+    World world(turns, {.nodes = 3});
+    lose_the_third(world);
+    world.boot(2);
+    run_turns(world, turns);
+    const auto close = [](Group& group) -> Task<void> {
+      const Status closed = co_await group.close();
+      EXPECT_TRUE(closed.ok());
+    };
+    world.processes[0]->scope.spawn(close(*world.group(0)));
+    ASSERT_TRUE(world.run_until([&] { return !world.active(0) && members(world, 1) == 6; }))
+        << "turn " << turns;
+    ASSERT_TRUE(world.run_until([&] { return members(world, 2) == 6; })) << "turn " << turns;
+  }
+}
+
 TEST(Group, WhoTakesOverLearnsOfHigherProposalsThatItDidNotHear) {
   World world(15, {.nodes = 3});
   boot_all(world);

@@ -116,10 +116,20 @@ class Wire {
     changed(a, b);
     changed(b, a);
   }
+  // Until its process ends.
+  void isolate(std::size_t node) {
+    ends_[node].isolated = true;
+    for (const auto& [other, end] : ends_) {
+      if (other != node) {
+        disconnect(node, other);
+      }
+    }
+  }
   // `to` is told that `from` is fenced: nothing that it has sent arrives any more.
   void silence(std::size_t from, std::size_t to) { late_.erase({from, to}); }
   void connect(std::size_t a, std::size_t b) {
-    if (!ends_.contains(a) || !ends_.contains(b) || sessions_.contains(pair_of(a, b))) {
+    if (!ends_.contains(a) || !ends_.contains(b) || sessions_.contains(pair_of(a, b)) ||
+        ends_[a].isolated || ends_[b].isolated) {
       return;
     }
     sessions_[pair_of(a, b)] = ++last_session_;
@@ -150,6 +160,7 @@ class Wire {
   struct End {
     Port* port = nullptr;
     sim::SimPersistentMemory* memory = nullptr;
+    bool isolated = false;
   };
   using Link = std::pair<std::size_t, std::size_t>;
   static Link pair_of(std::size_t a, std::size_t b) { return {std::min(a, b), std::max(a, b)}; }
@@ -478,9 +489,7 @@ class World {
     for (const auto& gate : process.connections.gates) {
       gate->closed = true;
     }
-    for (std::size_t i = 0; i < processes.size(); ++i) {
-      wire.disconnect(node, i);
-    }
+    wire.isolate(node);
     process.shut_out = true;
     DUET_CHECK(run_until([&] { return process.connections.quiet(); }));
   }
