@@ -2,7 +2,7 @@
  * share.pml - two nodes that both manage one row of a stripe: a data block and a check block.
  *
  * Locks as raid/lock_table.h has them for two nodes (the last exclusive holder arbitrates), intents
- * as raid/src/intent_log.h, views as raid/src/core_view.cpp.  A node may stop at any step; another
+ * as raid/src/intent_log.h, views as raid/src/core_change.cpp.  A node may stop at any step; another
  * process of it starts later.  A stopped one may wake: its steps go on until it is fenced.
  *
  *   I12  assert in use()      I13  assert in hit()      I14  assert in look() and after recovery

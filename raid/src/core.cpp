@@ -106,8 +106,9 @@ GroupCounters Core::counters() const {
 
 void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   DUET_CHECK(node != self_);
-  dead_[number(node)] = incarnation;
-  fenced_ |= only(node);
+  dead_[number(node)].insert(incarnation);
+  const std::uint64_t latest = started_[number(node)];
+  fenced_ |= latest == 0 || latest == incarnation ? only(node) : 0;
   ++changes_;
   if (active_) {
     tell_present_view(members_);
@@ -115,7 +116,9 @@ void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   wake();
 }
 
-void Core::node_started(NodeId node) {
+void Core::node_started(NodeId node, std::uint64_t incarnation) {
+  DUET_CHECK(node != self_);
+  started_[number(node)] = incarnation;
   fenced_ &= ~only(node);
   ++changes_;
 }
@@ -180,14 +183,15 @@ Task<void> Core::settle_later() {
   static_cast<void>(settled);  // whoever needs it settled asks for himself
 }
 
-// A failing disk must be known to all, and be in the label, before what it missed is told done.
+// A failing disk must be in the label, and this node in the view that goes by it, before what it
+// missed is told done.  In the view before others may read it still, and would be given the lock.
 Task<Status> Core::absorb_failures() {
   for (;;) {
     notice_end();
     if (stopped_.has_value()) {
       co_return *stopped_;
     }
-    if (disks_.suspects() == 0) {
+    if (((disks_.suspects() | disks_.failed()) & ~failed_in_view_) == 0) {
       co_return Ok{};
     }
     if ((disks_.suspects() & ~reported_) != 0) {
@@ -235,13 +239,21 @@ Task<Status> Core::flush() {
 
 Task<Status> Core::close() {
   closing_ = true;
+  // The others go on before they tell this node: it may read nothing by then.
+  while (requests_ > 0) {
+    co_await changed_.wait();
+  }
   while (log_.size() > 0) {
     const Status settled = co_await settle_all();
     if (!settled.ok()) {
       co_return settled;
     }
   }
+  // From the moment it says so another one leads.
+  ++giving_way_;
+  co_await end_own_change();
   leaving_ |= only(self_);
+  --giving_way_;
   ++changes_;
   report();
   wake();

@@ -1,7 +1,7 @@
 // Core: what a Group is made of.
 //
-// Three files: core.cpp (life, packets, settling), core_io.cpp (reads and writes), core_view.cpp
-// (views: who manages the group, which disks are in sync).
+// Four files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
+// who leads, what every node does when the view changes), core_change.cpp (what the leader does).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
@@ -12,6 +12,7 @@
 
 #include <deque>
 #include <optional>
+#include <set>
 
 #include "intent_log.h"
 #include "message.h"
@@ -35,7 +36,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind);
   Task<Status> flush();
   void node_fenced(NodeId node, std::uint64_t incarnation);
-  void node_started(NodeId node);
+  void node_started(NodeId node, std::uint64_t incarnation);
   void disk_failed(std::uint32_t disk);
   Task<Status> close();
 
@@ -54,6 +55,7 @@ class Core final : public PeersUser, public LockTableUser {
 
  private:
   class LockUse;
+  class Request;
   // What `wait()`s test again and again; why nothing more will come of this manager.
   [[nodiscard]] std::optional<Error> ended() const;
 
@@ -88,9 +90,12 @@ class Core final : public PeersUser, public LockTableUser {
   void report();
   void on_message(NodeId from, const MessageHead& head, ConstBytes body);
   void on_lock(NodeId from, const MessageHead& head, ConstBytes body);
-  void on_hello(NodeId from, const MessageHead& head, const HelloBody& hello);
+  void on_hello(NodeId from, Generation generation, const HelloBody& hello);
   void on_report(NodeId from, const ReportBody& body);
+  Task<void> end_own_change();
+  Task<void> obey(NodeId leader, Generation generation, PrepareBody body);
   Task<void> prepare(NodeId leader, Generation generation, PrepareBody body);
+  [[nodiscard]] bool fits(const PrepareBody& body, bool joins) const;
   void commit(Generation generation, const CommitBody& body);
 
   Task<void> lead();
@@ -98,32 +103,37 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] bool leads_from_cold() const;
   [[nodiscard]] NodeSet connected() const;  // that have said hello
   [[nodiscard]] NodeSet newcomers() const;
+  [[nodiscard]] bool change_is_urgent() const;
   [[nodiscard]] bool change_needed() const;
   [[nodiscard]] bool quiet() const;
   [[nodiscard]] NodeSet unsure() const;
   Task<void> ask_again();
+  [[nodiscard]] bool gone(NodeId node) const;
+  [[nodiscard]] NodeSet gone_members() const;
+  Status wipe(NodeSet nodes);
+
+  // core_change.cpp
   Task<void> look_at_labels();
   Task<Status> read_labels();
   Task<Status> recover(NodeSet origins);
   Generation next_proposal();
+  [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
+  bool mark_suspects(GroupLabel& label) const;
+  Task<Status> write_labels(GroupLabel& label);
+  Task<Status> put_view(Generation generation, NodeSet members, NodeSet owed);
   Task<Status> pay_what_is_owed();
   Task<Status> start_alone();
   Task<Status> finish_for_the_leader();
+  Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
   Task<bool> share(NodeSet origins, NodeSet members);
   std::uint64_t store_from_memory(NodeId to, std::uint64_t offset, std::uint64_t bytes);
-  Status wipe(NodeSet nodes);
   Task<Status> change_view();
-  Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
-  Task<Status> write_labels(GroupLabel& label);
   void announce(const GroupLabel& label, const PrepareBody& body);
   void tell_present_view(NodeSet whom);
-  [[nodiscard]] bool gone(NodeId node) const;
-  [[nodiscard]] NodeSet gone_members() const;
-  [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
 
   struct Peer {
-    bool said_hello = false;  // in the present session
-    bool stale = false;       // and was told to change what it said
+    std::uint64_t session = 0;  // in which it said hello
+    bool stale = false;         // and was told to change what it said
     HelloBody hello;
     Generation view{};
   };
@@ -163,14 +173,17 @@ class Core final : public PeersUser, public LockTableUser {
   Generation prepared_{};
   PrepareBody prepared_body_;
   std::array<Peer, kNodesMax> peer_{};
-  std::array<std::uint64_t, kNodesMax> dead_{};  // incarnation that is no more
-  NodeSet fenced_ = 0;                           // since the view began
-  NodeSet leaving_ = 0;                          // members that have settled everything and go
-  ColumnSet reported_ = 0;                       // disks that were suspected in this view
-  std::uint64_t renewals_ = 0;                   // sessions that were lost, and made again
+  std::array<std::set<std::uint64_t>, kNodesMax> dead_;  // incarnations that are no more
+  std::array<std::uint64_t, kNodesMax> started_{};       // the latest that is known
+  NodeSet fenced_ = 0;                                   // since the view began
+  NodeSet leaving_ = 0;           // members that have settled everything and go
+  ColumnSet reported_ = 0;        // disks that were suspected in this view
+  ColumnSet failed_in_view_ = 0;  // disks that nobody of this view reads or writes
+  std::uint64_t renewals_ = 0;    // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
   std::uint64_t renewed_ = 0;  // of those, before the view was prepared
-  bool closing_ = false;       // nothing begins any more
+  bool closing_ = false;       // no request begins any more
+  std::size_t requests_ = 0;   // under way
   struct Early {
     NodeId from;
     Generation generation;
@@ -182,6 +195,7 @@ class Core final : public PeersUser, public LockTableUser {
   Generation proposal_{};
   NodeSet prepared_by_ = 0;
   bool changing_ = false;      // change_view() runs
+  int giving_way_ = 0;         // who waits for the end of it; none begins
   bool asking_again_ = false;  // ask_again() runs
   std::uint64_t looked_ = 0;   // the changes after which the labels were looked at
   std::uint64_t changes_ = 0;  // of what a proposal depends on

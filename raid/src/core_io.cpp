@@ -14,6 +14,8 @@ struct Core::Part {
 
 namespace {
 
+constexpr Error kClosing = {Errc::kClosed, "the redundancy group is being closed"};
+
 // The cells of `count` data blocks from `first` on, by column.
 std::array<Span, kDisksMax> spans_of(const Geometry& geometry, std::uint32_t first,
                                      std::uint32_t count) {
@@ -59,13 +61,37 @@ Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableByt
   co_return Ok{};
 }
 
+// One that close() waits for; none begins behind it.
+class Core::Request {
+ public:
+  explicit Request(Core& core) : core_(core) { ++core_.requests_; }
+  ~Request() {
+    if (--core_.requests_ == 0 && core_.closing_ && !core_.dying_) {
+      core_.changed_.wake_all();
+    }
+  }
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+ private:
+  Core& core_;
+};
+
 Task<Status> Core::read(std::uint64_t block, std::span<const MutableBytes> parts) {
+  if (closing_) {
+    co_return kClosing;
+  }
+  const Request request(*this);
   const auto visit = [this](Part& part) { return read_part(part); };
   const Status status = co_await for_each_part(block, parts, visit);
   co_return status;
 }
 
 Task<Status> Core::write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind) {
+  if (closing_) {
+    co_return kClosing;
+  }
+  const Request request(*this);
   const auto visit = [this, kind](Part& part) { return write_part(part, kind); };
   const Status status = co_await for_each_part(block, parts, visit);
   co_return status;
@@ -210,7 +236,7 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update) {
     if (const std::optional<Error> error = ended()) {
       co_return *error;
     }
-    if (paused_ || closing_ || !active_) {
+    if (paused_ || !active_) {
       co_await changed_.wait();
       continue;
     }

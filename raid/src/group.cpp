@@ -115,7 +115,9 @@ Task<Status> Group::flush() { return core_->flush(); }
 void Group::node_fenced(NodeId node, std::uint64_t incarnation) {
   core_->node_fenced(node, incarnation);
 }
-void Group::node_started(NodeId node) { core_->node_started(node); }
+void Group::node_started(NodeId node, std::uint64_t incarnation) {
+  core_->node_started(node, incarnation);
+}
 void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
 Task<Status> Group::close() { return core_->close(); }
 

@@ -50,6 +50,10 @@ Result<IntentLog::Handle> IntentLog::begin(const Intent& intent, ConstBytes page
 
 // What this node's memory holds of it: pages first, the slot makes them count.
 void IntentLog::send(Live& live, NodeId target) {
+  if (!in_session(target)) {
+    send_all(target);  // this one is among them
+    return;
+  }
   const MemoryLayout& layout = memory_.layout();
   const ConstBytes memory = memory_.memory().bytes();
   if (const std::uint32_t count = live.intent.page_count(); count > 0 && !live.ending) {
@@ -59,7 +63,12 @@ void IntentLog::send(Live& live, NodeId target) {
   }
   const std::uint64_t at = layout.slot(self_, live.slot);
   const std::array<ConstBytes, 1> parts = {memory.subspan(at, sizeof(IntentHeader))};
-  live.sent[number(target)] = last_sent_[number(target)] = peers_.store(target, at, parts);
+  const std::uint64_t sent = peers_.store(target, at, parts);
+  if (sent == 0) {
+    session_[number(target)] = 0;
+    return;
+  }
+  live.sent[number(target)] = last_sent_[number(target)] = sent;
 }
 
 void IntentLog::set_targets(NodeSet targets) {
@@ -70,8 +79,9 @@ void IntentLog::set_targets(NodeSet targets) {
 }
 
 void IntentLog::send_all(NodeId target) {
-  if (!contains(targets_, target)) {
-    return;
+  session_[number(target)] = contains(targets_, target) ? peers_.session(target) : 0;
+  if (session_[number(target)] == 0) {
+    return;  // again when a session begins
   }
   // Pages before the table: a slot never counts before its pages.
   const MemoryLayout& layout = memory_.layout();
@@ -86,6 +96,10 @@ void IntentLog::send_all(NodeId target) {
   const std::array<ConstBytes, 1> table = {
       memory.subspan(layout.area(self_), layout.table_bytes())};
   const std::uint64_t sent = peers_.store(target, layout.area(self_), table);
+  if (sent == 0) {
+    session_[number(target)] = 0;
+    return;
+  }
   last_sent_[number(target)] = sent;
   for (Live& live : live_) {
     live.sent[number(target)] = sent;
@@ -95,9 +109,7 @@ void IntentLog::send_all(NodeId target) {
 bool IntentLog::reached_all(const Live& live) const {
   bool all = true;
   for_each_node(targets_, [&](NodeId target) {
-    const std::uint64_t sent = live.sent[number(target)];
-    // Sent in no session: it will be sent again.
-    all = all && sent != 0 && peers_.session(target) != 0 && peers_.stored(target) >= sent;
+    all = all && in_session(target) && peers_.stored(target) >= live.sent[number(target)];
   });
   return all;
 }

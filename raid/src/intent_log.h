@@ -35,7 +35,8 @@ class IntentLog {
     std::uint32_t first_page = 0;
     bool completed = false;
     bool ending = false;
-    std::array<std::uint64_t, kNodesMax> sent{};  // number of the last store about it, by target
+    // Number of the last store about it, by target, in the session in which all was sent.
+    std::array<std::uint64_t, kNodesMax> sent{};
   };
   using Handle = std::list<Live>::iterator;
 
@@ -51,9 +52,9 @@ class IntentLog {
   void set_targets(NodeSet targets);
   // Sends all there is again: a session began.
   void send_all(NodeId target);
-  // Everything sent to `target` so far is durable there.
+  // Everything that a target must have is durable there: so never while it is out of reach.
   [[nodiscard]] bool reached(NodeId target) const {
-    return peers_.stored(target) >= last_sent_[number(target)];
+    return in_session(target) && peers_.stored(target) >= last_sent_[number(target)];
   }
   // Stores have arrived, or the targets have changed.
   void wake() { changed_.wake_all(); }
@@ -87,12 +88,19 @@ class IntentLog {
   std::optional<std::uint32_t> find_pages(std::uint32_t count) const;
   void send(Live& live, NodeId target);
   [[nodiscard]] bool reached_all(const Live& live) const;
+  // The target was sent all there is in the session that it is in now.  Numbers of stores mean
+  // nothing outside the session in which they were given.
+  [[nodiscard]] bool in_session(NodeId target) const {
+    const std::uint64_t session = peers_.session(target);
+    return session != 0 && session == session_[number(target)];
+  }
 
   IntentMemory& memory_;
   Peers& peers_;
   const NodeId self_;
   NodeSet targets_ = 0;
-  std::array<std::uint64_t, kNodesMax> last_sent_{};
+  std::array<std::uint64_t, kNodesMax> last_sent_{};  // in session_
+  std::array<std::uint64_t, kNodesMax> session_{};    // in which all was sent
   std::list<Live> live_;
   std::vector<bool> slots_;  // in use
   std::vector<bool> pages_;

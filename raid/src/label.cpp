@@ -15,6 +15,10 @@ Geometry geometry_of(const GroupLabel& label) {
           .stripes = label.stripes};
 }
 
+bool supersedes(const GroupLabel& a, const GroupLabel& b) {
+  return a.sequence != b.sequence ? a.sequence > b.sequence : a.generation < b.generation;
+}
+
 void encode_label(const GroupLabel& label, MutableBytes block) {
   GroupLabel copy = label;
   copy.checksum = 0;
@@ -172,7 +176,7 @@ Result<Assembly> assemble(const GroupId& group, std::span<const Result<GroupLabe
   const GroupLabel* newest = nullptr;
   for (const Result<GroupLabel>& label : labels) {
     if (label.ok() && label.value().group == group &&
-        (newest == nullptr || newest->sequence < label.value().sequence)) {
+        (newest == nullptr || supersedes(label.value(), *newest))) {
       newest = &label.value();
     }
   }

@@ -162,5 +162,47 @@ TEST(Crash, AtEveryTurnOfOneUpdateTheStripeIsWhole) {
   std::cout << points << " points of crash\n";
 }
 
+TEST(Crash, ATakeoverByANodeThatLosesADiskMayEndAtAnyTurn) {
+  const Geometry geometry = {
+      .level = Level::kSingleParity, .disks = 4, .chunk_blocks = 2, .stripes = 2};
+  const std::uint64_t seed = seeds(0, 1).front();
+  for (std::uint64_t turns = 0; turns < 400; ++turns) {
+    SCOPED_TRACE(::testing::Message() << "turn " << turns << ", seed " << seed);
+    World world(seed + turns, {.geometry = geometry, .nodes = 3});
+    Model model(world);
+    for (std::size_t node = 0; node < 3; ++node) {
+      world.boot(node);
+    }
+    ASSERT_TRUE(world.run_until(
+        [&] { return world.active(2) && std::popcount(world.group(2)->status().members) == 3; }));
+    model.fill(2);
+    model.begin_write(2, 0, 6, WriteKind::kInPlace, [](const Status&) {});
+    const auto run_turns = [&world](std::uint64_t left) {
+      ASSERT_TRUE(world.scheduler.run_until([&left] { return left-- == 0; }));
+    };
+    run_turns(world.scheduler.random().below(150));
+    model.kill(2);
+    world.fence(2, world.dead_incarnation);
+    // Of node 0 alone, at some moment of its takeover.
+    const std::uint64_t sound = world.scheduler.random().below(turns + 1);
+    run_turns(sound);
+    world.processes[0]->fail(1);
+    world.failed_disks.insert(1);
+    world.only_seen_failed.insert(1);
+    run_turns(turns - sound);
+    model.kill(0);
+    world.fence(0, world.dead_incarnation);
+    ASSERT_TRUE(world.run_until([&] {
+      return world.active(1) && world.group(1)->status().members == 2;
+    })) << "node 1 does not get on";
+    model.verify(1);
+    ASSERT_TRUE(world.run(world.group(1)->flush()).ok());
+    model.verify_disks();
+    if (::testing::Test::HasFailure()) {
+      return;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace duet::raid::testing

@@ -117,7 +117,7 @@ TEST(Group, ClosingLeavesNothingToRecoverAndAnyNodeMayOpen) {
   world.boot(1);
   ASSERT_TRUE(world.run_until([&] { return world.group(1) != nullptr; }));
   EXPECT_EQ(world.group(1)->status().label.holders, 0U);
-  world.group(1)->node_fenced(NodeId{0}, 0);
+  world.group(1)->node_fenced(NodeId{0}, world.started[0]);
   ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
   EXPECT_TRUE(reads(world, 1, 0, 9, 7));
   EXPECT_TRUE(reads(world, 1, 20, 9, 8));
@@ -139,6 +139,204 @@ TEST(Group, AloneItsLabelKeepsOthersOutUntilItIsBack) {
   world.boot(0);
   ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
   EXPECT_TRUE(reads(world, 1, 0, 3, 9));
+}
+
+// ---- each of these is a fault that was there ----
+
+NodeSet members(World& world, std::size_t node) { return world.group(node)->status().members; }
+void run_turns(World& world, std::uint64_t turns) {
+  ASSERT_TRUE(world.scheduler.run_until([&turns] { return turns-- == 0; }));
+}
+// Nodes 0 and 1 go on without node 2.
+void lose_the_third(World& world) {
+  boot_all(world);
+  world.kill(2);
+  world.fence(2, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 3 && members(world, 1) == 3; }));
+}
+// A write that need not end while the test looks on.
+void begin_write(World& world, std::size_t node, std::uint64_t block, std::size_t blocks,
+                 std::uint64_t value, std::shared_ptr<bool> answered) {
+  const auto task = [](Group& group, std::uint64_t first, Buffer buffer,
+                       std::shared_ptr<bool> done) -> Task<void> {
+    const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+    const Status written = co_await group.write(first, parts, WriteKind::kInPlace);
+    *done = written.ok();
+  };
+  world.processes[node]->scope.spawn(
+      task(*world.group(node), block, filled(blocks, value), std::move(answered)));
+}
+
+TEST(Group, AWriteThatADiskMissedIsAnsweredWhenNobodyReadsThatDiskAnyMore) {
+  // The disk fails for the leader alone, while it takes over from a node that came back.
+  for (std::uint64_t turns = 0; turns < 400; turns += 2) {
+    World world(turns, {.nodes = 3});
+    boot_all(world);
+    ASSERT_TRUE(write(world, 2, 30, 3, 5).ok());
+    world.kill(2);
+    world.boot(2);
+    run_turns(world, turns);
+    world.processes[0]->fail(1);
+    const auto answered = std::make_shared<bool>(false);
+    begin_write(world, 0, 0, 12, 7, answered);
+    ASSERT_TRUE(world.run_until([&] { return *answered; }));
+    ASSERT_TRUE(reads(world, 1, 0, 12, 7)) << "turn " << turns;
+  }
+}
+
+TEST(Group, NobodyIsLetInBeforeEveryMemberCouldSendItsIntents) {
+  World world(11, {.nodes = 3});
+  lose_the_third(world);
+  ASSERT_TRUE(write(world, 1, 0, 3, 9).ok());
+  world.boot(2);
+  world.wire.disconnect(1, 2);
+  EXPECT_FALSE(world.run_until([&] { return members(world, 0) == 7; }));
+  ASSERT_TRUE(write(world, 1, 0, 3, 10).ok()) << "the others go on";
+  world.wire.connect(1, 2);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 7; }));
+}
+
+TEST(Group, WhoCannotBeLetInKeepsNobodyFromTakingOver) {
+  World world(12, {.nodes = 4});
+  boot_all(world);
+  world.kill(2);
+  world.fence(2, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 0b1011; }));
+  world.boot(2);
+  world.wire.disconnect(1, 2);
+  world.kill(3);
+  world.fence(3, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 3 && members(world, 1) == 3; }));
+}
+
+TEST(Group, ANodeThatComesAndGoesAtOnceStopsNobody) {
+  for (std::uint64_t turns = 0; turns < 200; ++turns) {
+    World world(turns, {.nodes = 3});
+    lose_the_third(world);
+    world.boot(2);
+    run_turns(world, turns);
+    world.kill(2);
+    world.fence(2, world.dead_incarnation);
+    const auto answered = std::make_shared<bool>(false);
+    begin_write(world, 1, 0, 2, 7, answered);
+    ASSERT_TRUE(world.run_until([&] { return *answered; })) << "turn " << turns;
+  }
+}
+
+TEST(Group, NobodyTakesOverBeforeEveryMemberKnowsThatTheDeadCanStoreNoMore) {
+  World world(13, {.nodes = 3});
+  boot_all(world);
+  world.kill(2);
+  world.fence(2, world.dead_incarnation, 0);
+  EXPECT_FALSE(world.run_until([&] { return members(world, 0) == 3; }));
+  world.fence(2, world.dead_incarnation, 1);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 3; }));
+}
+
+TEST(Group, ALeaderMayBeClosedAtAnyTurnOfItsChange) {
+  for (std::uint64_t turns = 0; turns < 200; ++turns) {
+    World world(turns, {.nodes = 3});
+    lose_the_third(world);
+    world.boot(2);
+    run_turns(world, turns);
+    const auto close = [](Group& group) -> Task<void> {
+      const Status closed = co_await group.close();
+      EXPECT_TRUE(closed.ok());
+    };
+    world.processes[0]->scope.spawn(close(*world.group(0)));
+    ASSERT_TRUE(world.run_until([&] { return !world.active(0) && members(world, 1) == 6; }))
+        << "turn " << turns;
+    ASSERT_TRUE(world.run_until([&] { return members(world, 2) == 6; })) << "turn " << turns;
+  }
+}
+
+TEST(Group, WhoTakesOverLearnsOfHigherProposalsThatItDidNotHear) {
+  World world(15, {.nodes = 3});
+  boot_all(world);
+  world.wire.disconnect(0, 1);
+  world.group(0)->disk_failed(1);
+  for (int round = 0; round < 3; ++round) {
+    run_turns(world, 300);
+    world.wire.disconnect(0, 2);
+    world.wire.connect(0, 2);
+  }
+  run_turns(world, 300);
+  world.kill(0);
+  world.fence(0, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 1) == 6 && members(world, 2) == 6; }));
+}
+
+TEST(Group, IntentsOfAnEarlierLifeAreForgottenBeforeTheyCouldCountAgain) {
+  for (std::uint64_t turns = 0; turns < 200; turns += 2) {
+    World world(turns, {});
+    boot_all(world);
+    ASSERT_TRUE(write(world, 1, 0, 3, 1).ok());  // its intent stays in the memory of node 1
+    world.kill(1);
+    world.fence(1, world.dead_incarnation);
+    ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 1; }));
+    ASSERT_TRUE(write(world, 0, 0, 3, 2).ok());
+    ASSERT_TRUE(world.run(world.group(0)->close()).ok());
+    world.kill(0);
+    world.fence(0, world.dead_incarnation);
+    for (const std::uint64_t lives : {turns, std::uint64_t{0}}) {
+      world.kill(1);
+      world.boot(1);
+      run_turns(world, lives);
+    }
+    ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
+    ASSERT_TRUE(reads(world, 1, 0, 3, 2)) << "turn " << turns;
+  }
+}
+
+TEST(Group, WhatTheDeadOweIsHeldUntilItIsPaidEvenIfTheLastOneCloses) {
+  for (std::uint64_t turns = 0; turns < 300; turns += 2) {
+    World world(turns, {.nodes = 3});
+    lose_the_third(world);
+    ASSERT_TRUE(write(world, 1, 0, 12, 1).ok());
+    ASSERT_TRUE(world.run(world.group(1)->flush()).ok());
+    begin_write(world, 1, 0, 12, 2, std::make_shared<bool>(false));
+    run_turns(world, 20 + turns % 60);
+    world.kill(1);
+    world.fence(1, world.dead_incarnation);
+    const auto close = [](Group& group) -> Task<void> {
+      const Status closed = co_await group.close();
+      static_cast<void>(closed);
+    };
+    world.processes[0]->scope.spawn(close(*world.group(0)));
+    run_turns(world, turns);
+    world.kill(0);
+    world.fence(0, world.dead_incarnation);
+    world.boot(2);
+    const bool alone = world.run_until([&] { return world.active(2); });
+    if (!alone) {
+      world.boot(0);
+      ASSERT_TRUE(world.run_until([&] { return world.active(2); }));
+    }
+    // Whatever it is, it is the same with any disk away.
+    ASSERT_TRUE(reads(world, 2, 0, 12, 1) || reads(world, 2, 0, 12, 2)) << "turn " << turns;
+    const bool old = bool(reads(world, 2, 0, 12, 1));
+    world.fail_disk(turns % 4);
+    ASSERT_TRUE(reads(world, 2, 0, 12, old ? 1 : 2)) << "turn " << turns;
+  }
+}
+
+TEST(Group, WhoIsClosingBeginsNoRequestAndEndsThoseUnderWay) {
+  World world(14, {});
+  boot_all(world);
+  const auto answered = std::make_shared<bool>(false);
+  begin_write(world, 1, 0, 12, 3, answered);
+  const auto closed = std::make_shared<bool>(false);
+  const auto close = [](Group& group, std::shared_ptr<bool> done) -> Task<void> {
+    const Status status = co_await group.close();
+    *done = status.ok();
+  };
+  world.processes[1]->scope.spawn(close(*world.group(1), closed));
+  const Buffer buffer(1);
+  const std::array<MutableBytes, 1> parts = {buffer.bytes()};
+  EXPECT_EQ(world.run(world.group(1)->read(0, parts)).error().code, Errc::kClosed);
+  ASSERT_TRUE(world.run_until([&] { return *closed; }));
+  EXPECT_TRUE(*answered);
+  EXPECT_TRUE(reads(world, 0, 0, 12, 3));
 }
 
 TEST(Group, WholeStripesReadNothingAndSmallWritesReadWhicheverIsLess) {

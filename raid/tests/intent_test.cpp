@@ -133,6 +133,67 @@ TEST(IntentMemory, ATornGenerationLeavesTheOneBefore) {
   }
 }
 
+// One target, whose session is what the test says.
+struct OneTarget final : Peers {
+  void attach(PeersUser* /*user*/) override {}
+  [[nodiscard]] std::uint64_t session(NodeId /*node*/) const override { return now; }
+  void send(NodeId /*to*/, ConstBytes /*packet*/) override {}
+  std::uint64_t store(NodeId /*to*/, std::uint64_t offset,
+                      std::span<const ConstBytes> parts) override {
+    if (now == 0) {
+      return 0;
+    }
+    for (std::uint64_t at = 0; at < parts[0].size(); at += sizeof(IntentHeader)) {
+      arrived.insert(offset + at);
+    }
+    return ++stores;
+  }
+  [[nodiscard]] std::uint64_t stored(NodeId /*node*/) const override { return stores; }
+  void begin_session(std::uint64_t number) {
+    now = number;
+    stores = 0;
+    arrived.clear();
+  }
+  std::uint64_t now = 0;
+  std::uint64_t stores = 0;         // all of them durable
+  std::set<std::uint64_t> arrived;  // in this session
+};
+
+TEST(IntentLog, StoresOfAnEarlierSessionAreNotCountedByTheNumbersOfTheNext) {
+  Memory m;
+  IntentMemory memory = m.open();
+  sim::SimScheduler scheduler(1);
+  OneTarget peers;
+  IntentLog log(scheduler, memory, peers, NodeId{0});
+  const Buffer pages = filled(2, 5);
+  peers.begin_session(1);
+  log.set_targets(only(NodeId{1}));
+  ASSERT_TRUE(log.begin(intent_of(1, 0, 1), pages.bytes()).ok());
+  peers.begin_session(2);  // and nobody has said so yet
+  ASSERT_TRUE(log.begin(intent_of(2, 0, 1), pages.bytes()).ok());
+  ASSERT_TRUE(log.begin(intent_of(3, 0, 1), pages.bytes()).ok());
+  EXPECT_TRUE(log.reached(NodeId{1}));
+  for (std::uint32_t slot = 0; slot < 3; ++slot) {
+    EXPECT_TRUE(peers.arrived.contains(kLayout.slot(NodeId{0}, slot))) << slot;
+  }
+}
+
+TEST(IntentLog, ATargetOutOfReachHasNotBeenReached) {
+  Memory m;
+  IntentMemory memory = m.open();
+  sim::SimScheduler scheduler(1);
+  OneTarget peers;
+  IntentLog log(scheduler, memory, peers, NodeId{0});
+  const Buffer pages = filled(2, 5);
+  ASSERT_TRUE(log.begin(intent_of(1, 0, 1), pages.bytes()).ok());
+  log.set_targets(only(NodeId{1}));
+  EXPECT_FALSE(log.reached(NodeId{1}));
+  peers.begin_session(1);
+  EXPECT_FALSE(log.reached(NodeId{1}));
+  log.send_all(NodeId{1});
+  EXPECT_TRUE(log.reached(NodeId{1}));
+}
+
 TEST(Outbox, WhatIsSaidInOneTurnGoesAsOnePacket) {
   sim::SimScheduler scheduler(1);
   NoPeers peers;

@@ -44,6 +44,25 @@ std::vector<Result<GroupLabel>> all_disks(const GroupLabel& label) {
 }
 constexpr GroupId kGroup = {1, 2};
 
+TEST(Assembly, OfTwoLabelsWithOneNumberThatOfTheViewThatNeverBeganDoesNotCount) {
+  // The leader of view 16 got to disk 0 alone; the next one could not read disk 0, and said so.
+  GroupLabel begun = example();
+  ++begun.sequence;
+  GroupLabel never = begun;
+  never.generation = 16;
+  begun.members[0].state = static_cast<std::uint32_t>(DiskState::kFailed);
+  for (const std::uint32_t disk : {0U, 3U}) {
+    std::vector<Result<GroupLabel>> labels = all_disks(begun);
+    labels[0] = on_disk(never, 0);
+    std::swap(labels[0], labels[disk]);
+    const Result<Assembly> found = assemble(kGroup, labels, false);
+    ASSERT_TRUE(found.ok());
+    EXPECT_EQ(found.value().label.generation, 8U);
+    ASSERT_EQ(found.value().refused.size(), 1U);
+    EXPECT_EQ(found.value().refused[0].candidate, disk);
+  }
+}
+
 TEST(Label, WhatIsWrittenIsReadAndNoBitOfItMayTurn) {
   const Buffer block(1);
   encode_label(example(), block.bytes());

@@ -68,7 +68,10 @@ class Model {
     world_.processes[node]->scope.spawn(read_task(*this, op));
   }
   void begin_flush(std::size_t node, Done done) {
-    world_.processes[node]->scope.spawn(flush_task(*this, node, std::move(done)));
+    world_.processes[node]->scope.spawn(flush_task(*this, node, false, std::move(done)));
+  }
+  void begin_close(std::size_t node, Done done) {
+    world_.processes[node]->scope.spawn(flush_task(*this, node, true, std::move(done)));
   }
   [[nodiscard]] bool writing(std::uint64_t block, std::size_t count) const {
     for (std::size_t i = 0; i < count; ++i) {
@@ -115,9 +118,17 @@ class Model {
     }
     unflushed_[node].clear();
   }
+  // To the group it has crashed, whatever it still answers to its users.
+  void shut_out(std::size_t node) {
+    shut_out_.insert(node);
+    lose_unflushed(node);
+    world_.shut_out(node);
+    lose_unflushed(node);
+  }
   void kill(std::size_t node) {
     world_.kill(node);
     lose_unflushed(node);
+    shut_out_.erase(node);
     std::erase_if(under_way_, [&](const auto& entry) {
       const Operation& op = *entry.second;
       if (op.node != node) {
@@ -234,7 +245,7 @@ class Model {
       ++at.version;
       if (status.ok()) {
         at.possible = {op->values[i]};
-        at.anything = false;
+        at.anything = op->kind == WriteKind::kFresh && model.shut_out_.contains(op->node);
         if (op->kind == WriteKind::kFresh) {
           model.unflushed_[op->node].insert(op->block + i);
         } else {
@@ -269,9 +280,11 @@ class Model {
     }
     op->done(status);
   }
-  static Task<void> flush_task(Model& model, std::size_t node, Done done) {
+  static Task<void> flush_task(Model& model, std::size_t node, bool close, Done done) {
     const std::set<std::uint64_t> covered = model.unflushed_[node];
-    const Status status = co_await model.world_.processes[node]->group->flush();
+    Group& group = *model.world_.processes[node]->group;
+    Task<Status> task = close ? group.close() : group.flush();
+    const Status status = co_await std::move(task);
     if (status.ok()) {
       for (const std::uint64_t block : covered) {
         if (!model.blocks_[block].writing) {
@@ -328,6 +341,7 @@ class Model {
   World& world_;
   std::vector<Block> blocks_;
   std::vector<std::set<std::uint64_t>> unflushed_;  // fresh writes, by node
+  std::set<std::size_t> shut_out_;
   std::map<std::uint64_t, std::shared_ptr<Operation>> under_way_;
   std::uint64_t last_value_ = 0;
   std::uint64_t last_operation_ = 0;

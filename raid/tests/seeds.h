@@ -1,5 +1,6 @@
 // Which seeds a random test tries: some that are always the same, some that nobody has tried; or,
-// to replay, the one in the environment variable DUET_SEED.
+// to replay, the one in the environment variable DUET_SEED; or, to hunt, as many that nobody has
+// tried as DUET_FRESH says.
 
 #pragma once
 
@@ -15,6 +16,10 @@ inline std::vector<std::uint64_t> seeds(std::uint64_t same, int fresh) {
     return {std::strtoull(seed, nullptr, 10)};
   }
   std::vector<std::uint64_t> all;
+  if (const char* const hunt = std::getenv("DUET_FRESH")) {
+    same = 0;
+    fresh = static_cast<int>(std::strtol(hunt, nullptr, 10));
+  }
   for (std::uint64_t seed = 1; seed <= same; ++seed) {
     all.push_back(seed);
   }

@@ -19,6 +19,9 @@ struct Reached {
   std::uint64_t blackouts = 0;
   std::uint64_t shut_out = 0;
   std::uint64_t cuts = 0;
+  std::uint64_t closes = 0;
+  std::uint64_t closed = 0;
+  std::uint64_t rests = 0;
   std::uint64_t disks_failed = 0;
   std::uint64_t recovered = 0;
   std::uint64_t views = 0;
@@ -90,17 +93,15 @@ class Simulation {
       case 2:
         if (world_.active(node) && random_.one_in(2)) {
           ++reached_.shut_out;
-          model_.lose_unflushed(node);
-          world_.shut_out(node);
-          model_.lose_unflushed(node);
+          model_.shut_out(node);
+          note_dead(node, world_.processes[node]->incarnation);
         }
         break;
       case 3:
         fail_a_disk();
         break;
       case 4:
-        ++reached_.cuts;
-        world_.wire.disconnect(node, some_node());
+        cut(node, some_node());
         break;
       case 5:
       case 6:
@@ -116,12 +117,22 @@ class Simulation {
       case 12:
       case 13:
       case 14:
-        tell_of_the_dead();
+        tell_of_the_dead(false);
         break;
       case 15:
       case 16:
         if (world_.group(node) != nullptr) {
           model_.begin_flush(node, [](const Status&) {});
+        }
+        break;
+      case 17:
+        if (random_.one_in(8)) {
+          close(node);
+        }
+        break;
+      case 18:
+        if (random_.one_in(8)) {
+          rest();
         }
         break;
       default:
@@ -167,13 +178,29 @@ class Simulation {
     }
     ++reached_.kills;
     count(node);
-    const bool shut_out = world_.processes[node]->shut_out;
+    const bool known = world_.processes[node]->shut_out;
     model_.kill(node);
+    closing_.erase(node);
     busy_ = 0;  // a guess; those that are under way count down from it
-    if (shut_out) {
-      world_.fence(node, world_.dead_incarnation);
-    } else {
-      untold_[node] = world_.dead_incarnation;
+    if (!known) {
+      note_dead(node, world_.dead_incarnation);
+    }
+  }
+  void cut(std::size_t node, std::size_t other) {
+    ++reached_.cuts;
+    world_.trace("cut", node, other);
+    world_.wire.disconnect(node, other);
+  }
+  void note_dead(std::size_t node, std::uint64_t incarnation) {
+    for (std::size_t other = 0; other < nodes(); ++other) {
+      untold_.push_back({other, node, incarnation});
+    }
+  }
+  void close(std::size_t node) {
+    if (world_.active(node) && !world_.processes[node]->shut_out && closing_.insert(node).second) {
+      ++reached_.closes;
+      world_.trace("close", node);
+      model_.begin_close(node, [this](const Status& status) { reached_.closed += status.ok(); });
     }
   }
   void blackout() {
@@ -185,19 +212,21 @@ class Simulation {
   }
   void boot(std::size_t node) {
     if (world_.alive(node)) {
-      if (world_.processes[node]->shut_out) {
+      if (world_.processes[node]->shut_out || closing_.contains(node)) {
         kill(node);
       }
       return;
     }
-    untold_.erase(node);
     world_.boot(node);
   }
-  void tell_of_the_dead() {
-    for (const auto& [node, incarnation] : untold_) {
-      world_.fence(node, incarnation);
-    }
-    untold_.clear();
+  void tell_of_the_dead(bool all) {
+    std::erase_if(untold_, [&](const Untold& dead) {
+      const bool now = all || random_.one_in(2);
+      if (now) {
+        world_.fence(dead.node, dead.incarnation, dead.told);
+      }
+      return now;
+    });
   }
   void fail_a_disk() {
     const Geometry& g = world_.options_.geometry;
@@ -205,7 +234,14 @@ class Simulation {
       ++reached_.disks_failed;
       const std::size_t disk = random_.below(g.disks);
       const std::size_t node = some_node();
-      if (world_.alive(node) && random_.one_in(2)) {
+      world_.trace("fails, perhaps for one alone: disk", disk, node);
+      constexpr std::array<sim::Fault, 3> kFaults = {
+          sim::Fault::kReadError, sim::Fault::kWriteError, sim::Fault::kFlushError};
+      if (world_.alive(node) && random_.one_in(4)) {
+        world_.processes[node]->fail_once(disk, kFaults[random_.below(3)], random_.below(12));
+        world_.failed_disks.insert(disk);
+        world_.only_seen_failed.insert(disk);
+      } else if (world_.alive(node) && random_.one_in(2)) {
         // Of one node alone, and of this process: the group must go on without it all the same.
         world_.processes[node]->fail(disk);
         world_.failed_disks.insert(disk);  // no more than the level allows
@@ -226,6 +262,65 @@ class Simulation {
         }
       }
     }
+  }
+  // No faults for a while, and nobody comes: those who live go on, if one of them is at work.
+  void rest() {
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      if (world_.alive(node) && (world_.processes[node]->shut_out || closing_.contains(node))) {
+        kill(node);
+      }
+    }
+    tell_of_the_dead(true);
+    connect_all();
+    world_.trace("rest", 0);
+    NodeSet here = 0;
+    ASSERT_TRUE(world_.run_until([&] {
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        if (world_.alive(node) && world_.group(node) == nullptr) {
+          return world_.processes[node]->open_error.has_value();
+        }
+      }
+      return true;
+    })) << "it does not open";
+    bool works = false;
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      if (world_.alive(node) && world_.group(node) == nullptr) {
+        return;
+      }
+      works = works || world_.active(node);
+      here |= world_.alive(node) ? NodeSet{1} << node : 0;
+    }
+    if (!works) {
+      return;
+    }
+    ++reached_.rests;
+    ASSERT_TRUE(world_.run_until([&] {
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        if (world_.alive(node) &&
+            (!world_.active(node) || world_.group(node)->status().members != here)) {
+          return false;
+        }
+      }
+      return true;
+    })) << "those who are left do not go on: "
+        << state();
+    for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
+      if (world_.alive(node)) {
+        finish_one(node);
+      }
+    }
+  }
+  // A read and a flush come to their end.
+  void finish_one(std::size_t node) {
+    int left = 2;
+    const auto done = [&left](const Status& status) {
+      EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().context);
+      --left;
+    };
+    model_.begin_read(node, random_.below(model_.block_count()), 1, done);
+    model_.begin_flush(node, done);
+    ASSERT_TRUE(world_.run_until([&] { return left == 0; }))
+        << "a request does not end: " << state();
   }
   void run_for(Duration duration) { ASSERT_TRUE(world_.scheduler.run_for(duration, 300'000)); }
 
@@ -295,7 +390,14 @@ class Simulation {
   Reached& reached_;
   int busy_ = 0;
   const std::uint64_t calm_ = 1 + random_.below(12);  // the greater, the fewer faults
-  std::map<std::size_t, std::uint64_t> untold_;       // killed; the others are not told yet
+  // Dead, or shut out, and somebody is not told yet.
+  struct Untold {
+    std::size_t told;
+    std::size_t node;
+    std::uint64_t incarnation;
+  };
+  std::vector<Untold> untold_;
+  std::set<std::size_t> closing_;
 };
 
 TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
@@ -310,14 +412,17 @@ TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
   }
   std::cout << "writes " << reached.writes << ", reads " << reached.reads << ", kills "
             << reached.kills << ", blackouts " << reached.blackouts << ", shut out "
-            << reached.shut_out << ", cuts " << reached.cuts << ", disks " << reached.disks_failed
-            << ", intents recovered " << reached.recovered << ", views " << reached.views
-            << ", degraded reads " << reached.degraded_reads << '\n';
+            << reached.shut_out << ", closed " << reached.closed << " of " << reached.closes
+            << ", rests " << reached.rests << ", cuts " << reached.cuts << ", disks "
+            << reached.disks_failed << ", intents recovered " << reached.recovered << ", views "
+            << reached.views << ", degraded reads " << reached.degraded_reads << '\n';
   if (std::getenv("DUET_SEED") == nullptr) {
     EXPECT_GT(reached.recovered, 200U);
     EXPECT_GT(reached.blackouts, 50U);
     EXPECT_GT(reached.shut_out, 50U);
     EXPECT_GT(reached.degraded_reads, 200U);
+    EXPECT_GT(reached.closed, 50U);
+    EXPECT_GT(reached.rests, 50U);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <iostream>
@@ -79,6 +80,7 @@ class Wire {
   std::unique_ptr<Port> open(std::size_t node, sim::SimPersistentMemory& memory) {
     auto port = std::make_unique<Port>(*this, node);
     ends_[node] = {port.get(), &memory};
+    std::erase_if(late_, [node](const auto& entry) { return entry.first.second == node; });
     for (const auto& [other, end] : ends_) {
       if (other != node) {
         connect(node, other);
@@ -109,17 +111,30 @@ class Wire {
     if (sessions_.erase(pair_of(a, b)) == 0) {
       return;
     }
-    links_[{a, b}].clear();
-    links_[{b, a}].clear();
+    end_session({a, b});
+    end_session({b, a});
     changed(a, b);
     changed(b, a);
   }
+  // Until its process ends.
+  void isolate(std::size_t node) {
+    ends_[node].isolated = true;
+    for (const auto& [other, end] : ends_) {
+      if (other != node) {
+        disconnect(node, other);
+      }
+    }
+  }
+  // `to` is told that `from` is fenced: nothing that it has sent arrives any more.
+  void silence(std::size_t from, std::size_t to) { late_.erase({from, to}); }
   void connect(std::size_t a, std::size_t b) {
-    if (!ends_.contains(a) || !ends_.contains(b) || sessions_.contains(pair_of(a, b))) {
+    if (!ends_.contains(a) || !ends_.contains(b) || sessions_.contains(pair_of(a, b)) ||
+        ends_[a].isolated || ends_[b].isolated) {
       return;
     }
     sessions_[pair_of(a, b)] = ++last_session_;
     for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
+      late_.erase({from, to});
       ends_[from].port->stores_[to] = 0;
       ends_[from].port->stored_[to] = 0;
     }
@@ -145,6 +160,7 @@ class Wire {
   struct End {
     Port* port = nullptr;
     sim::SimPersistentMemory* memory = nullptr;
+    bool isolated = false;
   };
   using Link = std::pair<std::size_t, std::size_t>;
   static Link pair_of(std::size_t a, std::size_t b) { return {std::min(a, b), std::max(a, b)}; }
@@ -155,17 +171,30 @@ class Wire {
 
   // One delivery, or one announcement of a session, in a turn of its own.
   struct Event final : Continuation {
-    Event(Wire& owner, Link of) : wire(owner), link(of) {}
+    Event(Wire& owner, Link of, bool is_late) : wire(owner), link(of), late(is_late) {}
     void run() override { wire.happen(*this); }
     Wire& wire;
     Link link;
+    bool late;
     std::list<Event>::iterator self;
   };
-  void post(Link link) {
-    Event& event = events_.emplace_back(*this, link);
+  void post(Link link, bool late = false) {
+    Event& event = events_.emplace_back(*this, link, late);
     event.self = std::prev(events_.end());
-    const Duration delay = std::chrono::microseconds(5 * (1 + scheduler_.random().below(12)));
+    const Duration delay =
+        std::chrono::microseconds(5 * (1 + scheduler_.random().below(late ? 400 : 12)));
     scheduler_.post_at(event, scheduler_.now() + delay);
+  }
+  // What is said is lost.  Stores that were under way may still arrive, unanswered, until the next
+  // session begins or the receiver is told that the sender is fenced.
+  void end_session(Link link) {
+    for (Item& item : links_[link]) {
+      if (item.store != 0 && !item.answer) {
+        late_[link].push_back(std::move(item));
+        post(link, true);
+      }
+    }
+    links_[link].clear();
   }
   void push(std::size_t from, std::size_t to, Item item) {
     links_[{from, to}].push_back(std::move(item));
@@ -176,13 +205,31 @@ class Wire {
 
   void happen(Event& event) {
     const Link link = event.link;
+    const bool late = event.late;
     events_.erase(event.self);
+    if (late) {
+      arrive_late(link);
+      return;
+    }
     ++arrivals;
     if (on_arrival) {
       on_arrival();
     }
     if (!links_[link].empty()) {
       arrive(link.first, link.second);
+    }
+  }
+  void arrive_late(Link link) {
+    const auto items = late_.find(link);
+    const auto end = ends_.find(link.second);
+    if (items == late_.end() || items->second.empty()) {
+      return;
+    }
+    const Item item = std::move(items->second.front());
+    items->second.pop_front();
+    if (end != ends_.end()) {
+      end->second.memory->store(item.offset, item.bytes);
+      DUET_CHECK(end->second.memory->persist().ok());
     }
   }
   void arrive(std::size_t from, std::size_t to) {
@@ -217,6 +264,7 @@ class Wire {
   std::map<std::size_t, End> ends_;
   std::map<Link, std::uint64_t> sessions_;
   std::map<Link, std::deque<Item>> links_;
+  std::map<Link, std::deque<Item>> late_;  // stores of sessions that have ended
   std::list<Event> events_;
   std::uint64_t last_session_ = 0;
 };
@@ -323,6 +371,10 @@ class World {
         }
       }
     }
+    // One operation, and no more.
+    void fail_once(std::size_t disk, sim::Fault fault, std::uint64_t skip) {
+      connections.faulty[disk]->arm({.fault = fault, .skip = skip});
+    }
     void fail(std::size_t disk) {
       for (const sim::Fault fault :
            {sim::Fault::kReadError, sim::Fault::kWriteError, sim::Fault::kFlushError}) {
@@ -338,15 +390,35 @@ class World {
     TaskScope scope;  // of those who use the group
   };
 
+  // To follow one seed: what happens to the nodes, when, if DUET_TRACE is set.
+  void trace(std::string_view what, std::size_t node, std::size_t other = 99) const {
+    if (trace_) {
+      std::cout << "turn " << scheduler.turns() << ": " << what << ' ' << node
+                << (other == 99 ? "" : " at " + std::to_string(other));
+      for (std::size_t i = 0; i < processes.size(); ++i) {
+        std::cout << (group(i) == nullptr ? alive(i) ? "  opening" : "  dead"
+                                          : "  " + std::to_string(processes[i]->incarnation));
+        if (group(i) != nullptr) {
+          const GroupStatus s = group(i)->status();
+          std::cout << (s.active ? "/" : "?") << static_cast<std::uint64_t>(s.view) << ':'
+                    << s.members << " label " << s.label.generation << ':' << s.label.holders;
+        }
+      }
+      std::cout << std::endl;
+    }
+  }
+
   void boot(std::size_t node) {
     DUET_CHECK(processes[node] == nullptr);
+    trace("boot", node);
     fenced.erase(node);
+    processes[node] = std::make_unique<Process>(*this, node);
+    started[node] = processes[node]->incarnation;
     for (const auto& process : processes) {
       if (process != nullptr && process->group != nullptr) {
-        process->group->node_started(node_id(node));
+        process->group->node_started(node_id(node), started[node]);
       }
     }
-    processes[node] = std::make_unique<Process>(*this, node);
     processes[node]->scope.spawn(open(*processes[node], node));
   }
   Task<void> open(Process& process, std::size_t node) {
@@ -356,7 +428,13 @@ class World {
         scheduler, process.connections.devices, *memories[node], *process.port, options);
     if (group.ok()) {
       process.group = std::move(group.value());
+      for (const auto& [other, incarnation] : started) {
+        if (other != node) {
+          process.group->node_started(node_id(other), incarnation);
+        }
+      }
       for (const auto& [other, incarnation] : fenced) {
+        wire.silence(other, node);
         process.group->node_fenced(node_id(other), incarnation);
       }
     } else {
@@ -369,6 +447,7 @@ class World {
     if (processes[node] == nullptr) {
       return;
     }
+    trace("kill", node);
     dead_incarnation = processes[node]->incarnation;
     wire.close(node);
     Process& process = *processes[node];
@@ -376,15 +455,22 @@ class World {
     process.group.reset();
     processes[node].reset();
   }
-  // The failover layer tells the others.
+  // The failover layer tells the others: all of them, or one.
   void fence(std::size_t node, std::uint64_t incarnation) {
-    if (!alive(node)) {
+    for (std::size_t i = 0; i < processes.size(); ++i) {
+      fence(node, incarnation, i);
+    }
+  }
+  void fence(std::size_t node, std::uint64_t incarnation, std::size_t told) {
+    if (started[node] == incarnation) {
       fenced[node] = incarnation;
     }
-    for (std::size_t i = 0; i < processes.size(); ++i) {
-      if (i != node && alive(i) && processes[i]->group != nullptr) {
-        processes[i]->group->node_fenced(node_id(node), incarnation);
+    trace("fence", node, told);
+    if (told != node && alive(told) && processes[told]->group != nullptr) {
+      if (started[node] == incarnation) {
+        wire.silence(node, told);
       }
+      processes[told]->group->node_fenced(node_id(node), incarnation);
     }
   }
   [[nodiscard]] bool alive(std::size_t node) const { return processes[node] != nullptr; }
@@ -395,18 +481,17 @@ class World {
     return group(node) != nullptr && group(node)->status().active;
   }
 
-  // A living node loses its disks and its links; what it has under way ends.
+  // A living node loses its disks and its links; what it has under way ends.  It is fenced, and the
+  // others are still to be told.
   void shut_out(std::size_t node) {
+    trace("shut out", node);
     Process& process = *processes[node];
     for (const auto& gate : process.connections.gates) {
       gate->closed = true;
     }
-    for (std::size_t i = 0; i < processes.size(); ++i) {
-      wire.disconnect(node, i);
-    }
+    wire.isolate(node);
     process.shut_out = true;
     DUET_CHECK(run_until([&] { return process.connections.quiet(); }));
-    fence(node, process.incarnation);
   }
 
   // For all processes, from now on.
@@ -450,11 +535,13 @@ class World {
   std::vector<std::unique_ptr<sim::SimDisk>> disks;
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
   std::set<std::size_t> failed_disks;
-  std::set<std::size_t> only_seen_failed;       // of those: by one process
-  std::map<std::size_t, std::uint64_t> fenced;  // dead nodes that are known to be
+  std::set<std::size_t> only_seen_failed;        // of those: by one process
+  std::map<std::size_t, std::uint64_t> fenced;   // dead nodes that are known to be
+  std::map<std::size_t, std::uint64_t> started;  // the latest process of each
   std::uint64_t incarnations = 100;
   std::uint64_t dead_incarnation = 0;
   std::vector<std::unique_ptr<Process>> processes;
+  const bool trace_ = std::getenv("DUET_TRACE") != nullptr;
 };
 
 // One block of a pattern, and where it may go.

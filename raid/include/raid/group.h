@@ -123,13 +123,14 @@ class Group {
   // The failover layer has fenced this process of the node: no I/O of it is under way, none will
   // come, and nothing it has sent arrives any more.
   void node_fenced(NodeId node, std::uint64_t incarnation);
-  // A newer process of a node that was fenced starts, and may not be connected yet.  Until the
-  // group has a view this matters: somebody else may be at work again.
-  void node_started(NodeId node);
+  // A newer process of a node starts, and may not be connected yet.  Told before it opens the
+  // group: until there is a view this matters, somebody else may be at work again.  That an older
+  // one of the node was fenced may be told later, and does not hide this one.
+  void node_started(NodeId node, std::uint64_t incarnation);
   // The operator, or who sees it first: this disk is not to be used any more.
   void disk_failed(std::uint32_t disk);
 
-  // Ends in order: leaves nothing to recover.
+  // Ends in order: leaves nothing to recover.  Requests under way are waited for, new ones refused.
   Task<Status> close();
 
  private:

@@ -19,6 +19,10 @@ namespace duet::raid {
 
 [[nodiscard]] Geometry geometry_of(const GroupLabel& label);
 
+// Whether `a` counts and not `b`.  Of two with one number, that of the older view: a leader that
+// ended left the other on a disk that the next leader could not read, so that view never began.
+[[nodiscard]] bool supersedes(const GroupLabel& a, const GroupLabel& b);
+
 // The block of `label` as it stands on disk.
 void encode_label(const GroupLabel& label, MutableBytes block);
 // Trusts nothing in `block`.
