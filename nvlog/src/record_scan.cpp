@@ -147,6 +147,23 @@ std::uint64_t newest_sequence(const PersistentMemory& memory, std::uint64_t half
   return newest;
 }
 
+std::array<RecordSpan, 2> spans_up_to(const PersistentMemory& memory, std::uint64_t half_bytes,
+                                      const AreaHeader& area, std::uint64_t last) {
+  const std::uint64_t second = half_offset(half_bytes, area.filer, 1);
+  std::array<RecordSpan, 2> spans{};
+  for_each_header(memory.bytes(), half_bytes, area,
+                  [&](const RecordHeader& header, std::uint64_t offset) {
+                    if (header.sequence > last) {
+                      return;
+                    }
+                    RecordSpan& span = spans[offset < second ? 0 : 1];
+                    const std::uint64_t end = offset + record_bytes(header.body_bytes);
+                    span.begin = span.end == 0 ? offset : std::min(span.begin, offset);
+                    span.end = std::max(span.end, end);
+                  });
+  return spans;
+}
+
 void strike_out_after(MutableBytes region, std::uint64_t half_bytes, const AreaHeader& area,
                       std::uint64_t last) {
   for_each_header(region, half_bytes, area, [&](const RecordHeader& header, std::uint64_t offset) {

@@ -12,6 +12,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -37,6 +38,15 @@ Result<std::vector<FoundRecord>> find_records(const PersistentMemory& memory,
 // The greatest sequence of a header of the area's epoch and generation; 0 when there is none.
 [[nodiscard]] std::uint64_t newest_sequence(const PersistentMemory& memory,
                                             std::uint64_t half_bytes, const AreaHeader& area);
+
+struct RecordSpan {  // of a region, in bytes
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+// Where the records of the area's epoch and generation up to `last` stand, in each half.
+[[nodiscard]] std::array<RecordSpan, 2> spans_up_to(const PersistentMemory& memory,
+                                                    std::uint64_t half_bytes,
+                                                    const AreaHeader& area, std::uint64_t last);
 
 // Makes the headers of all records after `last` invalid, in a copy of a region.
 void strike_out_after(MutableBytes region, std::uint64_t half_bytes, const AreaHeader& area,

@@ -16,11 +16,11 @@ say() { echo "$(date +%T) $*"; }
 pause() { sleep "$((RANDOM % 2)).$((RANDOM % 10))"; }
 a_node() { if [ $((RANDOM % 2)) = 0 ]; then echo a; else echo b; fi; }
 
-client() {  # JOB FILER ...
+client() {  # JOB FILER ...; its manifest is $manifest-FILER
   local job=$1 filer=$2
   shift 2
   in_client "$bin/duet-demo-client" "$job" --host "$(host_of "$filer")" --port "$port" \
-    --export "/vol$filer" --manifest "manifest-$filer" "$@"
+    --export "/vol$filer" --manifest "${manifest:-manifest}-$filer" "$@"
 }
 # The filer is served by that node, and `failover show` (of $ask alone, if set) says so with these words.
 await() {  # FILER NODE WORDS
