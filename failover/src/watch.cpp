@@ -293,7 +293,10 @@ Task<void> PairNode::follow_record() {
         continue;
       }
     }
-    if (scheduler_.now() >= slot.retry_at && slot.state == FilerState::kAway) {
+    if (!reaches_disks_of(filer)) {
+      // To wait for it would hold up the loop, and with it what the other filer needs.
+      slot.waits_for = "a disk of it that this node reaches";
+    } else if (scheduler_.now() >= slot.retry_at && slot.state == FilerState::kAway) {
       to_open[filer] = any = true;
     }
   }

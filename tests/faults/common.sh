@@ -48,9 +48,9 @@ give_back() {
 # How a takeover went, from the node that did it.
 phases() { duet --node "$1" failover show | grep "^last takeover by node $1" || true; }
 
-start_clients() {  # COUNT of each filer
+start_clients() {  # COUNT of each filer, or of those in $filers
   local filer
-  for filer in a b; do
+  for filer in ${filers:-a b}; do
     client work "$filer" --clients "$1" --stop stop > "out-$filer" 2>&1 &
     workers="$workers $!"
   done
@@ -69,7 +69,7 @@ finish_clients() {
     wait "$process"
   done
   workers=
-  for filer in a b; do
+  for filer in ${filers:-a b}; do
     say "filer $filer: $(head -n 1 "out-$filer")"
     say "filer $filer: longest waits, ms: $(awk '$1 == "stall" { print $7 }' "out-$filer" | sort -rn | head -n 8 | xargs)"
     client verify-work "$filer"

@@ -6,6 +6,7 @@
 #   record     the owner record moves and its old place is lost; takeover; restart of everything
 #   away       the record's shelf is away: it moves by itself, and the old record is believed by nobody
 #   forced     both filers' last host is lost while it was solo: what a forced takeover saves, and what clients see
+#   lostdisk   a disk of one filer is gone for good: the other is taken over, restarted and moved
 #   giveback   filers go home by themselves, but not of a node that dies again and again
 # Fails when a client sees an error, a file is not as its client left it, or the check is not clean.
 # SEED=N repeats a run's choices.
@@ -249,12 +250,81 @@ forced() {
   restart_hard
   takeover_and_back "$left"
 }
+# One disk of filer a stands on a shelf of its own, so that nothing else is lost with it.
+start_third_shelf() {
+  mkdir -p run/disks
+  [ -e run/disks/alone.img ] || "$bin/duet-shelf" create run/disks/alone.img --size 1G > /dev/null
+  setsid "$bin/duet-shelf" serve --listen unix://run/shelf3.sock --disk a1=run/disks/alone.img > run/shelf3.log 2>&1 < /dev/null &
+  echo $! > run/shelf3.pid
+  for _ in $(seq 100); do
+    ! grep -q '^duet-shelf: ready' run/shelf3.log || return 0
+    sleep 0.1
+  done
+  cat run/shelf3.log >&2
+  return 1
+}
+kill_third_shelf() { [ ! -e run/shelf3.pid ] || kill -9 "$(cat run/shelf3.pid)" 2> /dev/null || true; }
+lostdisk() {
+  kill_third_shelf
+  say "the disk a1 is gone for good"
+  # Somebody writes to filer a, which cannot go on.
+  manifest=lost timeout 8 "$bin/duet-demo-client" work --host "$(host_of a)" --port "$port" --export /vola \
+    --stop never --manifest never --clients 1 > lost.out 2>&1 || true
+  await_view a '.filers[0].waits_for' "a disk of it that this node reaches"
+  duet failover show > show.out
+  grep "disk .*shelf3.sock#a1: " show.out || { cat show.out >&2; wrong "the disk is not named"; }
+  clients_work
+  say "filer b: takeover $(view a .takeover_possible); $(duet takeover --of b)"
+  await b a "in sync"
+  give_back
+  await b b "in sync"
+  clients_work
+  pair kill b > kill.out
+  ask=a
+  await b a ""
+  phases a
+  ask=
+  say "node b, killed, cannot start without the disk:"
+  ! pair start b > start.out 2>&1 || wrong "it started without a1"
+  grep "shelf3.sock#a1.*OPERATIONS.md" run/b/duetd.trace || { cat run/b/duetd.trace >&2; wrong "nobody says why"; }
+  clients_work
+  say "a blank disk in its place"
+  rm run/disks/alone.img*
+  start_third_shelf
+  pair start b > start.out
+  await b a "in sync"
+  give_back
+  await b b "in sync"
+  clients_work
+  say "filer a: $(view a .filers[0].state), waits for: $(view a .filers[0].waits_for)"
+  [ "$(view a .filers[0].answering)" = false ] || wrong "filer a answers without its disk"
+  finish_clients
+  pair stop > stop.out
+  pair shelves > start.out
+  duet init --node a --force > init.out 2>&1 || { cat init.out >&2; return 1; }
+  pair start > start.out
+  await_home
+  say "filer b: $(client verify-work b)"
+  filers="a b"
+  rm stop
+  start_clients 2
+  sleep 1
+  restart_hard
+}
 takeover_of() {
   clients_work
   pair kill "$1" > kill.out
   await "$1" "$(other "$1")" ""
 }
 
+case "$scenario" in
+  lostdisk)
+    sed -i 's/shelf2.sock#a1/shelf3.sock#a1/; s/    automatic_takeover: true/&\n    disk_patience: 2s/' pair.yaml
+    pair_kill() { kill_third_shelf; pair kill all; }
+    filers=b
+    start_third_shelf
+    ;;
+esac
 case "$scenario" in giveback) sed -i 's/    automatic_takeover: true/&\n    automatic_giveback: true/' pair.yaml ;; esac
 say "seed $seed"
 pair start > start.out

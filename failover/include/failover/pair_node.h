@@ -255,11 +255,11 @@ class PairNode final : private interconnect::ChannelUser {
   // takeover.cpp
   Task<void> take_over(bool forced);
   Task<bool> wait_out_lease(Claim& claim);
-  Task<Status> fence(const Claim& claim);
+  Task<Status> fence(Claim& claim);
   Task<Status> fence_one(shelf::SharedDisk& disk);
   Task<void> second_wait(Claim& claim);
   void cut_partner(const Claim& claim);
-  Task<void> refuse(std::uint32_t filer, std::string_view why);
+  Task<void> refuse(std::uint32_t filer, const Error& why);
   // conflict.cpp
   void conflict();
   Task<void> resolve_conflict();
@@ -324,6 +324,7 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool is_mine(const mailbox::Owners& owners, std::uint32_t filer) const;
   [[nodiscard]] bool link_up() const;
   [[nodiscard]] bool hosts_any() const;
+  [[nodiscard]] bool reaches_disks_of(std::uint32_t filer) const;
   [[nodiscard]] bool gates_under_way(std::uint32_t filer) const;
   void open_gates(std::uint32_t filer, std::uint64_t epoch);
   void end_gates(std::uint32_t filer);
