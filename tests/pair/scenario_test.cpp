@@ -763,6 +763,7 @@ TEST_P(Pair, OfTwoFilersTheOneWithAllItsDisksIsTakenOverAtOnceAndTheOtherWhenItH
   ASSERT_TRUE(world.pair(0).start_handover(0).ok());
   ASSERT_TRUE(soon(0, 1, 5s));
   ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 10s));
+  world.run_for(500ms);  // until no mark stands on the disk
   const std::size_t gone = world.record_disk() == 1 ? 0 : 1;
   world.kill_shelf(gone);
   world.run_for(300ms);
