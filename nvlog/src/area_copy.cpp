@@ -27,6 +27,15 @@ void PrivateRegion::store(std::uint64_t /*offset*/, std::span<const std::byte> /
 }
 Status PrivateRegion::persist() { return kOnlyACopy; }
 
+std::uint64_t PrivateRegion::next_data(std::uint64_t at, std::uint64_t end) const {
+  for (const RecordSpan& span : spans_) {
+    if (at < span.end) {
+      return std::min(std::max(at, span.begin), end);
+    }
+  }
+  return end;
+}
+
 void RegionView::store(std::uint64_t /*offset*/, std::span<const std::byte> /*data*/) {
   DUET_CHECK(false);
 }
@@ -53,6 +62,7 @@ bool AreaCopy::copy_some(std::uint64_t bytes) {
     const auto trusted = read_area(*copy_, half_bytes_, area_);
     left_ = trusted.has_value() ? spans_up_to(source_, half_bytes_, *trusted, newest_)
                                 : std::array<RecordSpan, 2>{};
+    copy_->set_spans(*left_);
   }
   bool more = false;
   for (RecordSpan& span : *left_) {
@@ -69,7 +79,7 @@ std::unique_ptr<PersistentMemory> AreaCopy::take() {
   DUET_CHECK(left_ && left_->front().begin == left_->front().end &&
              left_->back().begin == left_->back().end);
   if (const auto trusted = read_area(*copy_, half_bytes_, area_); trusted.has_value()) {
-    strike_out_after(copy_->data(), half_bytes_, *trusted, newest_);
+    strike_out_after(*copy_, half_bytes_, *trusted, newest_);
   }
   return std::move(copy_);
 }

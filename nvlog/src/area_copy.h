@@ -38,8 +38,14 @@ class PrivateRegion final : public PersistentMemory {
   Status persist() override;
 
   [[nodiscard]] MutableBytes data() { return {data_.get(), bytes_}; }
+  // Outside of these spans the halves are zero.  Who looks for records need not look there: each
+  // page that is only looked at would cost the kernel's help, and there may be gigabytes.
+  void set_spans(const std::array<RecordSpan, 2>& spans) { spans_ = spans; }
+  // The first offset from `at` on, below `end`, that is in a span; `end` if there is none.
+  [[nodiscard]] std::uint64_t next_data(std::uint64_t at, std::uint64_t end) const;
 
  private:
+  std::array<RecordSpan, 2> spans_{};
   struct Free {
     void operator()(std::byte* data) const { std::free(data); }
   };

@@ -22,6 +22,8 @@
 
 namespace duet::nvlog {
 
+class PrivateRegion;
+
 struct FoundRecord {
   std::uint64_t sequence;
   std::uint64_t offset;  // of its header, in the region
@@ -49,7 +51,7 @@ struct RecordSpan {  // of a region, in bytes
                                                     const AreaHeader& area, std::uint64_t last);
 
 // Makes the headers of all records after `last` invalid, in a copy of a region.
-void strike_out_after(MutableBytes region, std::uint64_t half_bytes, const AreaHeader& area,
+void strike_out_after(PrivateRegion& region, std::uint64_t half_bytes, const AreaHeader& area,
                       std::uint64_t last);
 
 // Whether the record whose header stands at `offset` of the region is whole and has this header.

@@ -187,7 +187,7 @@ giveback() {
 }
 # What was acknowledged before the partner was lost is there; who had mounted hears that it is another file system.
 forced() {
-  local lost=$1 left filer holders number
+  local lost=$1 left filer holders number kept
   left=$(other "$lost")
   finish_clients
   for filer in a b; do mv "manifest-$filer" "kept-$filer"; done
@@ -235,8 +235,9 @@ forced() {
   workers=
   for filer in a b; do
     say "filer $filer: $(cat "hold-$filer")"
-    say "filer $filer, acknowledged by both: $(manifest=kept client verify-work "$filer")"
-    say "filer $filer, by one: $(client verify-work "$filer" 2> /dev/null || true)"
+    kept=$(manifest=kept client verify-work "$filer")
+    say "filer $filer, acknowledged by both: $kept"
+    say "filer $filer, by one: $(client verify-work "$filer" 2>&1 | tail -n 1)"
   done
   ask=
   rm -f stop stop-holding held-?
@@ -304,7 +305,7 @@ lostdisk() {
   duet init --node a --force > init.out 2>&1 || { cat init.out >&2; return 1; }
   pair start > start.out
   await_home
-  say "filer b: $(client verify-work b)"
+  client verify-work b
   filers="a b"
   rm stop
   start_clients 2
