@@ -230,6 +230,7 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool gone(std::uint64_t incarnation) const;
   Task<void> act();
   Task<void> follow_record();
+  Task<void> call_disks_of(std::uint32_t filer);
   [[nodiscard]] bool partner_serves(std::uint32_t filer) const;
   void describe();
   void say_state();
@@ -380,6 +381,7 @@ class PairNode final : private interconnect::ChannelUser {
   bool record_reading_ = false;
   std::uint64_t looks_ = 0;
   bool closer_reading_ = false;
+  bool calling_ = false;  // disks that are away
   bool lease_lapsed_ = false;  // and it was told
   std::uint64_t refused_takeovers_ = 0;
   std::array<mailbox::MarkReading, kFilers> seen_marks_;
