@@ -88,8 +88,8 @@ Task<mailbox::OwnersRead> PairNode::read_record_surely() {
   }
 }
 
-// A disk that is away is left out: who writes there when it is back is refused, and comes here again.
-// False: a disk could not be reached.  REQUIRES: nothing of this node is under way.
+// A disk that is away is left out: who writes there when it is back is refused, and comes here
+// again. False: a disk could not be reached.  REQUIRES: nothing of this node is under way.
 Task<bool> PairNode::register_again(bool kept_only) {
   bool all = true;
   for (const PairDisk& each : disks_) {

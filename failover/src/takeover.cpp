@@ -94,9 +94,10 @@ Task<bool> PairNode::wait_out_lease(Claim& claim) {
   }
 }
 
-// A takeover shuts the partner out of every shared disk that it can reach; an opening at home out of
-// the filer's.  What must not fail are the disks of what is claimed, each for its own filer, and the
-// owner record's: from a filer that is served here the partner was shut out when that was opened.
+// A takeover shuts the partner out of every shared disk that it can reach; an opening at home out
+// of the filer's.  What must not fail are the disks of what is claimed, each for its own filer, and
+// the owner record's: from a filer that is served here the partner was shut out when that was
+// opened.
 Task<Status> PairNode::fence(Claim& claim) {
   step("fence");
   const FilerSet claimed = claim.filers;
@@ -212,9 +213,9 @@ Task<void> PairNode::refuse(std::uint32_t filer, const Error& why) {
     }
   }
   tell(Severity::kCritical, why.context,
-       why.code == Errc::kIo
-           ? "repair its disks or the paths to them (duet failover show names them): it is tried again"
-           : "start the previous owner again, or see duet takeover --force",
+       why.code == Errc::kIo ? "repair its disks or the paths to them (duet failover show names "
+                               "them): it is tried again"
+                             : "start the previous owner again, or see duet takeover --force",
        filer);
 }
 

@@ -158,16 +158,15 @@ std::array<RecordSpan, 2> spans_up_to(const PersistentMemory& memory, std::uint6
                                       const AreaHeader& area, std::uint64_t last) {
   const std::uint64_t second = half_offset(half_bytes, area.filer, 1);
   std::array<RecordSpan, 2> spans{};
-  for_each_header(memory, half_bytes, area,
-                  [&](const RecordHeader& header, std::uint64_t offset) {
-                    if (header.sequence > last) {
-                      return;
-                    }
-                    RecordSpan& span = spans[offset < second ? 0 : 1];
-                    const std::uint64_t end = offset + record_bytes(header.body_bytes);
-                    span.begin = span.end == 0 ? offset : std::min(span.begin, offset);
-                    span.end = std::max(span.end, end);
-                  });
+  for_each_header(memory, half_bytes, area, [&](const RecordHeader& header, std::uint64_t offset) {
+    if (header.sequence > last) {
+      return;
+    }
+    RecordSpan& span = spans[offset < second ? 0 : 1];
+    const std::uint64_t end = offset + record_bytes(header.body_bytes);
+    span.begin = span.end == 0 ? offset : std::min(span.begin, offset);
+    span.end = std::max(span.end, end);
+  });
   return spans;
 }
 

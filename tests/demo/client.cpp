@@ -10,7 +10,8 @@
 //   N]
 //     changes, reads back and compares until FILE is there; verify-work compares later
 //   duet-demo-client hold --stop FILE --manifest FILE [--host H] [--port P] [--export E]
-//     keeps a mount until its handle is stale, then mounts anew; writes the manifest once it has mounted
+//     keeps a mount until its handle is stale, then mounts anew; writes the manifest once it has
+//     mounted
 // libnfs is a client only: it never decodes what strangers send.
 
 #include <fmt/format.h>

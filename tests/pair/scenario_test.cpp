@@ -733,7 +733,8 @@ TEST_P(Pair, AnIsolatedNodeSaysSoWhenItsLeaseIsOver) {
   EXPECT_FALSE(world.pair(0).status().lease_valid);
 }
 
-// Without the disk its filer cannot be served by anybody; the other filer has nothing to do with it.
+// Without the disk its filer cannot be served by anybody; the other filer has nothing to do with
+// it.
 TEST_P(Pair, ADiskThatIsGoneForGoodKeepsNoOtherFilerFromBeingTakenOver) {
   begin();
   const std::size_t gone = world.record_disk() == 1 ? 0 : 1;

@@ -381,7 +381,7 @@ class PairNode final : private interconnect::ChannelUser {
   bool record_reading_ = false;
   std::uint64_t looks_ = 0;
   bool closer_reading_ = false;
-  bool calling_ = false;  // disks that are away
+  bool calling_ = false;       // disks that are away
   bool lease_lapsed_ = false;  // and it was told
   std::uint64_t refused_takeovers_ = 0;
   std::array<mailbox::MarkReading, kFilers> seen_marks_;

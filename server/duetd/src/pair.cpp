@@ -246,10 +246,10 @@ Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
     disk.device = std::move(opened.value());
     co_return std::string();
   }
-  co_return fmt::format("{}: disk {}: {}; start what serves it, or correct its URL; if it is gone "
-                        "for good, see OPERATIONS.md, \"A disk is gone for good\"",
-                        machine_.place(path.line), shelf::without_password(path.text),
-                        text_of(opened.error()));
+  co_return fmt::format(
+      "{}: disk {}: {}; start what serves it, or correct its URL; if it is gone "
+      "for good, see OPERATIONS.md, \"A disk is gone for good\"",
+      machine_.place(path.line), shelf::without_password(path.text), text_of(opened.error()));
 }
 
 // Greater than every earlier one of this node, whatever the clock says: keys, beats, last words and

@@ -200,7 +200,8 @@ Json Pair::mailbox_json() const {
     };
     bool differs = false;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
-      differs = differs || (disks_[i].filer == node && is_member(i) != disks_[i].configured->mailbox);
+      differs =
+          differs || (disks_[i].filer == node && is_member(i) != disks_[i].configured->mailbox);
     }
     // All of them: what is written for one disk ends the defaults of the others.
     for (std::size_t i = 0; of_node.known && differs && i < disks_.size(); ++i) {
