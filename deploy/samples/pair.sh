@@ -1,9 +1,10 @@
 #!/bin/bash
 # The sample pair on this machine: two shelves, two nodes; all of it under ./run of the current directory.
 # Usage: deploy/samples/pair.sh [--bin DIR] [--config FILE] shelves|start|stop|status
+#        deploy/samples/pair.sh ... start a|b
 #        deploy/samples/pair.sh ... kill a|b|all
 #   shelves      starts the two shelves only; `duet init` needs them
-#   start        starts the shelves, runs `duet init` if it never was, starts both nodes
+#   start        starts the shelves, runs `duet init` if it never was, starts both nodes, or one
 #   stop         stops both nodes, then the shelves
 #   kill         ends a node, or all of it, as a crash would (kill -9)
 #   status       what runs, and what the pair says of itself; 0 if all of it runs, else 1
@@ -17,14 +18,16 @@ bin=$here/../../build/release/bin
 [ -x "$bin/duetd" ] || bin=
 config=$here/pair.yaml
 verb=
+nodes="a b"
 while [ $# -gt 0 ]; do
   case "$1" in
     --bin) bin=${2:?"--bin: name a directory"}; shift 2 ;;
     --config) config=${2:?"--config: name a file"}; shift 2 ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     shelves | start | stop | status)
       [ -z "$verb" ] || { echo "pair: say one of $verb and $1" >&2; exit 2; }
-      verb=$1; shift ;;
+      verb=$1; shift
+      case "$verb ${1:-}" in "start a" | "start b") nodes=$1; shift ;; esac ;;
     kill) verb=kill; victim=${2:?"kill: name a node, or all"}; shift 2 ;;
     *) echo "pair: $1 is not known; see --help" >&2; exit 2 ;;
   esac
@@ -110,7 +113,7 @@ start_shelves() {
 }
 start_nodes() {
   local node
-  for node in a b; do
+  for node in $nodes; do
     if running "$node" > /dev/null; then
       echo "node $node runs already, pid $(running "$node")"
     else
@@ -118,10 +121,11 @@ start_nodes() {
       launch "$node" "$duetd" --config "$config" --node "$node"
     fi
   done
-  for node in a b; do
+  for node in $nodes; do
     await "$node" "$duet" --config "$config" --node "$node" failover show
     echo "node $node is up, pid $(running "$node"); its trace is $(log_file "$node")"
   done
+  [ "$nodes" = "a b" ] || return 0  # what one alone may serve is not for this script to know
   local end=$((SECONDS + wait_s))
   until "$duet" --config "$config" failover show 2> /dev/null |
     awk '/^[ab] .* serving/ { served++ } END { exit served != 2 }'; do

@@ -88,11 +88,13 @@ Task<mailbox::OwnersRead> PairNode::read_record_surely() {
   }
 }
 
-// False: a disk could not be reached.  REQUIRES: nothing of this node is under way.
+// A disk that is away is left out: who writes there when it is back is refused, and comes here
+// again. False: a disk could not be reached.  REQUIRES: nothing of this node is under way.
 Task<bool> PairNode::register_again(bool kept_only) {
   bool all = true;
   for (const PairDisk& each : disks_) {
-    if (kept_only && filers_[each.filer].state == FilerState::kAway) {
+    const bool kept = filers_[each.filer].state != FilerState::kAway;
+    if ((kept_only && !kept) || !each.disk->health().connected) {
       continue;
     }
     const Status registered = co_await each.disk->register_key();

@@ -43,8 +43,11 @@ std::vector<Veto> PairNode::handover_vetoes(std::uint32_t filer) const {
   } else if ((peer_flags_ & kMayTake) == 0) {
     veto(true, "the partner is not ready to take a filer",
          "wait until it has started; see its trace");
-  } else if ((peer_flags_ & kSeesAllDisks) == 0) {
+  } else if ((peer_flags_ & (kSeesAllDisks | sees_filer(filer))) == 0) {
     veto(true, "the partner does not reach all disks", "repair the partner's paths to the disks");
+  } else if ((peer_flags_ & kSeesAllDisks) == 0) {
+    veto(false, "the partner does not reach all disks, but those of this filer",
+         "repair or replace the disk; duet failover show names it");
   }
   if (observer_.stale() || observer_.readable() == mailbox::Readable::kNone) {
     veto(true, "the partner's mailbox does not change", "repair the mailbox disks of the partner");
@@ -81,11 +84,12 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
     result.push_back({.reason = "this node does not know the partner's mailbox members",
                       .remedy = "repair this node's paths to the partner's disks"});
   }
-  for (const PairDisk& each : disks_) {
-    if (!each.disk->health().connected) {
-      result.push_back({.reason = "a disk cannot be reached, so it could not be fenced",
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    const bool its = !record_ || record_->owners[filer].owner == peer_number();
+    if (its && !reaches_disks_of(filer)) {
+      result.push_back({.reason = "a disk of a filer that the partner serves cannot be reached, so "
+                                  "that filer could not be taken over",
                         .remedy = "repair this node's path to it; duet failover show names it"});
-      break;
     }
   }
   if (observer_.readable() != mailbox::Readable::kBoth) {
@@ -344,10 +348,13 @@ Status PairNode::send(PairVerb verb, std::uint32_t filer, std::uint64_t epoch, s
   message.epoch = epoch;
   message.number = number;
   message.answer = answer;
-  const bool sees_all = record_readable_ && !conflict_ && beater_.renewed().has_value() &&
-                        observer_.readable() == mailbox::Readable::kBoth;
+  const bool sees = record_readable_ && !conflict_ && beater_.renewed().has_value();
+  const bool sees_all = sees && observer_.readable() == mailbox::Readable::kBoth;
   const bool may_take = record_ && !halted_ && !leaving_;
   message.flags = (sees_all ? kSeesAllDisks : 0U) | (may_take ? kMayTake : 0U);
+  for (std::uint32_t each = 0; each < kFilers; ++each) {
+    message.flags |= sees && reaches_disks_of(each) ? sees_filer(each) : 0U;
+  }
   return link_.send(interconnect::Channel::kFailover, bytes_of(message));
 }
 

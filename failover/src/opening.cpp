@@ -307,7 +307,7 @@ Task<void> PairNode::give_up(const Claim& claim) {
     const bool partner_lives =
         !observer_.stale() && observer_.readable() != mailbox::Readable::kNone;
     if (claim.takeover || (no_log && partner_lives)) {
-      co_await refuse(filer, error.context);
+      co_await refuse(filer, error);
     } else {
       co_await close(filer, error.context);
     }

@@ -130,6 +130,12 @@ bool PairNode::hosts_any() const {
                              [](const Slot& slot) { return slot.state != FilerState::kAway; });
 }
 
+bool PairNode::reaches_disks_of(std::uint32_t filer) const {
+  return std::ranges::all_of(disks_, [filer](const PairDisk& each) {
+    return each.filer != filer || each.disk->health().connected;
+  });
+}
+
 bool PairNode::gates_under_way(std::uint32_t filer) const {
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     if (disks_[i].filer == filer && gates_[i]->under_way() > 0) {

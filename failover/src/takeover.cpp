@@ -95,16 +95,38 @@ Task<bool> PairNode::wait_out_lease(Claim& claim) {
   }
 }
 
-// A takeover shuts the partner out of every shared disk; an opening at home out of the filer's.
-Task<Status> PairNode::fence(const Claim& claim) {
+// A takeover shuts the partner out of every shared disk that it can reach; an opening at home out
+// of the filer's.  What must not fail are the disks of what is claimed, each for its own filer, and
+// the owner record's: from a filer that is served here the partner was shut out when that was
+// opened.
+Task<Status> PairNode::fence(Claim& claim) {
   step("fence");
-  for (const PairDisk& each : disks_) {
-    if (claim.takeover || claim.filers[each.filer]) {
-      const Status fenced = co_await fence_one(*each.disk);
-      if (!fenced.ok()) {
-        co_return fenced;
-      }
+  const FilerSet claimed = claim.filers;
+  const bool several = claimed[0] && claimed[1];
+  Status last = Ok{};
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    const std::uint32_t filer = disks_[i].filer;
+    if (!claim.takeover && !claimed[filer]) {
+      continue;
     }
+    const bool record = claim.takeover && i == arbitration_;
+    const bool away = !disks_[i].disk->health().connected;
+    Status fenced = Error{Errc::kIo, "a disk of the filer cannot be reached, so not be fenced"};
+    // One filer's disk that is away holds up no other filer.
+    if (!away || record || (claim.filers[filer] && !several)) {
+      fenced = co_await fence_one(*disks_[i].disk);
+    }
+    if (fenced.ok() || (!record && !claim.filers[filer])) {
+      continue;
+    }
+    if (record || fenced.error().code == Errc::kFenced) {
+      co_return fenced;
+    }
+    fail(claim, filer, fenced.error());
+    last = fenced;
+  }
+  if (claim.filers == FilerSet{}) {
+    co_return last;
   }
   if (claim.takeover && fence_partner && !claim.known_dead) {
     co_return fence_partner();
@@ -170,10 +192,10 @@ Duration PairNode::back_off(std::uint64_t refusals) const {
 
 // Ownership goes back to the previous owner, who alone may have what is missing here.  Not to the
 // filer's home: that may be this node.
-Task<void> PairNode::refuse(std::uint32_t filer, std::string_view why) {
+Task<void> PairNode::refuse(std::uint32_t filer, const Error& why) {
   step("refuse");
   const std::uint64_t epoch = filers_[filer].epoch;
-  co_await close(filer, why);
+  co_await close(filer, why.context);
   // It may come back at once, from a partner that cannot open it either.
   filers_[filer].retry_at = scheduler_.now() + back_off(filers_[filer].refusals);
   ++filers_[filer].refusals;
@@ -191,7 +213,10 @@ Task<void> PairNode::refuse(std::uint32_t filer, std::string_view why) {
       step(given_back.ok() ? "gave ownership back" : "kept ownership");
     }
   }
-  tell(Severity::kCritical, why, "start the previous owner again, or see duet takeover --force",
+  tell(Severity::kCritical, why.context,
+       why.code == Errc::kIo ? "repair its disks or the paths to them (duet failover show names "
+                               "them): it is tried again"
+                             : "start the previous owner again, or see duet takeover --force",
        filer);
 }
 

@@ -300,13 +300,30 @@ Task<void> PairNode::follow_record() {
         continue;
       }
     }
-    if (scheduler_.now() >= slot.retry_at && slot.state == FilerState::kAway) {
+    if (!reaches_disks_of(filer)) {
+      // To wait for it would hold up the loop, and with it what the other filer needs.
+      slot.waits_for = "a disk of it that this node reaches";
+      if (!calling_) {
+        calling_ = true;
+        scope_.spawn(call_disks_of(filer));
+      }
+    } else if (scheduler_.now() >= slot.retry_at && slot.state == FilerState::kAway) {
       to_open[filer] = any = true;
     }
   }
   if (any && !leaving_) {
     co_await open_mine(to_open);
   }
+}
+
+// Who connects only when something is asked hears of it so; what it answers does not matter.
+Task<void> PairNode::call_disks_of(std::uint32_t filer) {
+  for (const PairDisk& each : disks_) {
+    if (each.filer == filer && !each.disk->health().connected) {
+      [[maybe_unused]] const Result<shelf::DiskState> answer = co_await each.disk->read_state();
+    }
+  }
+  calling_ = false;
 }
 
 // As its owner in the record says in its beats; a dead owner's last beat says it for good.

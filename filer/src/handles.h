@@ -19,7 +19,8 @@ class HandleCodec {
   HandleCodec(std::uint32_t filer, const SipKey& key) : filer_(filer), key_(key) {}
 
   [[nodiscard]] Handle encode(HandleKind kind, const wafl::FileId& id) const;
-  // Error: kBadHandle, kStaleHandle (authentic, of another filer).
+  // Error: kBadHandle (no handle of ours by its form), kStaleHandle (made under another key, or
+  // for another filer).
   [[nodiscard]] Result<HandleParts> decode(ConstBytes handle) const;
 
  private:

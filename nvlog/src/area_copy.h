@@ -2,7 +2,8 @@
 //
 // Promise: the copy holds every record that was durable before it was begun and that no root
 // covers, and of later ones none.  What a living writer tears is the last record: an end, not
-// damage.
+// damage.  It costs as much as there are records, whatever the size of the memory: who takes over
+// must not stand still for long.
 //
 // Why: a writer stores record n + 1 when n is durable.  So the newest header that a look over the
 // living area finds, whatever happens during that look, proves all records before it; and
@@ -14,15 +15,19 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "nvlog/record_format.h"
 #include "platform/persistent_memory.h"
+#include "record_scan.h"
 
 namespace duet::nvlog {
 
-// A region in ordinary memory, of which one area and the region header have meaning.
+// A region in ordinary memory, of which one area and the region header have meaning; zero at first.
 class PrivateRegion final : public PersistentMemory {
  public:
   explicit PrivateRegion(std::uint64_t bytes);
@@ -33,10 +38,19 @@ class PrivateRegion final : public PersistentMemory {
   Status persist() override;
 
   [[nodiscard]] MutableBytes data() { return {data_.get(), bytes_}; }
+  // Outside of these spans the halves are zero.  Who looks for records need not look there: each
+  // page that is only looked at would cost the kernel's help, and there may be gigabytes.
+  void set_spans(const std::array<RecordSpan, 2>& spans) { spans_ = spans; }
+  // The first offset from `at` on, below `end`, that is in a span; `end` if there is none.
+  [[nodiscard]] std::uint64_t next_data(std::uint64_t at, std::uint64_t end) const;
 
  private:
+  std::array<RecordSpan, 2> spans_{};
+  struct Free {
+    void operator()(std::byte* data) const { std::free(data); }
+  };
   std::uint64_t bytes_;
-  std::unique_ptr<std::byte[]> data_;  // not cleared: only what is copied is touched
+  std::unique_ptr<std::byte, Free> data_;  // the kernel's zeros: only what is copied is touched
 };
 
 // What is already still, seen as if it were copied.
@@ -68,8 +82,9 @@ class AreaCopy {
   const std::uint32_t area_;
   std::unique_ptr<PrivateRegion> copy_;
   std::uint64_t newest_ = 0;
-  std::uint64_t next_;  // to be copied, in the region
-  const std::uint64_t end_;
+  // To be copied, in the region, by half.  Known with the first copy_some(): only when the newest
+  // is known all before it can be found.
+  std::optional<std::array<RecordSpan, 2>> left_;
 };
 
 }  // namespace duet::nvlog

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "area_copy.h"
 #include "region.h"
 
 namespace duet::nvlog {
@@ -16,12 +17,19 @@ struct HalfView {
   ConstBytes bytes;
   std::uint64_t offset;  // in the region
   std::uint32_t half;
+  const PrivateRegion* copy;  // null: the memory of a log
+
+  // Where the next line after `at` may be that is worth a look.
+  [[nodiscard]] std::uint64_t look_at(std::uint64_t at) const {
+    return copy == nullptr ? at : copy->next_data(offset + at, offset + bytes.size()) - offset;
+  }
 };
 
 HalfView view_half(const PersistentMemory& memory, std::uint64_t half_bytes, std::uint32_t area,
                    std::uint32_t half) {
   const std::uint64_t offset = half_offset(half_bytes, area, half);
-  return {memory.bytes().subspan(offset, half_bytes), offset, half};
+  return {memory.bytes().subspan(offset, half_bytes), offset, half,
+          dynamic_cast<const PrivateRegion*>(&memory)};
 }
 
 // A header that this log wrote at `at`, with a body that lies inside the half.
@@ -58,9 +66,9 @@ struct Scan {
 void Scan::half(const HalfView& view, const AreaHeader& area, std::uint32_t seed,
                 std::uint64_t covered) {
   std::uint64_t at = 0;
-  while (at < view.bytes.size()) {
-    const std::uint64_t here = at;
-    at += kLineBytes;
+  while (view.look_at(at) < view.bytes.size()) {
+    const std::uint64_t here = view.look_at(at);
+    at = here + kLineBytes;
     const auto header = read_header(view, here, seed);
     if (!header.has_value() || header->epoch != area.epoch || header->sequence <= covered ||
         header->generation < area.generation) {
@@ -119,17 +127,16 @@ namespace {
 
 // Calls `found(header, offset in the region)` for each header of the area's epoch and generation.
 template <typename Found>
-void for_each_header(ConstBytes region, std::uint64_t half_bytes, const AreaHeader& area,
-                     Found found) {
+void for_each_header(const PersistentMemory& memory, std::uint64_t half_bytes,
+                     const AreaHeader& area, Found found) {
   const std::uint32_t seed = record_seed(identity_of(area));
   for (std::uint32_t half = 0; half < 2; ++half) {
-    const std::uint64_t offset = half_offset(half_bytes, area.filer, half);
-    const HalfView view{region.subspan(offset, half_bytes), offset, half};
-    for (std::uint64_t at = 0; at < half_bytes; at += kLineBytes) {
+    const HalfView view = view_half(memory, half_bytes, area.filer, half);
+    for (std::uint64_t at = view.look_at(0); at < half_bytes; at = view.look_at(at + kLineBytes)) {
       const auto header = read_header(view, at, seed);
       if (header.has_value() && header->epoch == area.epoch &&
           header->generation == area.generation) {
-        found(*header, offset + at);
+        found(*header, view.offset + at);
       }
     }
   }
@@ -140,18 +147,34 @@ void for_each_header(ConstBytes region, std::uint64_t half_bytes, const AreaHead
 std::uint64_t newest_sequence(const PersistentMemory& memory, std::uint64_t half_bytes,
                               const AreaHeader& area) {
   std::uint64_t newest = 0;
-  for_each_header(memory.bytes(), half_bytes, area,
+  for_each_header(memory, half_bytes, area,
                   [&](const RecordHeader& header, std::uint64_t /*offset*/) {
                     newest = std::max(newest, header.sequence);
                   });
   return newest;
 }
 
-void strike_out_after(MutableBytes region, std::uint64_t half_bytes, const AreaHeader& area,
+std::array<RecordSpan, 2> spans_up_to(const PersistentMemory& memory, std::uint64_t half_bytes,
+                                      const AreaHeader& area, std::uint64_t last) {
+  const std::uint64_t second = half_offset(half_bytes, area.filer, 1);
+  std::array<RecordSpan, 2> spans{};
+  for_each_header(memory, half_bytes, area, [&](const RecordHeader& header, std::uint64_t offset) {
+    if (header.sequence > last) {
+      return;
+    }
+    RecordSpan& span = spans[offset < second ? 0 : 1];
+    const std::uint64_t end = offset + record_bytes(header.body_bytes);
+    span.begin = span.end == 0 ? offset : std::min(span.begin, offset);
+    span.end = std::max(span.end, end);
+  });
+  return spans;
+}
+
+void strike_out_after(PrivateRegion& region, std::uint64_t half_bytes, const AreaHeader& area,
                       std::uint64_t last) {
   for_each_header(region, half_bytes, area, [&](const RecordHeader& header, std::uint64_t offset) {
     if (header.sequence > last) {
-      store(region, offset, std::uint32_t{0});
+      store(region.data(), offset, std::uint32_t{0});
     }
   });
 }

@@ -12,6 +12,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -20,6 +21,8 @@
 #include "platform/persistent_memory.h"
 
 namespace duet::nvlog {
+
+class PrivateRegion;
 
 struct FoundRecord {
   std::uint64_t sequence;
@@ -38,8 +41,17 @@ Result<std::vector<FoundRecord>> find_records(const PersistentMemory& memory,
 [[nodiscard]] std::uint64_t newest_sequence(const PersistentMemory& memory,
                                             std::uint64_t half_bytes, const AreaHeader& area);
 
+struct RecordSpan {  // of a region, in bytes
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+// Where the records of the area's epoch and generation up to `last` stand, in each half.
+[[nodiscard]] std::array<RecordSpan, 2> spans_up_to(const PersistentMemory& memory,
+                                                    std::uint64_t half_bytes,
+                                                    const AreaHeader& area, std::uint64_t last);
+
 // Makes the headers of all records after `last` invalid, in a copy of a region.
-void strike_out_after(MutableBytes region, std::uint64_t half_bytes, const AreaHeader& area,
+void strike_out_after(PrivateRegion& region, std::uint64_t half_bytes, const AreaHeader& area,
                       std::uint64_t last);
 
 // Whether the record whose header stands at `offset` of the region is whole and has this header.

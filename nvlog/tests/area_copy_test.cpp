@@ -101,5 +101,26 @@ TEST(AreaCopy, ALiveWriterTearsTheEndAndNothingElse) {
   EXPECT_GT(torn_somewhere, 500U);
 }
 
+// Who takes over a filer with a large memory must not stand still while it is copied.
+TEST(AreaCopy, CostsAsMuchAsThereAreRecords) {
+  constexpr std::uint64_t kLargeHalf = 1U << 20U;
+  constexpr std::size_t kBody = 200;
+  sim::SimScheduler scheduler(1);
+  sim::SimPersistentMemory memory(region_bytes(kLargeHalf));
+  memory.store(0, small_region(kLargeHalf));
+  const auto log = started(scheduler, memory);
+  for (std::uint64_t sequence = 1; sequence <= 3; ++sequence) {
+    ASSERT_TRUE(append(*log, body_of(sequence, kBody)).ok());
+  }
+  AreaCopy copier(memory, kLargeHalf, kIdentity.filer);
+  std::uint64_t lines = 1;
+  while (copier.copy_some(kLineBytes)) {
+    ++lines;
+  }
+  EXPECT_LE(lines * kLineBytes, 3 * record_bytes(kBody));
+  const std::unique_ptr<PersistentMemory> copy = copier.take();
+  EXPECT_EQ(recover(scheduler, *copy, kNothing).records.size(), 3U);
+}
+
 }  // namespace
 }  // namespace duet::nvlog::testing

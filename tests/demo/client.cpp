@@ -9,6 +9,9 @@
 //   duet-demo-client work --stop FILE --manifest FILE [--host H] [--port P] [--export E] [--clients
 //   N]
 //     changes, reads back and compares until FILE is there; verify-work compares later
+//   duet-demo-client hold --stop FILE --manifest FILE [--host H] [--port P] [--export E]
+//     keeps a mount until its handle is stale, then mounts anew; writes the manifest once it has
+//     mounted
 // libnfs is a client only: it never decodes what strangers send.
 
 #include <fmt/format.h>
@@ -26,7 +29,7 @@ int main(int argc, char** argv) {
   int clients = 4;
   app.add_option("JOB", job)
       ->required()
-      ->check(CLI::IsMember({"copy", "verify", "remove", "list", "work", "verify-work"}));
+      ->check(CLI::IsMember({"copy", "verify", "remove", "list", "work", "verify-work", "hold"}));
   app.add_option("--tree", root)->check(CLI::ExistingDirectory);
   app.add_option("--files", files_max);
   app.add_option("--host", server.host);
@@ -42,6 +45,9 @@ int main(int argc, char** argv) {
   if (job == "work") {
     demo::work(server, clients, stop, manifest);
     return 0;
+  }
+  if (job == "hold") {
+    return demo::hold(server, manifest, stop) ? 0 : 1;
   }
   if (job == "verify-work") {
     return demo::verify_work(server, manifest) == 0 ? 0 : 1;

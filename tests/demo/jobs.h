@@ -33,6 +33,10 @@ void work(const Server& server, int clients, const std::string& stop_file,
 // The number of things that are not as the manifest says.
 std::uint64_t verify_work(const Server& server, const std::string& manifest);
 
+// Writes `held_file` once it has mounted, and looks until `stop_file` is there.  True: its handle
+// became stale, and a new mount works and has another fsid.
+bool hold(const Server& server, const std::string& held_file, const std::string& stop_file);
+
 // Gives the numbers 0 .. count - 1 to `clients` threads, each with its own connection.
 template <typename Job>
 void share_out(const Server& server, std::size_t count, int clients, Job job) {

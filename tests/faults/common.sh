@@ -16,11 +16,11 @@ say() { echo "$(date +%T) $*"; }
 pause() { sleep "$((RANDOM % 2)).$((RANDOM % 10))"; }
 a_node() { if [ $((RANDOM % 2)) = 0 ]; then echo a; else echo b; fi; }
 
-client() {  # JOB FILER ...
+client() {  # JOB FILER ...; its manifest is $manifest-FILER
   local job=$1 filer=$2
   shift 2
   in_client "$bin/duet-demo-client" "$job" --host "$(host_of "$filer")" --port "$port" \
-    --export "/vol$filer" --manifest "manifest-$filer" "$@"
+    --export "/vol$filer" --manifest "${manifest:-manifest}-$filer" "$@"
 }
 # The filer is served by that node, and `failover show` (of $ask alone, if set) says so with these words.
 await() {  # FILER NODE WORDS
@@ -48,9 +48,9 @@ give_back() {
 # How a takeover went, from the node that did it.
 phases() { duet --node "$1" failover show | grep "^last takeover by node $1" || true; }
 
-start_clients() {  # COUNT of each filer
+start_clients() {  # COUNT of each filer, or of those in $filers
   local filer
-  for filer in a b; do
+  for filer in ${filers:-a b}; do
     client work "$filer" --clients "$1" --stop stop > "out-$filer" 2>&1 &
     workers="$workers $!"
   done
@@ -69,7 +69,7 @@ finish_clients() {
     wait "$process"
   done
   workers=
-  for filer in a b; do
+  for filer in ${filers:-a b}; do
     say "filer $filer: $(head -n 1 "out-$filer")"
     say "filer $filer: longest waits, ms: $(awk '$1 == "stall" { print $7 }' "out-$filer" | sort -rn | head -n 8 | xargs)"
     client verify-work "$filer"

@@ -22,16 +22,8 @@ RANDOM=$seed
 
 # shellcheck source=tests/faults/common.sh
 . "$here/tests/faults/common.sh"
-pair() { "$here/deploy/samples/pair.sh" --bin "$bin" --config pair.yaml "$@"; }
-pair_kill() { pair kill all; }
-port=$((20100 + seed % 2000))
-while (: < "/dev/tcp/127.0.1.1/$port") 2> /dev/null || (: < "/dev/tcp/127.0.1.2/$port") 2> /dev/null; do
-  port=$((port + 1))
-done
-sed "s/20049/$port/" "$here/deploy/samples/pair.yaml" > pair.yaml
-
-host_of() { if [ "$1" = a ]; then echo 127.0.1.1; else echo 127.0.1.2; fi; }
-pid_of() { cat "run/$1/duetd.pid"; }
+# shellcheck source=tests/faults/sample.sh
+. "$here/tests/faults/sample.sh"
 
 say "seed $seed"
 pair start > start.out

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "world.h"
 
 namespace duet::pair {
@@ -65,6 +67,12 @@ class Pair : public ::testing::TestWithParam<std::uint64_t> {
                  world.pair(1).status().arbitration == disk;
         },
         10s);
+  }
+  [[nodiscard]] bool takeover_veto(std::uint32_t node, std::string_view words) {
+    const auto vetoes = world.pair(node).takeover_vetoes();
+    return std::ranges::any_of(vetoes, [words](const failover::Veto& veto) {
+      return veto.reason.find(words) != std::string_view::npos;
+    });
   }
   World world;
 };
@@ -766,6 +774,49 @@ TEST_P(Pair, AnIsolatedNodeSaysSoWhenItsLeaseIsOver) {
       [&] { return world.pair(0).status().verdict.alarm == failover::Alarm::kMailboxBlind; },
       700ms));
   EXPECT_FALSE(world.pair(0).status().lease_valid);
+}
+
+// Without the disk its filer cannot be served by anybody; the other filer has nothing to do with
+// it.
+TEST_P(Pair, ADiskThatIsGoneForGoodKeepsNoOtherFilerFromBeingTakenOver) {
+  begin();
+  const std::size_t gone = world.record_disk() == 1 ? 0 : 1;
+  world.kill_shelf(gone);
+  world.run_for(1s);
+  EXPECT_FALSE(takeover_veto(0, "cannot be reached"));
+  EXPECT_TRUE(takeover_veto(1, "cannot be reached"));
+  ASSERT_TRUE(world.pair(1).start_handover(1).ok());
+  ASSERT_TRUE(soon(1, 0, 5s)) << "there";
+  ASSERT_TRUE(world.run_until([&] { return world.synced(1); }, 10s));
+  ASSERT_TRUE(world.pair(0).start_handover(1).ok());
+  ASSERT_TRUE(soon(1, 1, 5s)) << "and back";
+  ASSERT_TRUE(world.run_until([&] { return world.synced(1); }, 10s));
+  world.kill(1);
+  ASSERT_TRUE(soon(1, 0, 5s));
+  world.start_shelf(gone);
+  world.boot(1);
+  EXPECT_TRUE(soon(0, 0, 20s));
+  ASSERT_TRUE(world.run_until([&] { return world.pair(0).handover_vetoes(1).empty(); }, 10s));
+  ASSERT_TRUE(world.pair(0).start_handover(1).ok());
+  EXPECT_TRUE(soon(1, 1, 5s));
+}
+
+TEST_P(Pair, OfTwoFilersTheOneWithAllItsDisksIsTakenOverAtOnceAndTheOtherWhenItHasThem) {
+  begin();
+  ASSERT_TRUE(world.run_until([&] { return world.pair(0).handover_vetoes(0).empty(); }, 5s));
+  ASSERT_TRUE(world.pair(0).start_handover(0).ok());
+  ASSERT_TRUE(soon(0, 1, 5s));
+  ASSERT_TRUE(world.run_until([&] { return world.synced(0) && world.synced(1); }, 10s));
+  world.run_for(500ms);  // until no mark stands on the disk
+  const std::size_t gone = world.record_disk() == 1 ? 0 : 1;
+  world.kill_shelf(gone);
+  world.run_for(300ms);
+  world.kill(1);
+  ASSERT_TRUE(soon(1, 0, 5s));
+  EXPECT_NE(world.answering(0), 0);
+  world.start_shelf(gone);
+  EXPECT_TRUE(soon(0, 0, 60s));
+  EXPECT_EQ(world.answering(1), 0);
 }
 
 TEST_P(Pair, ATakeoverThatIsRefusedAgainAndAgainWaitsLonger) {

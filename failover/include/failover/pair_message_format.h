@@ -28,8 +28,13 @@ enum class PairVerb : std::uint32_t {
 
 enum PairFlags : std::uint32_t {
   kSeesAllDisks = 1,
-  kMayTake = 2,  // this process would accept a filer
+  kMayTake = 2,     // this process would accept a filer
+  kSeesFilerA = 4,  // the record, and every disk of filer a: it could be handed over
+  kSeesFilerB = 8,
 };
+constexpr std::uint32_t sees_filer(std::uint32_t filer) {
+  return filer == 0 ? kSeesFilerA : kSeesFilerB;
+}
 
 struct PairMessage {
   std::uint32_t magic = kPairMagic;

@@ -230,6 +230,7 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool gone(std::uint64_t incarnation) const;
   Task<void> act();
   Task<void> follow_record();
+  Task<void> call_disks_of(std::uint32_t filer);
   [[nodiscard]] bool partner_serves(std::uint32_t filer) const;
   void describe();
   void say_state();
@@ -255,11 +256,11 @@ class PairNode final : private interconnect::ChannelUser {
   // takeover.cpp
   Task<void> take_over(bool forced);
   Task<bool> wait_out_lease(Claim& claim);
-  Task<Status> fence(const Claim& claim);
+  Task<Status> fence(Claim& claim);
   Task<Status> fence_one(shelf::SharedDisk& disk);
   Task<void> second_wait(Claim& claim);
   void cut_partner(const Claim& claim);
-  Task<void> refuse(std::uint32_t filer, std::string_view why);
+  Task<void> refuse(std::uint32_t filer, const Error& why);
   // conflict.cpp
   void conflict();
   Task<void> resolve_conflict();
@@ -326,6 +327,7 @@ class PairNode final : private interconnect::ChannelUser {
   // Over the link, or by a beat that changed within its lease on a member that can be read.
   [[nodiscard]] bool partner_shows_life() const;
   [[nodiscard]] bool hosts_any() const;
+  [[nodiscard]] bool reaches_disks_of(std::uint32_t filer) const;
   [[nodiscard]] bool gates_under_way(std::uint32_t filer) const;
   void open_gates(std::uint32_t filer, std::uint64_t epoch);
   void end_gates(std::uint32_t filer);
@@ -381,6 +383,7 @@ class PairNode final : private interconnect::ChannelUser {
   bool record_reading_ = false;
   std::uint64_t looks_ = 0;
   bool closer_reading_ = false;
+  bool calling_ = false;       // disks that are away
   bool lease_lapsed_ = false;  // and it was told
   std::uint64_t refused_takeovers_ = 0;
   std::array<mailbox::MarkReading, kFilers> seen_marks_;

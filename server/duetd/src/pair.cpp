@@ -246,9 +246,10 @@ Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
     disk.device = std::move(opened.value());
     co_return std::string();
   }
-  co_return fmt::format("{}: disk {}: {}; start what serves it, or correct its URL",
-                        machine_.place(path.line), shelf::without_password(path.text),
-                        text_of(opened.error()));
+  co_return fmt::format(
+      "{}: disk {}: {}; start what serves it, or correct its URL; if it is gone "
+      "for good, see OPERATIONS.md, \"A disk is gone for good\"",
+      machine_.place(path.line), shelf::without_password(path.text), text_of(opened.error()));
 }
 
 // Greater than every earlier one of this node, whatever the clock says: keys, beats, last words and
@@ -432,7 +433,10 @@ void Pair::make_pair() {
     const std::uint32_t index = filer.index();
     DiskAccess access{.list = [this, index] { return disk_infos(index); },
                       .open = [](const std::string&) -> std::pair<BlockDevice*, std::string> {
-                        return {nullptr, "disks of a pair cannot be added while it runs yet"};
+                        return {nullptr,
+                                "a filer of a pair takes no more disks: both nodes would have to "
+                                "know the new one at once, and this build cannot do that; see "
+                                "OPERATIONS.md, \"A pair\""};
                       },
                       .close = [](BlockDevice*) {}};
     const std::size_t first = first_listener(machine_.config, index);

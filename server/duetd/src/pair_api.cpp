@@ -195,9 +195,18 @@ Json Pair::mailbox_json() const {
     }
     members[kNames[node]] = {
         {"known", of_node.known}, {"generation", of_node.generation}, {"disks", urls}};
-    for (std::size_t i = 0; of_node.known && i < disks_.size(); ++i) {
-      const bool is = std::ranges::find(of_node.disks, i) != of_node.disks.end();
-      if (disks_[i].filer == node && is != disks_[i].configured->mailbox) {
+    const auto is_member = [&of_node](std::size_t disk) {
+      return std::ranges::find(of_node.disks, disk) != of_node.disks.end();
+    };
+    bool differs = false;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+      differs =
+          differs || (disks_[i].filer == node && is_member(i) != disks_[i].configured->mailbox);
+    }
+    // All of them: what is written for one disk ends the defaults of the others.
+    for (std::size_t i = 0; of_node.known && differs && i < disks_.size(); ++i) {
+      const bool is = is_member(i);
+      if (disks_[i].filer == node && (is || disks_[i].configured->mailbox)) {
         differences.push_back(fmt::format("{} is {} mailbox member of node {}: write `mailbox: {}`",
                                           url_of(i), is ? "a" : "no", kNames[node], is));
       }
