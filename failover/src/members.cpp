@@ -108,6 +108,10 @@ Task<bool> PairNode::learn_members(std::uint32_t node) {
   const mailbox::MembersRead read = co_await mailbox::read_members(
       options_.self.pair, mailbox::Node{static_cast<std::uint8_t>(node)}, disks_at(all));
   if (node == my_number()) {
+    // What was promised stands on the serving quorum: perhaps only where nothing could be read.
+    if (!read.all) {
+      co_return false;
+    }
     highest_ = std::max({highest_, generation, read.highest()});
     if (note_.header.incarnation == 0 && !read.sectors.empty()) {
       note_ = read.sectors.front();
