@@ -178,7 +178,7 @@ std::vector<Volume> read_volumes(Reader& reader, MapReader& map) {
   return volumes;
 }
 
-void read_tuning(MapReader& map, Filer& filer) {
+void read_tuning(Reader& reader, MapReader& map, Filer& filer) {
   using std::chrono::milliseconds;
   using std::chrono::seconds;
   const filer::FilerOptions defaults;
@@ -189,9 +189,14 @@ void read_tuning(MapReader& map, Filer& filer) {
   options.log_entries_max =
       map.number("log_entries_max", defaults.log_entries_max, 100, 100'000'000);
   // Twice as much can be dirty while a CP writes: then the cache holds little else.
-  const std::uint64_t dirty_max =
-      std::clamp(options.cache_bytes / 2, kDirtyBytesMin, kDirtyBytesMax);
-  options.dirty_bytes_max = map.size("dirty_max", dirty_max, kDirtyBytesMin);
+  const std::uint64_t most = std::max(options.cache_bytes / 2, kDirtyBytesMin);
+  options.dirty_bytes_max = map.size("dirty_max", std::min(most, kDirtyBytesMax), kDirtyBytesMin);
+  if (options.dirty_bytes_max > most) {
+    reader.fail(map.find("dirty_max")->line,
+                fmt::format("{} is more than half of the cache, {}", map.path_of("dirty_max"),
+                            size_text(options.cache_bytes)),
+                fmt::format("give it at most {}, or a larger cache", size_text(most)));
+  }
   options.reply_cache_entries = static_cast<std::uint32_t>(
       map.number("reply_cache_entries", defaults.reply_cache_entries, 64, 1'000'000));
 }
@@ -224,7 +229,7 @@ void read_filer(Reader& reader, const Value& value, Config& config) {
   filer.listeners = read_addresses(reader, map);
   filer.disks = read_disks(reader, map, config);
   filer.volumes = read_volumes(reader, map);
-  read_tuning(map, filer);
+  read_tuning(reader, map, filer);
   filer.limits = read_limits(reader, map);
   if (const Value* exports = map.find("exports"); exports != nullptr) {
     filer.exports = read_exports(reader, *exports, map.path_of("exports"), filer.volumes);

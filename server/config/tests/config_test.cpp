@@ -117,6 +117,10 @@ INSTANTIATE_TEST_SUITE_P(
             "size: 256MiB", "size: 256 bananas",
             "d.yaml:7: nodes.a.memory.size: \"256 bananas\" is not a size; write a whole number "
             "and a unit: KiB, MiB, GiB or TiB"},
+        BadFile{
+            "    port: 20049\n", "    port: 20049\n    cache: 1GiB\n    dirty_max: 1GiB\n",
+            "d.yaml:17: filers.a.dirty_max is more than half of the cache, 1 GiB; give it at most "
+            "512 MiB, or a larger cache"},
         BadFile{"size: 256MiB", "size: 1MiB",
                 "d.yaml:7: nodes.a.memory.size: 1MiB is too small; give it at least 64 MiB"},
         BadFile{
