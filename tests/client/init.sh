@@ -3,34 +3,15 @@
 # export and runs the checks.  The words of the kernel command line are variables here: OUT (shared
 # directory on the host), TESTS (this folder), SERVER, PORT, MOUNT_PORT, CONTROL, GUEST, KIND,
 # SCALE, CHECKS (names with commas).
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8
+. "$TESTS/../guest/begin.sh"
 export SERVER PORT MOUNT_PORT CONTROL KIND SCALE TESTS
-cd /
-[ $$ = 1 ] || { echo "only for process 1 of a guest: it mounts over what is there"; exit 2; }
-
-mount -t proc none /proc
-mount -t sysfs none /sys
-mountpoint -q /dev || mount -t devtmpfs none /dev
-for directory in /tmp /run /mnt /var/lib/nfs /var/tmp; do mount -t tmpfs none "$directory"; done
-mkdir -p /mnt/out /mnt/n /mnt/second
-mount -t hostfs none /mnt/out -o "$OUT"
-exec >>/mnt/out/guest.log 2>&1
-
-finish() {
-  echo "guest: $1" >>/mnt/out/results
-  sync
-  busybox poweroff -f
-  sleep 60
-}
-
-ip link set lo up
-ip link set vec0 up && ip addr add "$GUEST/24" dev vec0 || finish "ABORT no network device"
-modprobe -d /mnt/out/kernel -a nfsv3 lockd || finish "ABORT no NFS client modules"
+mkdir -p /mnt/n /mnt/second
+become_nfs_client "$GUEST"
 
 OPTIONS=vers=3,proto=tcp,port=$PORT,mountport=$MOUNT_PORT,mountproto=tcp,nolock,hard,timeo=10,$MORE_OPTIONS
-mount -t nfs -o "$OPTIONS" "$SERVER:/vol0" /mnt/n || finish "ABORT the mount failed"
+mount -t nfs -o "$OPTIONS" "$SERVER:/vol0" /mnt/n || finish "the mount failed"
 # A second view with caches of its own: what it sees, the server has.
-mount -t nfs -o "$OPTIONS,nosharecache,noac" "$SERVER:/vol0" /mnt/second || finish "ABORT the second mount failed"
+mount -t nfs -o "$OPTIONS,nosharecache,noac" "$SERVER:/vol0" /mnt/second || finish "the second mount failed"
 chmod 0755 /mnt/n
 export TOP=/mnt/n SECOND=/mnt/second
 
@@ -53,4 +34,4 @@ done
 sync
 umount /mnt/second || echo "FAIL unmount: /mnt/second stays busy" >>/mnt/out/results
 umount /mnt/n || echo "FAIL unmount: /mnt/n stays busy" >>/mnt/out/results
-finish "DONE"
+finish "done"

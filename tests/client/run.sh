@@ -40,15 +40,8 @@ done
 cannot() { echo "client: SKIPPED: $*"; exit 77; }
 broken() { echo "client: $*"; exit 1; }
 [ "$(id -u)" = 0 ] || cannot "needs root for a network namespace and a tap"
-case $REPOSITORY/ in
-  /tmp/* | /run/* | /mnt/* | /var/tmp/*)
-    cannot "the guest has its own /tmp, /run, /mnt and /var/tmp: move this clone elsewhere" ;;
-esac
-command -v linux.uml >/dev/null || cannot "needs the package user-mode-linux"
+"$HERE/../guest/boot.sh" --check || exit 77
 command -v mount.nfs >/dev/null || cannot "needs the package nfs-common"
-command -v modprobe >/dev/null || cannot "needs the package kmod"
-MODULES=$(echo /usr/lib/uml/modules/*)
-[ -d "$MODULES" ] || cannot "needs the modules of user-mode-linux in /usr/lib/uml/modules"
 
 NAMESPACE=duet-client-$$
 ADDRESS=10.99.0.1 GUEST=10.99.0.2 PORT=20049 CONTROL=20050
@@ -108,8 +101,7 @@ case $KIND in
   other) export ADDRESS PORT ;;
 esac
 
-mkdir -p "$WORK/log" "$WORK/kernel/lib/modules" "$WORK/uml"
-ln -s "$MODULES" "$WORK/kernel/lib/modules/"
+mkdir -p "$WORK/log"
 : >"$WORK/results"
 ip netns exec "$NAMESPACE" python3 "$HERE/control.py" --listen $ADDRESS:$CONTROL --server "$COMMAND" \
   --log "$WORK/server.log" --snapshot "$SNAPSHOT" >"$WORK/control.log" 2>&1 &
@@ -121,17 +113,15 @@ for _ in $(seq 300); do
 done
 
 LIMIT=$([ $SCALE = quick ] && echo 300 || echo 1500)
-TMPDIR=/dev/shm HOME=$WORK/uml in_namespace timeout -k 10 "$LIMIT" linux.uml mem=768M umid=$NAMESPACE uml_dir="$WORK/uml/" \
-  vec0:transport=tap,ifname=tap0,depth=64,gro=1 root=/dev/root rootfstype=hostfs rootflags=/ ro \
-  init="$HERE/init.sh" con=null con0=null,fd:1 quiet \
-  OUT="$WORK" TESTS="$HERE" SERVER=$ADDRESS PORT=$PORT MOUNT_PORT=$MOUNT_PORT CONTROL=$CONTROL \
-  MORE_OPTIONS=$MORE_OPTIONS GUEST=$GUEST KIND=$KIND SCALE=$SCALE CHECKS="${ONLY// /,}" </dev/null >"$WORK/console.log" 2>&1
+in_namespace timeout -k 10 "$LIMIT" "$HERE/../guest/boot.sh" "$WORK" "$HERE/init.sh" mem=768M \
+  vec0:transport=tap,ifname=tap0,depth=64,gro=1 TESTS="$HERE" SERVER=$ADDRESS PORT=$PORT MOUNT_PORT=$MOUNT_PORT CONTROL=$CONTROL \
+  MORE_OPTIONS=$MORE_OPTIONS GUEST=$GUEST KIND=$KIND SCALE=$SCALE CHECKS="${ONLY// /,}" >"$WORK/console.log"
 
 failed=0
 cat "$WORK/results"
 grep -q "^FAIL" "$WORK/results" && failed=1
-if ! grep -q "^guest: DONE" "$WORK/results"; then
-  echo "FAIL guest: did not come to its end within $LIMIT s; console:"
+if [ "$(cat "$WORK/result" 2>/dev/null)" != done ]; then
+  echo "FAIL guest: $(cat "$WORK/result" 2>/dev/null || echo "did not come to its end within $LIMIT s"); console:"
   tail -15 "$WORK/console.log" "$WORK/guest.log" 2>/dev/null
   failed=1
 fi

@@ -3,28 +3,8 @@
 # without), and lets users work on them until the host says stop.  The words of the kernel command
 # line are variables here: OUT (shared directory on the host), TESTS (this folder), GUEST (address),
 # PORT, HOSTS (address of filer a, of filer b, with a comma), USERS (of each filer).
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8
-cd /
-[ $$ = 1 ] || { echo "only for process 1 of a guest: it mounts over what is there"; exit 2; }
-
-mount -t proc none /proc
-mount -t sysfs none /sys
-mountpoint -q /dev || mount -t devtmpfs none /dev
-for directory in /tmp /run /mnt /var/lib/nfs /var/tmp; do mount -t tmpfs none "$directory"; done
-mkdir -p /mnt/out
-mount -t hostfs none /mnt/out -o "$OUT"
-exec >>/mnt/out/guest.log 2>&1
-
-finish() {
-  dmesg >/mnt/out/dmesg
-  echo "$1" >/mnt/out/result
-  sync
-  busybox poweroff -f
-  sleep 60
-}
-ip link set lo up
-ip link set vec0 up && ip addr add "$GUEST/24" dev vec0 || finish "no network device"
-modprobe -d /mnt/out/kernel -a nfsv3 lockd || finish "no NFS client modules"
+. "$TESTS/../guest/begin.sh"
+become_nfs_client "$GUEST"
 
 options=vers=3,proto=tcp,port=$PORT,mountport=$PORT,mountproto=tcp,nolock,hard,timeo=${TIMEO:-600}
 for filer in a b; do

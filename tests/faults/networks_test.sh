@@ -29,12 +29,8 @@ cannot() { echo "SKIPPED: $*"; exit 77; }
 [ "$(id -u)" = 0 ] || cannot "needs root for network namespaces"
 command -v ip > /dev/null || cannot "needs the package iproute2"
 if [ "$scenario" = kernel ]; then
-  command -v linux.uml > /dev/null || cannot "needs the package user-mode-linux"
+  "$here/tests/guest/boot.sh" --check || exit 77
   command -v mount.nfs > /dev/null || cannot "needs the package nfs-common"
-  [ -d "$(echo /usr/lib/uml/modules/*)" ] || cannot "needs the modules of user-mode-linux"
-  case $here/ in
-    /tmp/* | /run/* | /mnt/* | /var/tmp/*) cannot "the guest has its own /tmp, /run, /mnt and /var/tmp: move this clone" ;;
-  esac
 fi
 # shellcheck source=tests/faults/common.sh
 . "$here/tests/faults/common.sh"
@@ -195,17 +191,12 @@ moves() {
 # A Linux kernel as client, in the clients' namespace (user-mode Linux, as in tests/client).
 guest=
 start_guest() {
-  local modules
-  modules=$(echo /usr/lib/uml/modules/*)
-  mkdir -p guest/kernel/lib/modules guest/uml
-  ln -s "$modules" guest/kernel/lib/modules/
+  mkdir guest
   ip -n "$net-c" tuntap add dev tap0 mode tap
   ip -n "$net-c" link set dev tap0 master lan up
-  TMPDIR=/dev/shm HOME=$run/guest/uml in_net c linux.uml mem=512M umid=guest uml_dir="$run/guest/uml/" \
-    vec0:transport=tap,ifname=tap0,depth=64,gro=1 root=/dev/root rootfstype=hostfs rootflags=/ ro \
-    init="$here/tests/faults/kernel_init.sh" con=null con0=null,fd:1 quiet \
-    OUT="$run/guest" TESTS="$here/tests/faults" GUEST=10.9.0.2 PORT=$port \
-    HOSTS="$(host_of a),$(host_of b)" USERS=2 < /dev/null > guest/console 2>&1 &
+  in_net c "$here/tests/guest/boot.sh" "$run/guest" "$here/tests/faults/kernel_init.sh" mem=512M \
+    vec0:transport=tap,ifname=tap0,depth=64,gro=1 TESTS="$here/tests/faults" GUEST=10.9.0.2 PORT=$port \
+    HOSTS="$(host_of a),$(host_of b)" USERS=2 > guest/console &
   guest=$!
   for _ in $(seq 300); do
     [ ! -e guest/working ] || return 0

@@ -8,7 +8,7 @@ REPOSITORY=$(cd "$HERE/../../.." && pwd)
 BIN=${DUET_BIN:-$REPOSITORY/build/release/bin}
 cannot() { echo "strangers: SKIPPED: $*"; exit 77; }
 [ "$(id -u)" = 0 ] || cannot "needs root for the guest's mounts"
-command -v linux.uml >/dev/null || cannot "needs the package user-mode-linux"
+"$HERE/../../guest/boot.sh" --check || exit 77
 mkdir -p "$REPOSITORY/build"
 WORK=$(mktemp -d "$REPOSITORY/build/strangers-guest.XXXXXX")
 UML=
@@ -19,15 +19,13 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 1' INT TERM
-mkdir "$WORK/uml"
 ARGUMENTS="$*"
 set -m # the guest is a process group of its own
-TMPDIR=/dev/shm HOME=$WORK/uml timeout -k 10 280 linux.uml mem=2G umid=strangers-$$ uml_dir="$WORK/uml/" \
-  root=/dev/root rootfstype=hostfs rootflags=/ ro init="$HERE/guest_init.sh" con=null con0=null,fd:1 quiet \
-  OUT="$WORK" TESTS="$HERE/.." DUET_BIN="$BIN" ARGUMENTS="${ARGUMENTS// /,}" </dev/null >"$WORK/console.log" 2>&1 &
+timeout -k 10 280 "$HERE/../../guest/boot.sh" "$WORK" "$HERE/guest_init.sh" mem=2G TESTS="$HERE/.." DUET_BIN="$BIN" \
+  ARGUMENTS="${ARGUMENTS// /,}" >"$WORK/console.log" &
 UML=$!
 set +m
 wait "$UML"
 cat "$WORK/strangers.log" 2>/dev/null
-[ -s "$WORK/code" ] || { echo "FAIL the guest did not come to its end; console:"; tail -15 "$WORK/console.log"; exit 1; }
-exit "$(cat "$WORK/code")"
+[ -s "$WORK/result" ] || { echo "FAIL the guest did not come to its end; console:"; tail -15 "$WORK/console.log"; exit 1; }
+exit "$(cat "$WORK/result")"

@@ -1,29 +1,11 @@
 #!/bin/bash
 # Process 1 of a user-mode Linux guest: a SCSI target (LIO) with two units, sessions of the kernel's
 # iSCSI initiator to them through ports of their own, and the tests.  The words of the kernel command
-# line are variables here: OUT (shared directory on the host), PROGRAM, FILTER.
+# line are variables here: OUT (shared directory on the host), TESTS (the tests of the repository), PROGRAM, FILTER.
 #
 # Not tcm_loop: its PREEMPT AND ABORT waits for itself (kernels since 5.13 flush the queue that the
 # command itself is in).
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8
-cd /
-[ $$ = 1 ] || { echo "only for process 1 of a guest: it mounts over what is there"; exit 2; }
-mount -t proc none /proc
-mount -t sysfs none /sys
-mountpoint -q /dev || mount -t devtmpfs none /dev
-for directory in /tmp /run /mnt /var/tmp; do mount -t tmpfs none "$directory"; done
-mkdir -p /mnt/out
-mount -t hostfs none /mnt/out -o "$OUT"
-exec >>/mnt/out/log 2>&1
-
-finish() {
-  dmesg >/mnt/out/dmesg
-  echo "$1" >/mnt/out/result
-  sync
-  busybox poweroff -f
-  sleep 60
-}
-ip link set lo up
+. "$TESTS/guest/begin.sh"
 modprobe -q -d /mnt/out/kernel -a target_core_mod target_core_file iscsi_target_mod iscsi_tcp sd_mod dm-mod \
   dm-multipath dm-round-robin || finish "no modules for a SCSI target"
 mount -t configfs none /sys/kernel/config || finish "no configfs"
