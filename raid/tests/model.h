@@ -281,13 +281,17 @@ class Model {
     op->done(status);
   }
   static Task<void> flush_task(Model& model, std::size_t node, bool close, Done done) {
-    const std::set<std::uint64_t> covered = model.unflushed_[node];
+    // What was written before it began; a block that is written again meanwhile is not covered.
+    std::map<std::uint64_t, std::uint64_t> covered;
+    for (const std::uint64_t block : model.unflushed_[node]) {
+      covered[block] = model.blocks_[block].version;
+    }
     Group& group = *model.world_.processes[node]->group;
     Task<Status> task = close ? group.close() : group.flush();
     const Status status = co_await std::move(task);
     if (status.ok()) {
-      for (const std::uint64_t block : covered) {
-        if (!model.blocks_[block].writing) {
+      for (const auto& [block, version] : covered) {
+        if (model.blocks_[block].version == version) {
           model.unflushed_[node].erase(block);
         }
       }
