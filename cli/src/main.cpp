@@ -44,9 +44,14 @@ int main(int argc, char** argv) {
   app.add_option("--node", options.node, "Which node of the file (default: its first)");
   app.add_option("--filer", options.filer, "Of a pair: which filer (default: the node's own)");
   app.add_flag("--json", options.json, "Print JSON");
-  app.add_option("--url", options.url, "https://HOST:PORT of a node instead of its Unix socket");
-  app.add_option("--token-file", options.token_file, "The bearer token for --url");
-  app.add_option("--ca", options.ca_file, "The certificate authority that signed its certificate");
+  app.add_option("--url", options.url, "https://HOST:PORT of a node instead of its Unix socket")
+      ->check([](const std::string& url) {
+        return url.starts_with("https://") ? std::string() : "write https://HOST:PORT";
+      });
+  app.add_option("--token-file", options.token_file, "The bearer token for --url")
+      ->check(CLI::ExistingFile);
+  app.add_option("--ca", options.ca_file, "The certificate authority that signed its certificate")
+      ->check(CLI::ExistingFile);
 
   Action action;
   add_init_command(app, action);

@@ -145,6 +145,7 @@ Task<Response> Api::State::exports(const Request& request, const Parts& parts) {
       return removed ? Status(Ok{}) : Status(Error{Errc::kNotFound, ""});
     };
     std::string object = "export " + path.value_or("");
+    object += client ? " for " + *client : "";
     co_return co_await change_exports(std::move(edit), std::move(object));
   }
   co_return wrong_method();

@@ -103,8 +103,9 @@ Outcome<Value> read_document(std::string_view text, std::string_view file) {
                          "start from deploy/samples/single.yaml"};
     }
     if (documents.size() > 1) {
-      return ConfigError{std::string(file), documents[1].Mark().line + 1,
-                         "a second document begins here", "remove the line `---` and what follows"};
+      return ConfigError{
+          std::string(file), documents[1].Mark().line + 1, "a second document begins here",
+          "remove the line `---` and what follows; or a line above it begins with too many spaces"};
     }
     Converter converter(file);
     Value root = converter.convert(documents.front(), 0);

@@ -190,8 +190,10 @@ TEST(Config, WhatIsNoYamlIsRefusedWithItsLine) {
       refusal("7"),
       "d.yaml:1: the file: there is a single value where keys are expected; write `key: value` "
       "lines, indented below it");
-  EXPECT_EQ(refusal(std::string(kGood) + "---\npair: 1\n"),
-            "d.yaml:30: a second document begins here; remove the line `---` and what follows");
+  EXPECT_EQ(
+      refusal(std::string(kGood) + "---\npair: 1\n"),
+      "d.yaml:30: a second document begins here; remove the line `---` and what follows; or a line "
+      "above it begins with too many spaces");
 }
 
 TEST(Config, AliasesThatMultiplyAreRefused) {

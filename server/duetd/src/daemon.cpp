@@ -9,6 +9,7 @@
 
 #include "notify.h"
 #include "pair.h"
+#include "platform/linux/run_task.h"
 #include "single.h"
 #include "trace.h"
 
@@ -66,7 +67,7 @@ int Daemon::run() {
   raise_descriptor_limit(connections);
   for (const auto step : {&Daemon::open_memory, &Daemon::open_role, &Daemon::open_admin}) {
     if (const std::string wrong = (this->*step)(); !wrong.empty()) {
-      // The admin socket is the last step, so no thread runs yet.
+      close_admin();
       return refuse(wrong);
     }
   }
@@ -107,6 +108,15 @@ std::string Daemon::open_admin() {
   return wrong.empty() ? ""
                        : fmt::format("{}: administration: {}; correct or free it",
                                      machine_.place(line), wrong);
+}
+
+// Those that were opened before another could not be have threads.
+void Daemon::close_admin() {
+  const auto stop = [this]() -> Task<bool> {
+    co_await http_.stop();
+    co_return true;
+  };
+  os::run(machine_.strand, stop());
 }
 
 Task<void> Daemon::main(int& exit_code) {

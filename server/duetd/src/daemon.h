@@ -37,6 +37,7 @@ class Daemon {
   std::string open_memory();
   std::string open_role() { return role_->open(); }
   std::string open_admin();
+  void close_admin();
 
   Task<void> main(int& exit_code);
   Task<int> work();

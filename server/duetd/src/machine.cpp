@@ -35,8 +35,9 @@ std::string Machine::map(const config::Memory& from, std::unique_ptr<os::MappedM
       : opened.error().code == Errc::kNotSupported
           ? "name persistent memory; or set accept_volatile: true, and know that a loss of power "
             "then loses acknowledged requests"
-      : opened.error().code == Errc::kNotFound ? "run `duet init` first"
-                                               : "correct its path, size and rights";
+      : opened.error().code == Errc::kNotFound
+          ? "put it back, or correct its path; for a new filer run `duet init` first"
+          : "correct its path, size and rights";
   return fmt::format("{}: memory {}: {}; {}", place(from.path.line), from.path.text,
                      text_of(opened.error()), remedy);
 }

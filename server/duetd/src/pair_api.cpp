@@ -400,8 +400,9 @@ Task<admin::Response> Pair::replace_member(const admin::Request& request) {
   const std::uint64_t before = pair_->status().replacements;
   const Status begun = pair_->start_replacement(*from, *to);
   if (!begun.ok()) {
-    co_return admin::refusal(409, "refused", begun.error().context,
-                             "see duet failover show; ask the node whose mailbox it is");
+    co_return admin::refusal(
+        409, "refused", begun.error().context,
+        "duet failover show says whose disks these are and where the owner record is");
   }
   const std::function<bool()> ended = [this, before] {
     return pair_->status().replacements != before;

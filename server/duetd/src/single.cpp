@@ -4,6 +4,7 @@
 
 #include "notify.h"
 #include "trace.h"
+#include "wafl/aggregate.h"
 
 namespace duet::daemon {
 
@@ -48,9 +49,11 @@ std::string Single::open() {
     options.lock_wait = kLockWait;
     auto opened = os::open_block_device(machine_.strand, disk.path.text, options);
     if (!opened.ok()) {
-      const std::string_view remedy = opened.error().code == Errc::kRefused
-                                          ? "stop what uses it (another duetd, `duet check`)"
-                                          : "correct its path and rights, or run `duet init` first";
+      const std::string_view remedy =
+          opened.error().code == Errc::kRefused ? "stop what uses it (another duetd, `duet check`)"
+          : opened.error().code == Errc::kNotFound
+              ? "put it back, or correct its path; for a new filer run `duet init` first"
+              : "correct its path and rights";
       return fmt::format("{}: disk {}: {}; {}", machine_.place(disk.path.line), disk.path.text,
                          text_of(opened.error()), remedy);
     }
@@ -90,6 +93,15 @@ Task<int> Single::open_filer() {
   std::vector<BlockDevice*> devices;
   for (const Disk& disk : disks_) {
     devices.push_back(disk.device.get());
+  }
+  const Result<wafl::DiskRoot> root = co_await wafl::read_root(devices);
+  if (root.ok() && root.value().pair != config::pair_id(machine_.config.pair)) {
+    fmt::print(
+        stderr,
+        "duetd: {}: the disks were formatted for a pair of another name than {}; put the name "
+        "back, or name the right disks\n",
+        machine_.config.file, machine_.config.pair);
+    co_return kExitRefused;
   }
   filer::FilerOptions options = configured_.options;
   options.on_failure = [this] {

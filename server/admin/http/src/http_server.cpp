@@ -141,7 +141,8 @@ class HttpServer::Endpoint final : private Continuation {
       response = {
           401, "application/json",
           "{\"error\": {\"code\": \"unauthorized\", \"message\": \"the bearer token is missing "
-          "or wrong\"}}\n"};
+          "or wrong\", \"remedy\": \"send the one in the node's admin.https.token_file "
+          "(duet --token-file)\"}}\n"};
     } else if (metrics_only && (from.method != "GET" || from.path != "/metrics")) {
       response = {404, "text/plain", "only GET /metrics is answered here\n"};
     } else {
