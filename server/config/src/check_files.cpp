@@ -32,7 +32,10 @@ class Checker {
       }
       const std::string remedy =
           error != ENOENT  ? "make it accessible to this user"
-          : size_bytes > 0 ? fmt::format("run `duet init --config {}` first", config_.file)
+          : size_bytes > 0 ? fmt::format(
+                                 "put it back, or correct its path; for a new filer run `duet init "
+                                 "--config {}` first",
+                                 config_.file)
                            : "correct the path, or give a `size` so that `duet init` makes it";
       return fail(path, fmt::format("{} {}: {}", what, path.text, std::strerror(error)), remedy);
     }

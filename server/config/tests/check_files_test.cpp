@@ -49,7 +49,8 @@ TEST_F(CheckFiles, MissingDisksAreMadeByInitAndRefusedWhenServing) {
   make("0.img");
   EXPECT_EQ(refusal(Purpose::kServe),
             "d.yaml:18: disk " + directory_ +
-                "/1.img: No such file or directory; run `duet init --config d.yaml` first");
+                "/1.img: No such file or directory; put it back, or correct its path; for a new "
+                "filer run `duet init --config d.yaml` first");
   make("1.img");
   EXPECT_EQ(refusal(Purpose::kServe), "fine");
 }
