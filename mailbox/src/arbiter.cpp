@@ -79,7 +79,7 @@ ArbitrationSector Arbiter::record(const Owners& owners) {
   return sector;
 }
 
-Task<Status> Arbiter::swap(const OwnersRead& from, const Owners& to) {
+Task<Status> Arbiter::swap(const OwnersRead& from, Owners to) {
   DUET_CHECK(from.owners != to);
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     DUET_CHECK(from.owners[filer] == to[filer] || from.owners[filer].epoch < to[filer].epoch);

@@ -44,7 +44,8 @@ class Arbiter {
   // the record before anything else.  kIo: nothing is known; read the record until it answers.
   // kTryAgain: the record is on its way to another disk.
   // REQUIRES: entries that differ from `from` have a greater epoch there, and some do.
-  Task<Status> swap(const OwnersRead& from, const Owners& to);
+  // `from` outlives the call.
+  Task<Status> swap(const OwnersRead& from, Owners to);
 
   // For `duet init`: writes the first record.  REQUIRES: the sector is blank.
   Task<Status> format(const Owners& owners);

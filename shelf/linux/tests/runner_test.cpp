@@ -287,14 +287,15 @@ class SgCalls final : public DeviceCalls {
   int control(unsigned long request, void* argument) override {
     requests.push_back(request);
     if (request != SG_IO) {
-      changed.assign(static_cast<std::byte*>(argument), static_cast<std::byte*>(argument) + 24);
+      const auto* const bytes = static_cast<std::byte*>(argument);
+      changed.assign(bytes, bytes + _IOC_SIZE(request));
       return pr_outcome;
     }
     auto& header = *static_cast<sg_io_hdr*>(argument);
     header.status = status;
     header.host_status = host_status;
     header.sb_len_wr = static_cast<unsigned char>(sense.size());
-    std::memcpy(header.sbp, sense.data(), sense.size());
+    std::ranges::copy(sense, header.sbp);
     header.resid = resid;
     return outcome;
   }
