@@ -22,12 +22,16 @@ std::string text(const Json& json, const char* key) {
   return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+// --node may name one of the two.
+bool is_asked(const Session& session, const config::Node& node) {
+  return session.options().node.empty() || session.options().node == node.name;
+}
+
 // What each node that can be reached from here says; by the nodes' names.
 Json ask_both(Session& session, const config::Config& pair) {
   Json views = Json::object();
   for (const config::Node& node : pair.nodes) {
-    const bool meant = session.options().node.empty() || session.options().node == node.name;
-    if (meant) {
+    if (is_asked(session, node)) {
       Answer answer = session.ask_state(node);
       if (answer.ok()) {
         views[node.name] = std::move(answer.json);
@@ -212,8 +216,8 @@ Exit check_failover(Session& session) {
   for (const config::Node& node : pair->nodes) {
     const auto view = views.find(node.name);
     if (view == views.end()) {
-      const bool asked = session.options().node.empty() || session.options().node == node.name;
-      fmt::print("node {}: not {}\n", node.name, asked ? "reached from here" : "asked");
+      fmt::print("node {}: not {}\n", node.name,
+                 is_asked(session, node) ? "reached from here" : "asked");
       continue;
     }
     const std::string peer = text(view->at("partner"), "node");

@@ -9,10 +9,10 @@
 #include <cstddef>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
-
-#include "platform/linux/descriptor.h"
 
 namespace duet::address {
 
@@ -124,24 +124,10 @@ Result<AddressClaim> AddressClaim::take(const os::TcpAddress& address, const Cla
       }
     }
     if (found_own) {
-      return AddressClaim(socket.release());
+      return AddressClaim(std::move(socket));
     }
   }
   return Error{Errc::kIo, "/proc/self/net/unix does not list the sockets of this machine"};
-}
-
-AddressClaim::AddressClaim(AddressClaim&& from) noexcept
-    : socket_(std::exchange(from.socket_, -1)) {}
-
-AddressClaim& AddressClaim::operator=(AddressClaim&& from) noexcept {
-  std::swap(socket_, from.socket_);
-  return *this;
-}
-
-AddressClaim::~AddressClaim() {
-  if (socket_ >= 0) {
-    ::close(socket_);
-  }
 }
 
 }  // namespace duet::address

@@ -505,12 +505,9 @@ admin::Metrics Pair::pair_metrics() const {
   }
   for (std::uint32_t filer = 0; filer < failover::kFilers; ++filer) {
     const filer::Filer* open = hosts_[filer]->filer();
-    const nvlog::MirroredLog* log = open == nullptr ? nullptr : open->mirrored_log();
-    if (log != nullptr) {
-      const nvlog::MirrorStatus mirror = log->mirror_status();
-      const bool synced = mirror.state == nvlog::MirrorState::kSynced && !mirror.marked;
+    if (open != nullptr && open->mirrored_log() != nullptr) {
       metrics.gauge("duet_log_mirrored", "1: every acknowledged request is in both memories.",
-                    synced ? 1 : 0, {{"filer", kNames[filer]}});
+                    hosts_[filer]->mirrored() ? 1 : 0, {{"filer", kNames[filer]}});
     }
   }
   for (const Disk& disk : disks_) {

@@ -49,11 +49,10 @@ std::string Single::open() {
     options.lock_wait = kLockWait;
     auto opened = os::open_block_device(machine_.strand, disk.path.text, options);
     if (!opened.ok()) {
-      const std::string_view remedy =
-          opened.error().code == Errc::kRefused ? "stop what uses it (another duetd, `duet check`)"
-          : opened.error().code == Errc::kNotFound
-              ? "put it back, or correct its path; for a new filer run `duet init` first"
-              : "correct its path and rights";
+      // One that is missing was found before (check_files()).
+      const std::string_view remedy = opened.error().code == Errc::kRefused
+                                          ? "stop what uses it (another duetd, `duet check`)"
+                                          : "correct its path and rights";
       return fmt::format("{}: disk {}: {}; {}", machine_.place(disk.path.line), disk.path.text,
                          text_of(opened.error()), remedy);
     }

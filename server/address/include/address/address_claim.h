@@ -15,10 +15,10 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
-#include <string_view>
+#include <utility>
 
 #include "base/result.h"
+#include "platform/linux/descriptor.h"
 #include "platform/linux/tcp.h"
 
 namespace duet::address {
@@ -39,13 +39,10 @@ class AddressClaim {
   // kernel gives no socket, or does not list them.
   static Result<AddressClaim> take(const os::TcpAddress& address, const Claimant& claimant,
                                    Other& other);
-  ~AddressClaim();
-  AddressClaim(AddressClaim&& from) noexcept;
-  AddressClaim& operator=(AddressClaim&& from) noexcept;
 
  private:
-  explicit AddressClaim(int socket) : socket_(socket) {}
-  int socket_;
+  explicit AddressClaim(os::Descriptor socket) : socket_(std::move(socket)) {}
+  os::Descriptor socket_;
 };
 
 }  // namespace duet::address
