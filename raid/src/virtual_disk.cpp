@@ -34,7 +34,8 @@ Task<void> VirtualDisk::run(VirtualDisk& disk, BlockOperation& operation) {
       break;
     }
     case BlockOperation::Kind::kWrite: {
-      const Status written = co_await disk.group_.write(block, operation.parts, disk.kind_);
+      const WriteKind kind = operation.fresh ? WriteKind::kFresh : disk.kind_;
+      const Status written = co_await disk.group_.write(block, operation.parts, kind);
       operation.result = written;
       break;
     }

@@ -1,7 +1,8 @@
 // Allocator: which free blocks a CP writes to.
 //
 // It fills one area after the other, the emptiest first, each from its start to its end, so
-// that what a CP writes is as sequential as the free space allows.
+// that what a CP writes is as sequential as the free space allows.  Of an area on disks with
+// stripes it gives the stripes first that are free as a whole: writing one of them reads nothing.
 //
 // Only blocks that are free in the committed CP are given, each once: a block freed by
 // the running CP is not among them before that CP is durable (I2).
@@ -41,8 +42,11 @@ class Allocator {
     std::uint64_t number = 0;
     std::vector<std::uint64_t> busy;  // one bit per block
     std::uint64_t cursor = 0;
+    std::uint64_t stripe_end = 0;  // up to here the cursor is in a stripe that was free
+    bool whole_stripes = false;    // there may be more of them from the cursor on
   };
   Task<Status> open_area();
+  bool find_whole_stripe(Area& area) const;
 
   AggregateState& state_;
   std::vector<std::uint32_t> left_;  // free and not yet taken, or being given out; per area

@@ -504,6 +504,8 @@ void CpWriter::commit() {
   CpStatistics& statistics = state_.statistics;
   ++statistics.count;
   statistics.blocks_written = context_.writes.blocks_added();
+  statistics.whole_stripes_percent = context_.writes.blocks_in_stripes() * 100 /
+                                     std::max<std::uint64_t>(statistics.blocks_written, 1);
   statistics.leaked_subtrees += context_.leaked_subtrees;
   statistics.lost_subtrees += context_.lost_subtrees;
   statistics.duration = state_.scheduler.now() - started_;

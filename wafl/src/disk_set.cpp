@@ -8,12 +8,33 @@ namespace duet::wafl {
 
 namespace {
 
-constexpr std::size_t kTransferBlocksMax = 256;  // 1 MiB: past that larger transfers gain nothing
+constexpr std::uint64_t kTransferBlocksMax = 256;  // 1 MiB: past that larger transfers gain nothing
+constexpr std::uint32_t kStripeBlocksMax = 4096;   // of one transfer
+
+// Where a transfer that begins at `block` of the disk ends at the latest.
+std::uint64_t transfer_end(const DiskSet::Disk& disk, std::uint64_t block) {
+  const std::uint64_t stripe = disk.stripe_blocks;
+  std::uint64_t end = block + kTransferBlocksMax;
+  if (stripe <= kStripeBlocksMax) {
+    const std::uint64_t next_stripe = (block / stripe + 1) * stripe;
+    end = std::max(end / stripe * stripe, next_stripe);
+  }
+  return std::min(end, disk.blocks);
+}
+
+// Of the blocks [first, end) of a disk, in whole stripes.
+std::uint64_t whole_stripes(std::uint64_t stripe, std::uint64_t first, std::uint64_t end) {
+  const std::uint64_t from = (first + stripe - 1) / stripe * stripe;
+  const std::uint64_t to = end / stripe * stripe;
+  return to > from ? to - from : 0;
+}
 
 }  // namespace
 
 void DiskSet::add(BlockDevice& device, std::uint64_t blocks) {
-  disks_.push_back({&device, block_count_, blocks});
+  const std::uint32_t stripe = std::max(device.stripe_blocks(), 1U);
+  disks_.push_back({&device, block_count_, blocks, stripe});
+  striped_ = striped_ || stripe > 1;
   block_count_ += blocks;
 }
 
@@ -62,17 +83,16 @@ IoBatch::IoBatch(Scheduler& scheduler, const DiskSet& disks, BlockOperation::Kin
 IoBatch::~IoBatch() = default;
 
 void IoBatch::add(std::uint64_t block, BufferRef buffer) {
-  const bool follows = gathering_ != nullptr && block == next_block_ && block < disk_end_ &&
-                       gathering_->buffers.size() < kTransferBlocksMax;
+  const bool follows = gathering_ != nullptr && block == next_block_ && block < transfer_end_;
   if (!follows) {
     start_gathered();
-    const DiskSet::Disk& disk = disks_.disk_of(block);
-    device_ = disk.device;
-    disk_end_ = disk.base + disk.blocks;
+    disk_ = &disks_.disk_of(block);
+    transfer_end_ = disk_->base + transfer_end(*disk_, block - disk_->base);
     Transfer& transfer = transfers_.emplace_back(*this);
     transfer.self = std::prev(transfers_.end());
     transfer.kind = kind_;
-    transfer.block = block - disk.base;
+    transfer.fresh = kind_ == BlockOperation::Kind::kWrite;
+    transfer.block = block - disk_->base;
     gathering_ = &transfer;
   }
   gathering_->buffers.push_back(std::move(buffer));
@@ -99,7 +119,9 @@ void IoBatch::start_gathered() {
   }
   transfer.parts = transfer.views;
   blocks_under_way_ += transfer.buffers.size();
-  device_->start(transfer);
+  blocks_in_stripes_ +=
+      whole_stripes(disk_->stripe_blocks, transfer.block, transfer.block + transfer.buffers.size());
+  disk_->device->start(transfer);
 }
 
 void IoBatch::complete(Transfer& transfer) {

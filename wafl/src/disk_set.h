@@ -22,8 +22,9 @@ class DiskSet {
  public:
   struct Disk {
     BlockDevice* device = nullptr;
-    std::uint64_t base = 0;    // aggregate number of its block 0
-    std::uint64_t blocks = 0;  // of it that the aggregate uses
+    std::uint64_t base = 0;           // aggregate number of its block 0
+    std::uint64_t blocks = 0;         // of it that the aggregate uses
+    std::uint32_t stripe_blocks = 1;  // what the allocator should fill at a time
   };
 
   void add(BlockDevice& device, std::uint64_t blocks);
@@ -32,8 +33,8 @@ class DiskSet {
   [[nodiscard]] std::uint64_t block_count() const { return block_count_; }
   // The disk that holds aggregate block `block`.  REQUIRES: block < block_count().
   [[nodiscard]] const Disk& disk_of(std::uint64_t block) const;
-  // How many blocks the allocator should fill at a time: a redundancy group's stripe.
-  [[nodiscard]] std::uint32_t stripe_blocks() const { return 1; }
+  // Whether any of them has stripes of more than a block.
+  [[nodiscard]] bool striped() const { return striped_; }
 
   // All disks at once.  Error: kIo when one of them failed.
   Task<Status> flush_all(Scheduler& scheduler) const;
@@ -41,10 +42,12 @@ class DiskSet {
  private:
   std::vector<Disk> disks_;
   std::uint64_t block_count_ = 0;
+  bool striped_ = false;
 };
 
 // Reads or writes of single blocks, gathered into as few transfers as their numbers allow,
-// any number of transfers at once.
+// any number of transfers at once.  Writes are of fresh blocks; where they can, transfers end with
+// a stripe.
 //
 //   IoBatch batch(scheduler, disks, kind);
 //   batch.add(block, buffer); ...
@@ -67,6 +70,8 @@ class IoBatch {
   Task<Status> finish();
 
   [[nodiscard]] std::uint64_t blocks_added() const { return blocks_added_; }
+  // Of those that were started, in whole stripes.
+  [[nodiscard]] std::uint64_t blocks_in_stripes() const { return blocks_in_stripes_; }
 
  private:
   struct Transfer final : BlockOperation {
@@ -85,10 +90,11 @@ class IoBatch {
   std::list<Transfer> transfers_;
   Transfer* gathering_ = nullptr;
   std::uint64_t next_block_ = 0;
-  std::uint64_t disk_end_ = 0;
-  BlockDevice* device_ = nullptr;
+  std::uint64_t transfer_end_ = 0;
+  const DiskSet::Disk* disk_ = nullptr;
   std::size_t blocks_under_way_ = 0;
   std::uint64_t blocks_added_ = 0;
+  std::uint64_t blocks_in_stripes_ = 0;
   Status status_ = Ok{};
   WaitList progress_;
 };

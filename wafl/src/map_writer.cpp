@@ -207,13 +207,17 @@ Task<Status> MapWriter::finish() {
       store(bytes, i * sizeof(AreaEntry), entry);
     }
   }
+  std::map<std::uint64_t, BufferRef> writes;  // neighbours go together, whichever map's they are
   for (Map& map : maps_) {
-    write(map);
+    complete(map, writes);
+  }
+  for (auto& [block, buffer] : writes) {
+    context_.writes.add(block, std::move(buffer));
   }
   co_return Ok{};
 }
 
-void MapWriter::write(Map& map) {
+void MapWriter::complete(Map& map, std::map<std::uint64_t, BufferRef>& writes) {
   if (map.levels[0].empty()) {
     return;
   }
@@ -221,7 +225,7 @@ void MapWriter::write(Map& map) {
     for (auto& [index, node] : map.levels[level]) {
       const BlockPointer pointer{node.block, context_.cp, crc32c(node.buffer.bytes())};
       context_.state.cache.insert(node.buffer, node.block, context_.cp);
-      context_.writes.add(node.block, node.buffer);
+      writes.emplace(node.block, node.buffer);
       if (level == map.height) {
         DUET_CHECK(index == 0);
         map.root->pointer = pointer;

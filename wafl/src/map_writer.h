@@ -62,7 +62,8 @@ class MapWriter {
   bool set_bit(std::uint64_t block, bool allocated);
   Task<Status> apply(std::uint64_t block, const OwnerEntry* owner, bool allocated);
   Task<Status> settle();
-  void write(Map& map);
+  // The checksums upwards; what is to be written, by its place.
+  void complete(Map& map, std::map<std::uint64_t, BufferRef>& writes);
 
   CpContext& context_;
   std::vector<std::uint32_t>& area_free_;

@@ -33,6 +33,10 @@ namespace duet {
 struct BlockOperation : Continuation {
   enum class Kind : std::uint8_t { kRead, kWrite, kFlush };
   Kind kind = Kind::kFlush;
+  // Of a write: nothing that is durable refers to these blocks, and nothing will before they are
+  // flushed.  So a crash may leave anything in them, which saves a device that protects blocks by
+  // others (a redundancy group) from keeping what they hold.  Others take no notice.
+  bool fresh = false;
   std::uint64_t block = 0;
   std::span<const MutableBytes> parts;  // a write only reads them
   Status result = Ok{};
@@ -50,6 +54,10 @@ class BlockDevice {
   [[nodiscard]] virtual std::uint64_t block_count() const = 0;
   // What the operator calls this disk, for messages.
   [[nodiscard]] virtual std::string_view name() const = 0;
+
+  // Fresh writes of so many blocks, from a multiple of it on, cost the least: a redundancy group's
+  // stripe.
+  [[nodiscard]] virtual std::uint32_t stripe_blocks() const { return 1; }
 
   // Starts `operation`; its run() is called in a later turn, once `result` is set.
   // REQUIRES: block + the blocks in `parts` <= block_count().

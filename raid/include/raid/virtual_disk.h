@@ -26,7 +26,7 @@ struct Part {
 
 class VirtualDisk final : public BlockDevice {
  public:
-  // `kind`: of all that is written through it.  A part may have one of each kind.
+  // `kind`: of what is written through it and does not say that it is fresh.
   // REQUIRES: the part lies in the group.
   VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, WriteKind kind,
               std::string name);
@@ -38,7 +38,9 @@ class VirtualDisk final : public BlockDevice {
   void start(BlockOperation& operation) override;
 
   // Whole stripes of it are written without a read: so many blocks, from a multiple of it on.
-  [[nodiscard]] std::uint32_t stripe_blocks() const { return group_.geometry().stripe_blocks(); }
+  [[nodiscard]] std::uint32_t stripe_blocks() const override {
+    return group_.geometry().stripe_blocks();
+  }
 
  private:
   static Task<void> run(VirtualDisk& disk, BlockOperation& operation);

@@ -64,7 +64,7 @@ struct AggregateUsage {
 struct CpStatistics {
   std::uint64_t count = 0;
   std::uint64_t blocks_written = 0;         // by the last one
-  std::uint64_t whole_stripes_percent = 0;  // of the last one's data blocks
+  std::uint64_t whole_stripes_percent = 0;  // of the blocks that the last one wrote
   Duration freeze{};                        // of the last one: clients wait this long
   Duration duration{};                      // of the last one
   // Damage that CPs met since the opening: trees given up whose blocks could not all be freed,
