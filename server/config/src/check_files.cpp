@@ -51,6 +51,16 @@ class Checker {
     once(path, status, what);
   }
 
+  // A disk of a redundancy group.  When serving, the group knows whether it can do without it.
+  void member(const Disk& disk) {
+    struct stat status {};
+    if (purpose_ == Purpose::kFormat) {
+      device(disk.path, disk.size_bytes, "disk");
+    } else if (stat(disk.path.text.c_str(), &status) == 0) {
+      once(disk.path, status, "disk");
+    }
+  }
+
   void readable(const Path& path, std::string_view what) {
     if (purpose_ == Purpose::kServe && access(path.text.c_str(), R_OK) != 0) {
       fail(path, fmt::format("{} {}: {}", what, path.text, std::strerror(errno)),
@@ -138,7 +148,17 @@ std::optional<ConfigError> check_files(const Config& config, const Node& node, P
   const Filer* filer = config.filer_at_home(node.name);
   if (filer != nullptr && !config.is_pair()) {  // a pair's disks are at their shelves
     for (const Disk& disk : filer->disks) {
-      checker.device(disk.path, disk.size_bytes, "disk");
+      if (!disk.is_virtual()) {
+        checker.device(disk.path, disk.size_bytes, "disk");
+      }
+    }
+    for (const RaidGroup* const group : config.groups_of(node)) {
+      for (const Disk& disk : group->disks) {
+        checker.member(disk);
+      }
+      for (const Disk& disk : group->spares) {
+        checker.member(disk);
+      }
     }
   }
   if (config.is_pair() && config.interconnect->transport == Transport::kSharedMemory) {

@@ -86,9 +86,18 @@ void check_together(Reader& reader, const Config& config) {
   check_homes(reader, config);
   Lines paths;
   std::vector<Listener> listeners;
+  for (const RaidGroup& group : config.groups) {
+    for (const std::vector<Disk>* const disks : {&group.disks, &group.spares}) {
+      for (const Disk& disk : *disks) {
+        use_path(reader, paths, disk.path);
+      }
+    }
+  }
   for (const Filer& filer : config.filers) {
     for (const Disk& disk : filer.disks) {
-      use_path(reader, paths, disk.path);
+      if (!disk.is_virtual()) {  // check_groups()
+        use_path(reader, paths, disk.path);
+      }
     }
     for (const Listener& listener : filer.listeners) {
       if (!listener.interface.empty() && !config.is_pair()) {

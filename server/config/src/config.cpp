@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -42,6 +43,29 @@ const Filer* Config::filer_at_home(std::string_view node_name) const {
     }
   }
   return nullptr;
+}
+
+const RaidGroup* Config::group(std::string_view name) const {
+  for (const RaidGroup& candidate : groups) {
+    if (candidate.name == name) {
+      return &candidate;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<const RaidGroup*> Config::groups_of(const Node& node) const {
+  std::vector<const RaidGroup*> used;
+  const Filer* const filer = filer_at_home(node.name);
+  for (const RaidGroup& group : groups) {
+    const bool uses = filer != nullptr && std::ranges::any_of(filer->disks, [&](const Disk& disk) {
+                        return disk.group == group.name;
+                      });
+    if (uses) {
+      used.push_back(&group);
+    }
+  }
+  return used;
 }
 
 Outcome<Config> parse(std::string_view text, std::string_view file) {

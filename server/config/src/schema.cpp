@@ -29,9 +29,6 @@ Listener read_listener(Reader& reader, MapReader& map) {
 
 namespace {
 
-constexpr std::uint64_t kMemoryBytesMin = 64ULL
-                                          << 20U;  // two filers, two halves, eight records each
-constexpr std::uint64_t kDiskBytesMin = 64ULL << 20U;
 constexpr std::uint64_t kCacheBytesMin = 16ULL << 20U;
 constexpr std::uint64_t kDirtyBytesMin = 8ULL << 20U;
 constexpr std::uint64_t kDirtyBytesMax = 256ULL << 20U;  // of its default
@@ -46,12 +43,16 @@ bool plain_name(std::string_view name) {
          });
 }
 
+}  // namespace
+
 void check_name(Reader& reader, int line, std::string_view path, std::string_view name) {
   if (!plain_name(name)) {
     reader.fail(line, fmt::format("{}: \"{}\" cannot be a name", path, name),
                 "use 1 to 63 letters, digits, '-', '_' and '.', not beginning with '-' or '.'");
   }
 }
+
+namespace {
 
 Admin read_admin(Reader& reader, const Value& value, const std::string& path) {
   Admin admin;
@@ -123,20 +124,17 @@ std::vector<Listener> read_addresses(Reader& reader, MapReader& map) {
   return listeners;
 }
 
-Disk read_own_disk(Reader& reader, MapReader& map) {
-  Disk disk;
+Disk read_own_disk(Reader& reader, MapReader& map, const Config& config) {
   for (const std::string_view key : {"url", "mailbox", "arbitration"}) {
     if (const Value* value = map.find(key); value != nullptr) {
       reader.fail(value->key_line, fmt::format("{}: only a pair shares disks", map.path_of(key)),
                   "remove it, or add `interconnect` to `pair`");
     }
   }
-  disk.path = map.path("path");
-  disk.size_bytes = map.size("size", 0, kDiskBytesMin);
-  if (disk.size_bytes % kBlockBytes != 0) {
-    reader.fail(map.line(), "a disk's size is not a multiple of 4 KiB", "round it");
+  if (map.find("raid") != nullptr) {
+    return read_virtual_disk(reader, map, config);
   }
-  return disk;
+  return read_image(reader, map);
 }
 
 std::vector<Disk> read_disks(Reader& reader, MapReader& map, const Config& config) {
@@ -145,7 +143,7 @@ std::vector<Disk> read_disks(Reader& reader, MapReader& map, const Config& confi
   for (const Value& item : list_items(reader, list, map.path_of("disks"))) {
     MapReader inner(reader, item, map.path_of("disks"));
     disks.push_back(config.is_pair() ? read_shared_disk(reader, inner, config)
-                                     : read_own_disk(reader, inner));
+                                     : read_own_disk(reader, inner, config));
     inner.finish();
   }
   return disks;
@@ -267,6 +265,16 @@ void read_pair_node(Reader& reader, MapReader& map, const Config& config, Node& 
 
 }  // namespace
 
+Disk read_image(Reader& reader, MapReader& map) {
+  Disk disk;
+  disk.path = map.path("path");
+  disk.size_bytes = map.size("size", 0, kDiskBytesMin);
+  if (disk.size_bytes % kBlockBytes != 0) {
+    reader.fail(map.line(), "a disk's size is not a multiple of 4 KiB", "round it");
+  }
+  return disk;
+}
+
 void read_nodes(Reader& reader, const Value& nodes, Config& config) {
   MapReader all(reader, nodes, "nodes");
   for (const Value& value : nodes.items) {
@@ -310,7 +318,11 @@ Config read_config(Reader& reader, const Value& root, std::string_view file) {
   }
   const Value& nodes = map.need("nodes");
   const Value& filers = map.need("filers");
+  const Value* groups = map.find("raid");
   map.finish();
+  if (!reader.error() && groups != nullptr) {
+    read_groups(reader, *groups, config);
+  }
   if (!reader.error()) {
     read_nodes(reader, nodes, config);
     read_filers(reader, filers, config);
@@ -320,6 +332,7 @@ Config read_config(Reader& reader, const Value& root, std::string_view file) {
     choose_mailbox_disks(reader, config);
   }
   if (!reader.error()) {
+    check_groups(reader, config);
     check_together(reader, config);
   }
   return config;

@@ -11,6 +11,16 @@ void read_nodes(Reader& reader, const Value& nodes, Config& config);
 void read_filers(Reader& reader, const Value& filers, Config& config);
 filer::ExportTable read_exports(Reader& reader, const Value& list, const std::string& path,
                                 const std::vector<Volume>& volumes);
+// raid: the redundancy groups.
+void read_groups(Reader& reader, const Value& list, Config& config);
+// ... and what they are used for: each virtual disk by one filer at most.
+void check_groups(Reader& reader, const Config& config);
+// An entry `raid: GROUP/DISK` of filers.X.disks.
+Disk read_virtual_disk(Reader& reader, MapReader& disk, const Config& config);
+// An entry `path`, `size`.
+Disk read_image(Reader& reader, MapReader& disk);
+// 1 to 63 letters, digits and some more.
+void check_name(Reader& reader, int line, std::string_view path, std::string_view name);
 // pair.interconnect and pair.failover; MapReader of `pair`.
 void read_pair(Reader& reader, MapReader& pair, Config& config);
 // nodes.X.interconnect, the node's end of a link over TCP.
@@ -23,6 +33,10 @@ void choose_mailbox_disks(Reader& reader, Config& config);
 void check_together(Reader& reader, const Config& config);
 // ... of a pair: both nodes, both filers, memories of one size.
 void check_pair(Reader& reader, const Config& config);
+
+constexpr std::uint64_t kMemoryBytesMin = 64ULL
+                                          << 20U;  // two filers, two halves, eight records each
+constexpr std::uint64_t kDiskBytesMin = 64ULL << 20U;
 
 Listener read_listener(Reader& reader, MapReader& map);
 void check_address(Reader& reader, int line, std::string_view path, const std::string& address);

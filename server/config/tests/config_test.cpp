@@ -76,6 +76,8 @@ TEST(Config, TheGoodFileMeansWhatItSays) {
 TEST(Config, EverySampleIsAccepted) {
   const Outcome<Config> outcome = load(std::string(DUET_SAMPLES) + "/single.yaml");
   EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+  const Outcome<Config> raid = load(std::string(DUET_SAMPLES) + "/raid.yaml");
+  EXPECT_TRUE(raid.ok()) << raid.error().text();
   const Outcome<Config> full = load(std::string(DUET_SAMPLES) + "/everything.yaml");
   EXPECT_TRUE(full.ok()) << full.error().text();
 }

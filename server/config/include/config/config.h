@@ -17,6 +17,8 @@
 #include "filer/exports.h"
 #include "filer/filer.h"
 #include "platform/scheduler.h"
+#include "raid/geometry.h"
+#include "raid/intent_format.h"
 
 namespace duet::config {
 
@@ -101,7 +103,35 @@ struct Disk {
   std::uint64_t size_bytes = 0;  // of the image `duet init` makes; 0: it must exist
   bool mailbox = false;          // of a pair: a mailbox member of the filer's home node
   bool arbitration = false;      // of a pair: holds the owner record
+  // A virtual disk of a redundancy group, by its names; then `path` is "GROUP/DISK", for messages.
+  std::string group, virtual_disk;
+  [[nodiscard]] bool is_virtual() const { return !group.empty(); }
 };
+
+struct VirtualDisk {
+  std::string name;
+  std::uint64_t size_bytes = 0;  // 0, of the last one: the rest of the group
+  int line = 0;
+};
+
+// A redundancy group.
+struct RaidGroup {
+  std::string name;
+  int line = 0;
+  raid::Level level = raid::Level::kSingleParity;
+  std::vector<Disk> disks;   // its members, as `duet init` numbers them
+  std::vector<Disk> spares;  // at least as large as the smallest of them
+  std::uint32_t chunk_blocks = 16;
+  std::vector<VirtualDisk> virtual_disks;
+
+  // On disks of which the smallest has so many bytes.  Without stripes: too small for any.
+  [[nodiscard]] raid::Geometry geometry(std::uint64_t smallest_disk_bytes) const;
+  // How the group's intents lie in a node's memory: as its chunk asks for, however many disks it
+  // has.
+  [[nodiscard]] raid::MemoryLayout intents() const;
+  [[nodiscard]] std::uint64_t intent_bytes() const;
+};
+[[nodiscard]] std::string_view level_name(raid::Level level);  // "raid6"
 
 struct Volume {
   std::string name;
@@ -161,13 +191,31 @@ struct Config {
   Failover failover;
   std::vector<Node> nodes;
   std::vector<Filer> filers;
+  std::vector<RaidGroup> groups;
 
   [[nodiscard]] bool is_pair() const { return interconnect.has_value(); }
   // Null: not in the file.
   [[nodiscard]] const Node* node(std::string_view name) const;
   [[nodiscard]] const Filer* filer(std::string_view name) const;
   [[nodiscard]] const Filer* filer_at_home(std::string_view node_name) const;
+  [[nodiscard]] const RaidGroup* group(std::string_view name) const;
+  // Those of which the filer at home at the node has a virtual disk.
+  [[nodiscard]] std::vector<const RaidGroup*> groups_of(const Node& node) const;
 };
+
+// What lies where in a node's memory: the request log in front, and at the end what the groups mean
+// to write, the first group's last of all.  So a group that is added takes from the log's end only,
+// and each part can be one window of a partner link.
+struct MemoryMap {
+  struct Part {
+    std::uint64_t offset = 0, bytes = 0;  // multiples of 4096
+  };
+  std::uint64_t log_bytes = 0;  // from 0 on
+  std::vector<Part> intents;    // by group
+};
+// REQUIRES: the memory has room for them, as the reader has seen to of a node's `memory`.
+[[nodiscard]] MemoryMap map_memory(const std::vector<const RaidGroup*>& groups,
+                                   std::uint64_t memory_bytes);
 
 // Reads the text of a configuration file; `file` is for messages.  Bounded: takes at most
 // 1 MiB, 20,000 values and 32 levels.
