@@ -1,0 +1,116 @@
+// ManagedGroup: a redundancy group of the configuration on this node, from its disks to the virtual
+// disks on it.
+//
+//   open_disks() -> [format()] -> open() -> virtual disks -> close()
+//
+// A disk that is not there, or cannot be opened or read, is noted; whether the group can do without
+// it is the group's to say.
+//
+// Ownership: owns disks, group and virtual disks; borrows the rest.  Virtual disks end before it.
+// Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "groups/lone_peers.h"
+#include "platform/block_device.h"
+#include "platform/entropy.h"
+#include "platform/persistent_memory.h"
+#include "raid/group.h"
+#include "raid/virtual_disk.h"
+
+namespace duet::groups {
+
+// A disk that the configuration lists.
+struct Slot {
+  const config::Disk* configured = nullptr;
+  bool spare = false;                   // by the configuration
+  bool zeros = false;                   // known to hold nothing but zeros
+  std::unique_ptr<BlockDevice> device;  // null: it could not be opened
+  std::string problem;                  // why not; or why the group does not use it
+  std::optional<raid::DiskId> id;       // by its label
+};
+
+// What the present label says of a disk, and of which.
+struct DiskView {
+  const Slot* slot = nullptr;           // null: no disk of the configuration is this member
+  std::optional<std::uint32_t> number;  // none: a spare, or no disk of the group
+  raid::DiskState state = raid::DiskState::kFailed;
+  std::uint64_t watermark = 0;  // kRebuilding: stripes that are done
+};
+
+class ManagedGroup {
+ public:
+  // Gives a disk of the configuration.  Error kRefused: somebody else uses it.
+  using Opener = std::function<Result<std::unique_ptr<BlockDevice>>(const config::Disk&)>;
+
+  // `file`: the configuration's, for messages.  REQUIRES: what is borrowed outlives it.
+  ManagedGroup(Scheduler& scheduler, const std::string& file, const config::RaidGroup& configured,
+               raid::NodeId self);
+  ~ManagedGroup();
+  ManagedGroup(const ManagedGroup&) = delete;
+  ManagedGroup& operator=(const ManagedGroup&) = delete;
+
+  // Empty, or what must be set right first: a disk that another program uses.
+  std::string open_disks(const Opener& open);
+
+  // This disk holds nothing but zeros: it need not be looked at before it is formatted.
+  void note_zeros(const config::Disk& disk);
+
+  // Makes the group anew, with its virtual disks and its intents in `memory`; overwrites whatever
+  // its disks hold.  Empty, or why not; then the disks hold no group.
+  Task<std::string> format(PersistentMemory& memory, Entropy& entropy,
+                           const std::function<void(const std::string&)>& progress);
+
+  // Finds the group among the disks, finishes what a crash left undone, and manages it.
+  // Empty, or why not, with a remedy.
+  Task<std::string> open(PersistentMemory& memory, std::uint64_t incarnation);
+
+  // REQUIRES: open() came to a good end, for all below.
+
+  // Null: the group has none of that name.
+  [[nodiscard]] BlockDevice* virtual_disk(std::string_view name) const;
+  [[nodiscard]] raid::Group& group() const { return *group_; }
+  // Every disk of the label by its number, then those of the configuration that are none of them.
+  [[nodiscard]] std::vector<DiskView> disks() const;
+  // A disk by its path, the end of it behind a slash, or its number.  None, or of several: nullopt.
+  [[nodiscard]] std::optional<std::uint32_t> find_disk(std::string_view text) const;
+  // How many more disks it can lose; none: it has lost too many.
+  [[nodiscard]] std::optional<std::uint32_t> can_lose() const;
+
+  // Leaves nothing to finish.  REQUIRES: nothing is under way on its virtual disks.
+  Task<Status> close();
+
+  [[nodiscard]] const config::RaidGroup& configured() const { return configured_; }
+  [[nodiscard]] const std::vector<Slot>& slots() const { return slots_; }
+
+ private:
+  [[nodiscard]] std::string place() const;
+  Task<std::vector<Result<raid::GroupLabel>>> read_labels();
+  Task<std::string> find_group(PersistentMemory& memory);
+  std::string ready_memory(PersistentMemory& memory,
+                           const std::vector<Result<raid::GroupLabel>>& labels) const;
+  [[nodiscard]] bool knows_newest(const PersistentMemory& memory,
+                                  const std::vector<Result<raid::GroupLabel>>& labels) const;
+  std::string make_virtual_disks();
+  Task<Status> write_zeros(Slot& slot, std::uint64_t blocks, std::uint64_t& done);
+
+  Scheduler& scheduler_;
+  const std::string& file_;
+  const config::RaidGroup& configured_;
+  const raid::NodeId self_;
+  LonePeers peers_;
+  std::vector<Slot> slots_;
+  raid::GroupId id_{};
+  bool knows_newest_ = false;
+  std::unique_ptr<raid::Group> group_;
+  std::vector<std::unique_ptr<raid::VirtualDisk>> virtual_disks_;
+};
+
+}  // namespace duet::groups

@@ -1,0 +1,323 @@
+#include "groups/managed_group.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "raid/intent_format.h"
+
+namespace duet::groups {
+
+namespace {
+
+// Without the option that there is not here.
+std::string text_of(const Error& error) {
+  return error.context.empty()
+             ? fmt::format("error {}", static_cast<int>(error.code))
+             : std::string(error.context.substr(0, error.context.find("; --force")));
+}
+
+// Whose intents the memory holds.  None: nobody's.
+std::optional<raid::MemoryHeader> header_of(const PersistentMemory& memory) {
+  std::optional<raid::MemoryHeader> newest;
+  for (const std::uint64_t offset : {std::uint64_t{0}, raid::kMemoryHeaderCopy}) {
+    auto header = load<raid::MemoryHeader>(memory.bytes(), offset);
+    const std::uint32_t checksum = std::exchange(header.checksum, 0);
+    if (header.magic == raid::kMemoryMagic && checksum == crc32c(bytes_of(header)) &&
+        (!newest || newest->sequence < header.sequence)) {
+      newest = header;
+    }
+  }
+  return newest;
+}
+
+bool holds_intents_of(const PersistentMemory& memory, const raid::GroupId& id) {
+  const std::optional<raid::MemoryHeader> header = header_of(memory);
+  return header && header->group == id;
+}
+
+std::string_view remedy_of(Errc code) {
+  switch (code) {
+    case Errc::kIo:
+      return "put the disks that are missing back, or correct their paths; if they are lost for "
+             "good, so is the group: `duet init --force` makes it anew, without what it held";
+    case Errc::kRefused:
+      return "put the disks that are missing back, or correct their paths";
+    case Errc::kFenced:
+      return "another node has taken the disks";
+    default:
+      return "correct the paths of its disks";
+  }
+}
+
+}  // namespace
+
+ManagedGroup::ManagedGroup(Scheduler& scheduler, const std::string& file,
+                           const config::RaidGroup& configured, raid::NodeId self)
+    : scheduler_(scheduler), file_(file), configured_(configured), self_(self) {
+  for (const config::Disk& disk : configured.disks) {
+    slots_.push_back({.configured = &disk});
+  }
+  for (const config::Disk& disk : configured.spares) {
+    slots_.push_back({.configured = &disk, .spare = true});
+  }
+}
+
+// The disks end first, and wait for what is under way: no turn runs any more before those who gave
+// it end too.
+ManagedGroup::~ManagedGroup() {
+  for (Slot& slot : slots_) {
+    slot.device.reset();
+  }
+}
+
+std::string ManagedGroup::place() const {
+  return fmt::format("{}:{}: redundancy group {}", file_, configured_.line, configured_.name);
+}
+
+std::string ManagedGroup::open_disks(const Opener& open) {
+  for (Slot& slot : slots_) {
+    auto opened = open(*slot.configured);
+    if (opened.ok()) {
+      slot.device = std::move(opened.value());
+      continue;
+    }
+    slot.problem = text_of(opened.error());
+    if (opened.error().code == Errc::kRefused) {
+      return fmt::format("{}:{}: disk {}: {}; stop what uses it (another duetd, `duet check`)",
+                         file_, slot.configured->path.line, slot.configured->path.text,
+                         slot.problem);
+    }
+  }
+  return {};
+}
+
+Task<std::vector<Result<raid::GroupLabel>>> ManagedGroup::read_labels() {
+  std::vector<Result<raid::GroupLabel>> labels;
+  for (Slot& slot : slots_) {
+    if (slot.device == nullptr) {
+      labels.emplace_back(Error{Errc::kNotFound, "the disk is not there"});
+      continue;
+    }
+    Result<raid::GroupLabel> label = co_await raid::read_label(*slot.device);
+    if (label.ok()) {
+      slot.id = label.value().own_id;
+    } else {
+      slot.problem = text_of(label.error());
+    }
+    labels.push_back(std::move(label));
+  }
+  co_return labels;
+}
+
+// The id of a group is drawn when it is made.  Of several that the disks name the one counts that
+// most of them name; the memory, which names one too, is as good as a disk.
+Task<std::string> ManagedGroup::find_group(PersistentMemory& memory) {
+  const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
+  std::map<raid::GroupId, std::size_t> named;
+  for (const Result<raid::GroupLabel>& label : labels) {
+    if (label.ok()) {
+      ++named[label.value().group];
+    }
+  }
+  if (named.empty()) {
+    co_return fmt::format(
+        "{}: none of its disks carries the label of a group; correct their paths, or format them "
+        "with `duet init`",
+        place());
+  }
+  const std::optional<raid::MemoryHeader> remembered = header_of(memory);
+  if (remembered && named.contains(remembered->group)) {
+    ++named[remembered->group];
+  }
+  const auto most =
+      std::ranges::max_element(named, {}, [](const auto& entry) { return entry.second; });
+  const auto tied =
+      std::ranges::count_if(named, [&](const auto& entry) { return entry.second == most->second; });
+  if (tied > 1) {
+    co_return fmt::format("{}: its disks belong to different groups; name the disks of one",
+                          place());
+  }
+  id_ = most->first;
+  knows_newest_ = knows_newest(memory, labels);
+  co_return ready_memory(memory, labels);
+}
+
+// Whether no disk that is not there can have a newer label than those that are.  The only node that
+// manages a group notes each view in its memory before it is in a label; a view that the memory
+// knows nothing of is one that ended in order, and in that nothing was written any more.
+bool ManagedGroup::knows_newest(const PersistentMemory& memory,
+                                const std::vector<Result<raid::GroupLabel>>& labels) const {
+  const std::optional<raid::MemoryHeader> header = header_of(memory);
+  const raid::GroupLabel* newest = nullptr;
+  for (const Result<raid::GroupLabel>& label : labels) {
+    if (label.ok() && label.value().group == id_ &&
+        (newest == nullptr || raid::supersedes(label.value(), *newest))) {
+      newest = &label.value();
+    }
+  }
+  return newest != nullptr && newest->nodes == raid::only(self_) && header &&
+         header->group == id_ && header->node == raid::number(self_) && header->generation != 0 &&
+         header->generation <= newest->generation;
+}
+
+// After an orderly stop the intents hold nothing, so memory that is another may take their place.
+std::string ManagedGroup::ready_memory(PersistentMemory& memory,
+                                       const std::vector<Result<raid::GroupLabel>>& labels) const {
+  if (holds_intents_of(memory, id_)) {
+    return {};
+  }
+  const Result<raid::Assembly> assembly = raid::assemble(id_, labels, /*force=*/false);
+  if (!assembly.ok()) {
+    return fmt::format("{}: {}; {}", place(), text_of(assembly.error()),
+                       remedy_of(assembly.error().code));
+  }
+  const raid::GroupLabel& label = assembly.value().label;
+  if ((label.holders | label.owed) != 0) {
+    return fmt::format(
+        "{}: the node's memory does not hold what the group was writing when it was last used; put "
+        "back the memory of that run; if it is lost, `duet init --force` makes the group anew, "
+        "without what it held",
+        place());
+  }
+  const raid::MemoryLayout layout = configured_.intents();
+  const Status formatted = raid::format_intents(memory, id_, self_, layout.slots, layout.pages);
+  return formatted.ok() ? ""
+                        : fmt::format("{}: the memory: {}", place(), text_of(formatted.error()));
+}
+
+Task<std::string> ManagedGroup::open(PersistentMemory& memory, std::uint64_t incarnation) {
+  std::string wrong = co_await find_group(memory);
+  if (!wrong.empty()) {
+    co_return wrong;
+  }
+  std::vector<BlockDevice*> devices;
+  std::vector<Slot*> owners;
+  for (Slot& slot : slots_) {
+    if (slot.device != nullptr) {
+      devices.push_back(slot.device.get());
+      owners.push_back(&slot);
+    }
+  }
+  const raid::GroupOptions options = {
+      .group = id_, .self = self_, .incarnation = incarnation, .force = knows_newest_};
+  auto opened = co_await raid::Group::open(scheduler_, std::move(devices), memory, peers_, options);
+  if (!opened.ok()) {
+    co_return fmt::format("{}: {}; {}", place(), text_of(opened.error()),
+                          remedy_of(opened.error().code));
+  }
+  group_ = std::move(opened.value());
+  for (const raid::Assembly::Refusal& refusal : group_->refused()) {
+    owners[refusal.candidate]->problem = text_of(refusal.why);
+  }
+  const Status active = co_await group_->wait_active();
+  if (!active.ok()) {
+    co_return fmt::format("{}: {}; {}", place(), text_of(active.error()),
+                          remedy_of(active.error().code));
+  }
+  co_return make_virtual_disks();
+}
+
+std::string ManagedGroup::make_virtual_disks() {
+  const std::vector<raid::VirtualDiskEntry> entries =
+      raid::virtual_disks_of(group_->status().label);
+  for (const config::VirtualDisk& wanted : configured_.virtual_disks) {
+    const auto entry = std::ranges::find(entries, wanted.name, &raid::VirtualDiskEntry::name);
+    if (entry == entries.end()) {
+      return fmt::format(
+          "{}:{}: redundancy group {} was made without the virtual disk {}; they are made with the "
+          "group, by `duet init`: remove it from the file",
+          file_, wanted.line, configured_.name, wanted.name);
+    }
+    virtual_disks_.push_back(std::make_unique<raid::VirtualDisk>(
+        scheduler_, *group_, entry->part, raid::WriteKind::kInPlace,
+        fmt::format("{}/{}", configured_.name, wanted.name)));
+  }
+  return {};
+}
+
+BlockDevice* ManagedGroup::virtual_disk(std::string_view name) const {
+  for (std::size_t i = 0; i < virtual_disks_.size(); ++i) {
+    if (configured_.virtual_disks[i].name == name) {
+      return virtual_disks_[i].get();
+    }
+  }
+  return nullptr;
+}
+
+std::vector<DiskView> ManagedGroup::disks() const {
+  const raid::GroupLabel label = group_->status().label;
+  std::vector<DiskView> views;
+  std::vector<bool> shown(slots_.size());
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    const raid::LabelDisk& disk = label.members[i];
+    DiskView& view = views.emplace_back();
+    view.number = i;
+    view.state = static_cast<raid::DiskState>(disk.state);
+    view.watermark = disk.watermark;
+    for (std::size_t at = 0; at < slots_.size(); ++at) {
+      if (slots_[at].id == disk.id) {
+        view.slot = &slots_[at];
+        shown[at] = true;
+      }
+    }
+  }
+  // `duet init` numbers them as they are listed, so a disk without a label is likely the one that
+  // has its number.
+  for (std::uint32_t i = 0; i < label.disks && i < slots_.size(); ++i) {
+    if (views[i].slot == nullptr && !shown[i] && !slots_[i].spare) {
+      views[i].slot = &slots_[i];
+      shown[i] = true;
+    }
+  }
+  for (std::size_t at = 0; at < slots_.size(); ++at) {
+    if (!shown[at]) {
+      views.push_back({.slot = &slots_[at]});
+    }
+  }
+  return views;
+}
+
+std::optional<std::uint32_t> ManagedGroup::find_disk(std::string_view text) const {
+  std::optional<std::uint32_t> found;
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool is_number = error == std::errc{} && end == text.data() + text.size();
+  for (const DiskView& view : disks()) {
+    if (!view.number) {
+      continue;
+    }
+    const std::string path = view.slot == nullptr ? "" : view.slot->configured->path.text;
+    const bool named = path == text || path.ends_with("/" + std::string(text)) ||
+                       (is_number && *view.number == number);
+    if (named && found) {
+      return std::nullopt;
+    }
+    found = named ? view.number : found;
+  }
+  return found;
+}
+
+std::optional<std::uint32_t> ManagedGroup::can_lose() const {
+  const raid::GroupStatus status = group_->status();
+  std::uint32_t lost = 0;
+  for (std::uint32_t i = 0; i < status.label.disks; ++i) {
+    const auto state = static_cast<raid::DiskState>(status.label.members[i].state);
+    lost += state == raid::DiskState::kInSync ? 0 : 1;
+  }
+  const std::uint32_t most = group_->geometry().check_columns();
+  if (!status.active || lost > most) {
+    return std::nullopt;
+  }
+  return most - lost;
+}
+
+Task<Status> ManagedGroup::close() {
+  virtual_disks_.clear();
+  const Status closed = co_await group_->close();
+  co_return closed;
+}
+
+}  // namespace duet::groups

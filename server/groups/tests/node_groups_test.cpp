@@ -1,0 +1,278 @@
+#include "groups/node_groups.h"
+
+#include <gmock/gmock.h>
+
+#include "world.h"
+
+namespace duet::groups {
+namespace {
+
+using testing::Blocks;
+using ::testing::HasSubstr;
+using testing::World;
+
+constexpr std::uint64_t kDiskBlocks = 1024;
+
+Task<Status> write(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
+  const Status status = co_await device.write(at, blocks.parts());
+  co_return status;
+}
+Task<Status> read(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
+  const Status status = co_await device.read(at, blocks.parts());
+  co_return status;
+}
+Task<Status> flush(BlockDevice& device) {
+  const Status status = co_await device.flush();
+  co_return status;
+}
+
+TEST(NodeGroups, WhatWasWrittenIsReadAfterAnOrderlyEnd) {
+  World world("raid6", 5, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  EXPECT_EQ(world.device().stripe_blocks(), 3U * 8U);
+  EXPECT_EQ(world.device().block_count() % world.device().stripe_blocks(), 0U);
+  EXPECT_EQ(world.device().name(), "tank/all");
+  Blocks blocks(40);
+  blocks.fill(7);
+  ASSERT_TRUE(world.run(write(world.device(), 5, blocks)).ok());
+  world.close();
+  ASSERT_EQ(world.open(), "");
+  EXPECT_EQ(world.tank().can_lose(), 2U);
+  const Blocks again(40);
+  ASSERT_TRUE(world.run(read(world.device(), 5, again)).ok());
+  EXPECT_EQ(again, blocks);
+  world.close();
+}
+
+TEST(NodeGroups, ANewGroupHoldsNothingOfWhatItsDisksHeld) {
+  World world("raid6", 5, kDiskBlocks);
+  Blocks junk(1);
+  for (const auto& [name, disk] : world.disks) {
+    for (std::uint64_t block = 0; block < kDiskBlocks; block += 3) {
+      junk.fill(block);
+      disk->put(block, junk.bytes());
+    }
+  }
+  ASSERT_EQ(world.format_and_open(), "");
+  world.close();
+  // Its check data matches: without two disks it is all zeros too.
+  world.away = {"d0", "d3"};
+  ASSERT_EQ(world.open(), "");
+  const Blocks found(24);
+  for (std::uint64_t at = 0; at + 24 <= world.device().block_count(); at += 24) {
+    ASSERT_TRUE(world.run(read(world.device(), at, found)).ok());
+    ASSERT_EQ(found, Blocks(24)) << at;
+  }
+}
+
+// An older label of greater sequence must not count.
+TEST(NodeGroups, AGroupIsMadeAnewOverAnOlderOne) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(1);
+  blocks.fill(1);
+  ASSERT_TRUE(world.run(write(world.device(), 0, blocks)).ok());
+  for (int i = 0; i < 5; ++i) {
+    world.close();
+    ASSERT_EQ(world.open(), "");
+  }
+  world.close();
+  ASSERT_EQ(world.format_and_open(), "");
+  const Blocks again(1);
+  ASSERT_TRUE(world.run(read(world.device(), 0, again)).ok());
+  EXPECT_EQ(again, Blocks(1));
+  world.close();
+}
+
+TEST(NodeGroups, ADiskThatIsNotThereIsDoneWithoutAndNamed) {
+  World world("raid6", 5, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(100);
+  blocks.fill(3);
+  ASSERT_TRUE(world.run(write(world.device(), 11, blocks)).ok());
+  world.close();
+  world.away = {"d1"};
+  ASSERT_EQ(world.open(), "");
+  EXPECT_EQ(world.tank().can_lose(), 1U);
+  const DiskView lost = world.tank().disks()[1];
+  EXPECT_EQ(lost.state, raid::DiskState::kFailed);
+  ASSERT_NE(lost.slot, nullptr);
+  EXPECT_EQ(lost.slot->configured->path.text, "d1");
+  EXPECT_EQ(lost.slot->problem, "No such file or directory");
+  const Blocks again(100);
+  ASSERT_TRUE(world.run(read(world.device(), 11, again)).ok());
+  EXPECT_EQ(again, blocks);
+  world.close();
+  // It comes back, and is older than the group: not used until it is rebuilt.
+  world.away = {"d4"};
+  ASSERT_EQ(world.open(), "");
+  EXPECT_EQ(world.tank().can_lose(), 0U);
+  EXPECT_THAT(world.tank().disks()[1].slot->problem, HasSubstr("went on without it"));
+  ASSERT_TRUE(world.run(read(world.device(), 11, again)).ok());
+  EXPECT_EQ(again, blocks);
+  world.close();
+  world.away = {"d4", "d0"};
+  EXPECT_THAT(world.open(), HasSubstr("sim.yaml:4: redundancy group tank: too few disks"));
+}
+
+// Half a mirror could be the older half; the node's memory knows that it is not.
+TEST(NodeGroups, HalfAMirrorIsEnoughForTheNodeThatWroteIt) {
+  for (const bool crash : {false, true}) {
+    World world("raid1", 2, kDiskBlocks);
+    ASSERT_EQ(world.format_and_open(), "");
+    Blocks blocks(30);
+    blocks.fill(3);
+    ASSERT_TRUE(world.run(write(world.device(), 0, blocks)).ok());
+    if (crash) {
+      world.kill(/*power=*/true);
+    } else {
+      world.close();
+    }
+    world.away = {"d0"};
+    ASSERT_EQ(world.open(), "");
+    const Blocks again(30);
+    ASSERT_TRUE(world.run(read(world.device(), 0, again)).ok());
+    EXPECT_EQ(again, blocks);
+    Blocks other(30);
+    other.fill(4);
+    ASSERT_TRUE(world.run(write(world.device(), 0, other)).ok());
+    world.close();
+    // The older half alone is refused.
+    world.away = {"d1"};
+    EXPECT_THAT(world.open(), HasSubstr("may be newer"));
+    // And both together give the newer one.
+    world.away = {};
+    ASSERT_EQ(world.open(), "");
+    ASSERT_TRUE(world.run(read(world.device(), 0, again)).ok());
+    EXPECT_EQ(again, other);
+    world.close();
+  }
+}
+
+TEST(NodeGroups, ADiskIsFoundByItsPathOrNumber) {
+  World world("raid6", 5, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  EXPECT_EQ(world.tank().find_disk("d3"), 3U);
+  EXPECT_EQ(world.tank().find_disk("3"), 3U);
+  EXPECT_EQ(world.tank().find_disk("5"), std::nullopt);
+  EXPECT_EQ(world.tank().find_disk(""), std::nullopt);
+  world.close();
+}
+
+TEST(NodeGroups, DisksMayBeListedInAnotherOrder) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(30);
+  blocks.fill(3);
+  ASSERT_TRUE(world.run(write(world.device(), 0, blocks)).ok());
+  world.close();
+  std::swap(world.config.groups[0].disks[0], world.config.groups[0].disks[2]);
+  ASSERT_EQ(world.open(), "");
+  const Blocks again(30);
+  ASSERT_TRUE(world.run(read(world.device(), 0, again)).ok());
+  EXPECT_EQ(again, blocks);
+  EXPECT_EQ(world.tank().find_disk("d2"), 2U);
+  EXPECT_EQ(world.tank().disks()[2].slot->configured->path.text, "d2");
+  world.close();
+}
+
+TEST(NodeGroups, ADiskOfAnotherGroupIsRefusedByName) {
+  World world("raid6", 5, kDiskBlocks);
+  World other("raid6", 5, kDiskBlocks, 2);
+  ASSERT_EQ(world.format_and_open(), "");
+  ASSERT_EQ(other.format_and_open(), "");
+  world.close();
+  other.close();
+  std::swap(world.disks["d2"], other.disks["d2"]);
+  ASSERT_EQ(world.open(), "");
+  EXPECT_EQ(world.tank().can_lose(), 1U);
+  EXPECT_THAT(world.tank().disks()[2].slot->problem, HasSubstr("another redundancy group"));
+  world.close();
+}
+
+TEST(NodeGroups, DisksOfNobodyAreRefused) {
+  World world("raid5", 3, kDiskBlocks);
+  EXPECT_EQ(world.open(),
+            "sim.yaml:4: redundancy group tank: none of its disks carries the label of a group; "
+            "correct their paths, or format them with `duet init`");
+}
+
+TEST(NodeGroups, LostMemoryIsNoLossAfterAnOrderlyEnd) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(30);
+  blocks.fill(3);
+  ASSERT_TRUE(world.run(write(world.device(), 0, blocks)).ok());
+  world.close();
+  const std::vector<std::byte> zeros(World::kMemoryBytes);
+  world.memory.store(0, zeros);
+  ASSERT_TRUE(world.memory.persist().ok());
+  ASSERT_EQ(world.open(), "");
+  world.kill();
+  world.memory.store(0, zeros);
+  ASSERT_TRUE(world.memory.persist().ok());
+  EXPECT_THAT(world.open(), HasSubstr("does not hold what the group was writing"));
+}
+
+TEST(NodeGroups, VirtualDisksThatDoNotFitAreRefused) {
+  World world("raid5", 3, kDiskBlocks);
+  world.config.groups[0].virtual_disks[0].size_bytes = 64ULL << 20U;
+  EXPECT_THAT(world.format(), HasSubstr("its virtual disks do not fit on disks of 4 MiB"));
+  for (const auto& [name, disk] : world.disks) {
+    for (std::uint64_t block = 0; block < kDiskBlocks; ++block) {
+      ASSERT_EQ(disk->block(block), sim::SimDisk::Block{}) << "something was written";
+    }
+  }
+}
+
+TEST(NodeGroups, AVirtualDiskThatTheGroupDoesNotHaveIsRefused) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  world.close();
+  world.config.groups[0].virtual_disks[0].name = "other";
+  EXPECT_THAT(world.open(), HasSubstr("was made without the virtual disk other"));
+}
+
+TEST(NodeGroups, ADiskThatAnotherProgramUsesStopsTheStart) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format(), "");
+  world.groups = std::make_unique<NodeGroups>(world.scheduler, world.config, world.config.nodes[0]);
+  EXPECT_EQ(world.groups->open_disks(
+                [](const config::Disk& disk) -> Result<std::unique_ptr<BlockDevice>> {
+                  static_cast<void>(disk);
+                  return Error{Errc::kRefused, "in use"};
+                }),
+            "sim.yaml:8: disk d0: in use; stop what uses it (another duetd, `duet check`)");
+}
+
+// Fresh writes are not protected, and cost the less; both are there after a flush and a crash.
+TEST(NodeGroups, AFlushReachesTheGroupAndFreshWritesAreTold) {
+  World world("raid6", 5, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(24);
+  blocks.fill(5);
+  struct Write final : BlockOperation {
+    void run() override { ended = true; }
+    bool ended = false;
+  } operation;
+  operation.kind = BlockOperation::Kind::kWrite;
+  operation.fresh = true;
+  operation.block = 24;
+  operation.parts = blocks.parts();
+  world.device().start(operation);
+  ASSERT_TRUE(world.scheduler.run_until([&] { return operation.ended; }));
+  ASSERT_TRUE(operation.result.ok());
+  EXPECT_EQ(world.tank().group().counters().whole_stripes, 1U);
+  EXPECT_EQ(world.tank().group().counters().blocks_read, 0U);
+  ASSERT_TRUE(world.run(flush(world.device())).ok());
+  EXPECT_EQ(world.tank().group().status().intents, 0U);
+  world.kill(/*power=*/true);
+  ASSERT_EQ(world.open(), "");
+  const Blocks again(24);
+  ASSERT_TRUE(world.run(read(world.device(), 24, again)).ok());
+  EXPECT_EQ(again, blocks);
+  world.close();
+}
+
+}  // namespace
+}  // namespace duet::groups
