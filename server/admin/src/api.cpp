@@ -44,6 +44,9 @@ Task<Response> Api::handle(Request request) {
   if (resource == "exports") {
     co_return co_await state_->exports(request, parts);
   }
+  if (resource == "raid") {
+    co_return co_await state_->raid(request, parts);
+  }
   if (parts.size() > 1) {
     co_return not_found();
   }

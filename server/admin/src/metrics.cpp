@@ -195,6 +195,9 @@ Task<Metrics> Api::metrics(Metrics::Labels always) {
   metrics.gauge("duet_log_filling_bytes", "Used of the filling half.", number(log.filling_bytes()));
   metrics.gauge("duet_log_filling_records", "Records in it.", number(log.filling_records()));
   add_aggregate(metrics, context.filer.aggregate());
+  if (context.groups) {
+    add_raid(metrics, context.groups());
+  }
   co_return metrics;
 }
 

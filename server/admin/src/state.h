@@ -42,6 +42,8 @@ std::variant<Json, Response> read_body(const Request& request,
 std::variant<filer::Export, std::string> export_from(const Json& json);
 std::variant<filer::ExportTable, std::string> exports_from(const Json& json);
 
+void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups);
+
 class Api::State {
  public:
   explicit State(Context from) : context(std::move(from)), scope(context.scheduler) {}
@@ -70,6 +72,8 @@ class Api::State {
   Task<Response> change_exports(std::function<Status(filer::ExportTable&)> edit,
                                 std::string object);
   Task<Response> disks(const Request& request);
+  Task<Response> raid(const Request& request, const Parts& parts);
+  [[nodiscard]] Json groups_json() const;
   Task<Response> scrub(const Request& request);
   Task<void> run_scrub();
   Task<Status> scrub_volume(std::string name);

@@ -124,7 +124,8 @@ Task<Response> Api::State::status() {
                {"volumes", volumes},
                {"space", space_json(filer.aggregate().usage())},
                {"cp", cp_json(filer.aggregate().cp_statistics(), filer.statistics())},
-               {"log", log_json(filer.log(), filer.statistics())}};
+               {"log", log_json(filer.log(), filer.statistics())},
+               {"raid", groups_json()}};
   co_return reply(json);
 }
 

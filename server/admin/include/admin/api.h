@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "admin/metrics.h"
+#include "admin/raid_info.h"
 #include "filer/filer.h"
 #include "platform/scheduler.h"
 #include "platform/task.h"
@@ -89,6 +90,11 @@ struct Context {
   std::function<void(BlockDevice*)> close_disk;
   // What else `status` is to warn of, each with its remedy; may be none.
   std::function<std::vector<std::string>()> more_warnings = {};
+  // The redundancy groups that the filer's disks lie on; may be none.
+  std::function<std::vector<RaidGroupInfo>()> groups = {};
+  // A disk of one of them is not to be used any more.  Empty: it is so; else why not.
+  std::function<Task<std::string>(const std::string& group, const std::string& disk)> fail_disk =
+      {};
 };
 
 class Api {

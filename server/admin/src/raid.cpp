@@ -1,0 +1,152 @@
+// The redundancy groups.
+
+#include <fmt/format.h>
+
+#include "state.h"
+
+namespace duet::admin {
+
+namespace {
+
+Json disk_json(const RaidDiskInfo& disk) {
+  Json json = {{"path", disk.path}, {"state", disk.state}};
+  if (disk.number) {
+    json["number"] = *disk.number;
+  }
+  if (!disk.problem.empty()) {
+    json["problem"] = disk.problem;
+  }
+  if (disk.state == "rebuilding") {
+    json["done_percent"] = disk.done_percent;
+  }
+  return json;
+}
+
+Json group_json(const RaidGroupInfo& group) {
+  Json disks = Json::array();
+  for (const RaidDiskInfo& disk : group.disks) {
+    disks.push_back(disk_json(disk));
+  }
+  Json virtual_disks = Json::array();
+  for (const RaidGroupInfo::VirtualDisk& disk : group.virtual_disks) {
+    virtual_disks.push_back({{"name", disk.name}, {"bytes", disk.bytes}});
+  }
+  return {{"name", group.name},
+          {"level", group.level},
+          {"state", group.state()},
+          {"can_lose", group.can_lose.value_or(0)},
+          {"redundancy", group.redundancy},
+          {"chunk_bytes", group.chunk_bytes},
+          {"stripe_bytes", group.stripe_bytes},
+          {"bytes", group.bytes},
+          {"generation", group.generation},
+          {"disks", disks},
+          {"virtual_disks", virtual_disks},
+          {"counters",
+           {{"reads", group.reads},
+            {"degraded_reads", group.degraded_reads},
+            {"whole_stripe_updates", group.whole_stripes},
+            {"read_modify_updates", group.read_modify},
+            {"reconstruct_updates", group.reconstruct},
+            {"disk_blocks_read", group.blocks_read},
+            {"disk_blocks_written", group.blocks_written},
+            {"settles", group.settles},
+            {"recovered_intents", group.recovered},
+            {"intents", group.intents}}}};
+}
+
+}  // namespace
+
+Json Api::State::groups_json() const {
+  Json groups = Json::array();
+  if (context.groups) {
+    for (const RaidGroupInfo& group : context.groups()) {
+      groups.push_back(group_json(group));
+    }
+  }
+  return groups;
+}
+
+Task<Response> Api::State::raid(const Request& request, const Parts& parts) {
+  if (parts.size() == 1) {
+    if (request.method != "GET") {
+      co_return wrong_method();
+    }
+    co_return reply({{"groups", groups_json()}});
+  }
+  if (parts.size() != 3 || parts[2] != "fail") {
+    co_return not_found();
+  }
+  if (request.method != "POST") {
+    co_return wrong_method();
+  }
+  std::variant<Json, Response> body = read_body(request, {"disk"});
+  if (Response* bad = std::get_if<Response>(&body)) {
+    co_return std::move(*bad);
+  }
+  const std::optional<std::string> disk = text_member(std::get<Json>(body), "disk");
+  if (!disk) {
+    co_return refusal(400, "invalid", "\"disk\" must be a text");
+  }
+  if (!context.fail_disk) {
+    co_return refusal(404, "not_found", "this filer lives on no redundancy group");
+  }
+  const std::string wrong = co_await context.fail_disk(parts[1], *disk);
+  if (!wrong.empty()) {
+    co_return refusal(409, "refused", wrong, "`duet raid status` names groups and disks");
+  }
+  co_return reply(Json::object());
+}
+
+void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
+  const auto number = [](std::uint64_t value) { return static_cast<double>(value); };
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge("duet_raid_can_lose_disks",
+                  "Disks that the group can still lose; -1: too few left.",
+                  group.can_lose ? number(*group.can_lose) : -1, {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge("duet_raid_degraded", "1: it can lose fewer disks than when all is well.",
+                  group.state() == "optimal" ? 0 : 1, {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    for (const RaidDiskInfo& disk : group.disks) {
+      if (disk.number) {
+        metrics.gauge("duet_raid_disk_in_sync", "1: the disk holds what it should.",
+                      disk.state == "in_sync" ? 1 : 0,
+                      {{"group", group.name}, {"disk", std::to_string(*disk.number)}});
+      }
+    }
+  }
+  for (const RaidGroupInfo& group : groups) {
+    const char* const name = "duet_raid_updates_total";
+    const char* const help =
+        "Writes of a part of a stripe: without reading, or what was read first.";
+    metrics.counter(name, help, number(group.whole_stripes),
+                    {{"group", group.name}, {"kind", "whole"}});
+    metrics.counter(name, help, number(group.read_modify),
+                    {{"group", group.name}, {"kind", "read_modify"}});
+    metrics.counter(name, help, number(group.reconstruct),
+                    {{"group", group.name}, {"kind", "reconstruct"}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.counter("duet_raid_reads_total", "Reads of a part of a stripe.", number(group.reads),
+                    {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.counter("duet_raid_degraded_reads_total", "Of those, computed from other disks.",
+                    number(group.degraded_reads), {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.counter("duet_raid_disk_blocks_total", "Blocks of 4 KiB of the group's disks.",
+                    number(group.blocks_read), {{"group", group.name}, {"direction", "read"}});
+    metrics.counter("duet_raid_disk_blocks_total", "", number(group.blocks_written),
+                    {{"group", group.name}, {"direction", "written"}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.counter("duet_raid_settles_total", "Flushes of all disks to end intents.",
+                    number(group.settles), {{"group", group.name}});
+  }
+}
+
+}  // namespace duet::admin
