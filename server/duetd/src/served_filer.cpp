@@ -243,7 +243,9 @@ void ServedFiler::make_api(filer::Filer& filer) {
       },
       .open_disk = disks_.open,
       .close_disk = disks_.close,
-      .more_warnings = more_warnings};
+      .more_warnings = more_warnings,
+      .groups = disks_.groups,
+      .fail_disk = disks_.fail};
   api_ = std::make_unique<admin::Api>(std::move(context));
 }
 

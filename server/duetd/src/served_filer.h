@@ -27,6 +27,9 @@ struct DiskAccess {
   // As admin::Context.
   std::function<std::pair<BlockDevice*, std::string>(const std::string& path)> open;
   std::function<void(BlockDevice*)> close;
+  // The redundancy groups that they lie on; may be none.
+  std::function<std::vector<admin::RaidGroupInfo>()> groups = {};
+  std::function<Task<std::string>(const std::string& group, const std::string& disk)> fail = {};
 };
 
 // Of a pair: listening sockets, one for each of the filer's listeners, from and to the supervisor,

@@ -36,17 +36,27 @@ std::string open_remedy(Errc code, const config::Config& config) {
 Single::Single(Machine& machine)
     : machine_(machine),
       configured_(*machine.config.filer_at_home(machine.node.name)),
+      groups_(machine.strand, machine.config, machine.node),
+      watch_(machine.strand, groups_),
       served_(machine, configured_,
               {.list = [this] { return disk_infos(); },
                .open = [this](const std::string& path) { return add_disk(path); },
-               .close = [this](BlockDevice* device) { close_disk(device); }}) {}
+               .close = [this](BlockDevice* device) { close_disk(device); },
+               .groups = [this] { return watch_.infos(); },
+               .fail = [this](const std::string& group,
+                              const std::string& disk) { return fail_disk(group, disk); }}) {
+  served_.more_warnings = [this] { return watch_.warnings(); };
+}
 
 Single::~Single() = default;
 
 std::string Single::open() {
+  os::BlockDeviceOptions options;
+  options.lock_wait = kLockWait;
   for (const config::Disk& disk : configured_.disks) {
-    os::BlockDeviceOptions options;
-    options.lock_wait = kLockWait;
+    if (disk.is_virtual()) {
+      continue;
+    }
     auto opened = os::open_block_device(machine_.strand, disk.path.text, options);
     if (!opened.ok()) {
       // One that is missing was found before (check_files()).
@@ -58,7 +68,10 @@ std::string Single::open() {
     }
     disks_.push_back({disk.path.text, std::move(opened.value())});
   }
-  return {};
+  groups_.lay_out(*machine_.memory);
+  return groups_.open_disks([&](const config::Disk& disk) {
+    return os::open_block_device(machine_.strand, disk.path.text, options);
+  });
 }
 
 Task<int> Single::begin() {
@@ -67,11 +80,14 @@ Task<int> Single::begin() {
     fmt::print(stderr, "duetd: {}\n", wrong);
     co_return kExitRefused;
   }
-  const int opened = co_await open_filer();
+  const int opened = co_await open_all();
   if (opened != kExitOk) {
     co_await served_.close();
+    const Status closed = co_await groups_.close();
+    static_cast<void>(closed);  // the next start finishes what this one did not
     co_return opened;
   }
+  watch_.start();
   co_await served_.start(*filer_);
   if (machine_.node.register_rpcbind) {
     co_await tell_rpcbind(true);
@@ -88,10 +104,24 @@ Task<int> Single::begin() {
   co_return kExitOk;
 }
 
+Task<int> Single::open_all() {
+  const std::string wrong = co_await groups_.open(machine_.entropy);
+  if (!wrong.empty()) {
+    fmt::print(stderr, "duetd: {}\n", wrong);
+    co_return kExitRefused;
+  }
+  co_return co_await open_filer();
+}
+
 Task<int> Single::open_filer() {
   std::vector<BlockDevice*> devices;
   for (const Disk& disk : disks_) {
     devices.push_back(disk.device.get());
+  }
+  for (const config::Disk& disk : configured_.disks) {
+    if (disk.is_virtual()) {
+      devices.push_back(groups_.virtual_disk(disk));
+    }
   }
   const Result<wafl::DiskRoot> root = co_await wafl::read_root(devices);
   if (root.ok() && root.value().pair != config::pair_id(machine_.config.pair)) {
@@ -112,7 +142,7 @@ Task<int> Single::open_filer() {
   };
   auto opened =
       co_await filer::Filer::open(machine_.strand, machine_.clock, machine_.entropy,
-                                  std::move(devices), *machine_.memory, std::move(options));
+                                  std::move(devices), groups_.log_memory(), std::move(options));
   if (opened.ok()) {
     filer_ = std::move(opened.value());
     co_return kExitOk;
@@ -143,6 +173,13 @@ Task<int> Single::stop() {
   co_await served_.drain();
   const Status stopped = co_await filer_->stop();
   co_await served_.close();
+  watch_.stop();
+  const Status closed = co_await groups_.close();
+  if (!closed.ok()) {
+    trace(Level::kError, "redundancy_group_not_closed",
+          {{"message", text_of(closed.error())},
+           {"remedy", "the next start finishes what it was writing"}});
+  }
   if (stopped.ok()) {
     trace(Level::kInfo, "stopped");
   } else {
@@ -174,8 +211,47 @@ Task<admin::Response> Single::answer(admin::Request request) {
   return served_.answer(std::move(request));
 }
 
+constexpr std::chrono::milliseconds kLabelWait{10};
+constexpr int kLabelWaits = 1000;  // ten seconds
+
+Task<std::string> Single::fail_disk(std::string group_name, std::string disk_name) {
+  const groups::ManagedGroup* const group = groups_.find(group_name);
+  if (group == nullptr) {
+    co_return fmt::format("there is no redundancy group {}", group_name);
+  }
+  const std::optional<std::uint32_t> disk = group->find_disk(disk_name);
+  if (!disk) {
+    co_return fmt::format("group {} has no disk {}, or several; write its path or its number",
+                          group_name, disk_name);
+  }
+  const auto failed = [group, disk] {
+    const raid::GroupLabel label = group->group().status().label;
+    return label.members[*disk].state == static_cast<std::uint32_t>(raid::DiskState::kFailed);
+  };
+  if (failed()) {
+    co_return std::string();
+  }
+  if (group->can_lose().value_or(0) == 0) {
+    co_return fmt::format("group {} can lose no more disks: without this one its data were lost",
+                          group_name);
+  }
+  group->group().disk_failed(*disk);
+  for (int i = 0; i < kLabelWaits; ++i) {
+    if (failed()) {
+      co_return std::string();
+    }
+    co_await sleep(machine_.strand, kLabelWait);
+  }
+  co_return "it is not in the labels of the other disks yet; see `duet raid status`";
+}
+
 std::vector<admin::DiskInfo> Single::disk_infos() const {
   std::vector<admin::DiskInfo> infos;
+  for (const config::Disk& disk : configured_.disks) {
+    if (disk.is_virtual()) {
+      infos.push_back({disk.path.text, groups_.virtual_disk(disk)->block_count() * kBlockBytes});
+    }
+  }
   for (const Disk& disk : disks_) {
     infos.push_back({disk.path, disk.device->block_count() * kBlockBytes});
   }

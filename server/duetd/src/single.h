@@ -1,6 +1,7 @@
 // Single: the role of a node that serves its filer alone.
 //
-//   lock disks -> listen -> open the filer (replay) -> serve -> drain -> last CP
+//   lock disks -> listen -> open the redundancy groups -> open the filer (replay) -> serve -> drain
+//     -> last CP -> close the groups
 //
 // Until the filer is open nothing was changed, so every refusal before that is harmless.
 
@@ -10,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "group_watch.h"
+#include "groups/node_groups.h"
 #include "platform/linux/block_device.h"
 #include "role.h"
 #include "served_filer.h"
@@ -32,7 +35,9 @@ class Single final : public Role {
     std::string path;
     std::unique_ptr<BlockDevice> device;
   };
+  Task<int> open_all();
   Task<int> open_filer();
+  Task<std::string> fail_disk(std::string group, std::string disk);
   Task<void> tell_rpcbind(bool set);
   [[nodiscard]] std::vector<admin::DiskInfo> disk_infos() const;
   std::pair<BlockDevice*, std::string> add_disk(const std::string& path);
@@ -41,6 +46,8 @@ class Single final : public Role {
   Machine& machine_;
   const config::Filer& configured_;
   std::vector<Disk> disks_;
+  groups::NodeGroups groups_;
+  GroupWatch watch_;
   std::unique_ptr<filer::Filer> filer_;
   ServedFiler served_;
 };

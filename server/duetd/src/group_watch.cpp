@@ -1,0 +1,151 @@
+#include "group_watch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "trace.h"
+
+namespace duet::daemon {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLookEvery{250};
+
+std::string state_of(const groups::DiskView& view) {
+  if (!view.number) {
+    return view.slot->spare ? "spare" : "unused";
+  }
+  switch (view.state) {
+    case raid::DiskState::kInSync:
+      return "in_sync";
+    case raid::DiskState::kFailed:
+      return "failed";
+    case raid::DiskState::kRebuilding:
+      return "rebuilding";
+  }
+  return "unknown";
+}
+
+admin::RaidDiskInfo disk_info(const groups::DiskView& view, std::uint64_t stripes) {
+  return {
+      .path = view.slot == nullptr ? "" : view.slot->configured->path.text,
+      .number = view.number,
+      .state = state_of(view),
+      .problem = view.slot == nullptr ? "the configuration names no such disk" : view.slot->problem,
+      .done_percent = view.watermark * 100 / std::max<std::uint64_t>(stripes, 1)};
+}
+
+admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed) {
+  const raid::Geometry& geometry = managed.group().geometry();
+  const raid::GroupStatus status = managed.group().status();
+  const raid::GroupCounters counters = managed.group().counters();
+  admin::RaidGroupInfo info = {.name = managed.configured().name,
+                               .level = std::string(config::level_name(geometry.level)),
+                               .can_lose = managed.can_lose(),
+                               .redundancy = geometry.check_columns(),
+                               .chunk_bytes = geometry.chunk_blocks * kBlockBytes,
+                               .stripe_bytes = geometry.stripe_blocks() * kBlockBytes,
+                               .bytes = geometry.block_count() * kBlockBytes,
+                               .generation = static_cast<std::uint64_t>(status.view),
+                               .intents = status.intents,
+                               .reads = counters.reads,
+                               .degraded_reads = counters.degraded_reads,
+                               .whole_stripes = counters.whole_stripes,
+                               .read_modify = counters.read_modify,
+                               .reconstruct = counters.reconstruct,
+                               .blocks_read = counters.blocks_read,
+                               .blocks_written = counters.blocks_written,
+                               .settles = counters.settles,
+                               .recovered = counters.recovered};
+  for (const groups::DiskView& view : managed.disks()) {
+    info.disks.push_back(disk_info(view, geometry.stripes));
+  }
+  for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(status.label)) {
+    info.virtual_disks.push_back({entry.name, entry.part.count * info.stripe_bytes});
+  }
+  return info;
+}
+
+// "run/3.img (failed: No such file or directory)".
+std::string text_of(const admin::RaidDiskInfo& disk) {
+  const std::string name = disk.path.empty() ? fmt::format("number {}", *disk.number) : disk.path;
+  return disk.problem.empty() ? fmt::format("{} ({})", name, disk.state)
+                              : fmt::format("{} ({}: {})", name, disk.state, disk.problem);
+}
+
+std::string lost_disks(const admin::RaidGroupInfo& group) {
+  std::string text;
+  for (const admin::RaidDiskInfo& disk : group.disks) {
+    if (disk.number && disk.state != "in_sync") {
+      text += (text.empty() ? "" : ", ") + text_of(disk);
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<admin::RaidGroupInfo> GroupWatch::infos() const {
+  std::vector<admin::RaidGroupInfo> infos;
+  for (const std::unique_ptr<groups::ManagedGroup>& group : groups_.all()) {
+    infos.push_back(info_of(*group));
+  }
+  return infos;
+}
+
+std::vector<std::string> GroupWatch::warnings() const {
+  std::vector<std::string> list;
+  for (const admin::RaidGroupInfo& group : infos()) {
+    if (group.state() == "failed") {
+      list.push_back(
+          fmt::format("redundancy group {} has lost more disks than it can: {}; put them back and "
+                      "restart duetd",
+                      group.name, lost_disks(group)));
+    } else if (group.state() == "degraded") {
+      list.push_back(fmt::format(
+          "redundancy group {} is degraded, {}: {}; replace what has failed", group.name,
+          *group.can_lose == 0 ? "the next disk that fails costs its data"
+                               : fmt::format("{} more may fail", *group.can_lose),
+          lost_disks(group)));
+    }
+  }
+  return list;
+}
+
+void GroupWatch::start() {
+  if (!groups_.empty()) {
+    scope_.spawn(watch());
+  }
+}
+
+Task<void> GroupWatch::watch() {
+  for (;;) {
+    look();
+    co_await sleep(scheduler_, kLookEvery);
+  }
+}
+
+void GroupWatch::look() {
+  for (const admin::RaidGroupInfo& group : infos()) {
+    for (const admin::RaidDiskInfo& disk : group.disks) {
+      if (!disk.number) {
+        continue;
+      }
+      std::string& told = told_[fmt::format("{}/{}", group.name, *disk.number)];
+      const bool was_well = told.empty() || told == "in_sync";
+      const bool is_well = disk.state == "in_sync";
+      if (told != disk.state && !(was_well && is_well)) {
+        trace(is_well ? Level::kInfo : Level::kWarning, "redundancy_group_disk",
+              {{"group", group.name},
+               {"disk", disk.path.empty() ? std::to_string(*disk.number) : disk.path},
+               {"state", disk.state},
+               {"problem", disk.problem.empty() ? "none" : disk.problem},
+               {"group_state", std::string(group.state())}});
+      }
+      told = disk.state;
+    }
+  }
+}
+
+}  // namespace duet::daemon
