@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "commands.h"
+#include "groups/overlay.h"
 #include "living.h"
 #include "local.h"
 #include "text.h"
@@ -132,6 +133,45 @@ std::variant<wafl::CheckReport, std::string> check_shared(const config::Config& 
   return check_disks(local.scheduler, std::move(own), what);
 }
 
+// As a start would find the groups: what a crash left undone is finished, in memory only.
+std::string open_groups(const config::Config& config, const config::Node& node, Local& local) {
+  if (std::string wrong = local.open_members(config, node, Local::Disks::kReadOnly);
+      !wrong.empty() || local.groups->empty()) {
+    return wrong;
+  }
+  config::Memory looked_at = node.memory;
+  looked_at.accept_volatile = true;  // looking is no serving
+  if (std::string wrong = open_memory(config, looked_at, /*create=*/false, local.memory);
+      !wrong.empty()) {
+    return wrong;
+  }
+  const std::span<const std::byte> original =
+      local.memory == nullptr ? std::span<const std::byte>() : local.memory->bytes();
+  local.copy = std::make_unique<groups::MemoryCopy>(original, node.memory.size_bytes);
+  local.groups->lay_out(*local.copy);
+  return run(local.scheduler, local.groups->open(local.entropy));
+}
+
+// What is not as it should be with the disks below.
+void note_groups(const groups::NodeGroups& groups, wafl::CheckReport& report) {
+  for (const std::unique_ptr<groups::ManagedGroup>& group : groups.all()) {
+    const auto recovered = group->group().counters().recovered;
+    if (recovered > 0) {
+      report.notes.push_back(fmt::format("redundancy group {}: the next start finishes {} writes",
+                                         group->configured().name, recovered));
+    }
+    for (const groups::DiskView& view : group->disks()) {
+      if (view.number && view.state != raid::DiskState::kInSync) {
+        const std::string path = view.slot == nullptr ? "(none)" : view.slot->configured->path.text;
+        const std::string why =
+            view.slot == nullptr || view.slot->problem.empty() ? "" : ": " + view.slot->problem;
+        report.notes.push_back(fmt::format("redundancy group {}: disk {}, {}, is not used{}",
+                                           group->configured().name, *view.number, path, why));
+      }
+    }
+  }
+}
+
 std::variant<wafl::CheckReport, std::string> check_own(const config::Config& config,
                                                        const config::Filer& filer,
                                                        const What& what) {
@@ -140,7 +180,12 @@ std::variant<wafl::CheckReport, std::string> check_own(const config::Config& con
       !wrong.empty()) {
     return wrong;
   }
-  return check_disks(local.scheduler, local.disk_pointers(), what);
+  if (std::string wrong = open_groups(config, *config.node(filer.home), local); !wrong.empty()) {
+    return wrong;
+  }
+  wafl::CheckReport report = check_disks(local.scheduler, local.disk_pointers(filer), what);
+  note_groups(*local.groups, report);
+  return report;
 }
 
 Exit check(Session& session, const What& what) {

@@ -24,6 +24,7 @@ void add_snapshot_commands(CLI::App& app, Action& action);
 void add_stream_commands(CLI::App& snapshot_group, Action& action);  // snapshot send, receive
 void add_export_commands(CLI::App& app, Action& action);
 void add_disk_commands(CLI::App& app, Action& action);
+void add_raid_commands(CLI::App& app, Action& action);
 void add_scrub_commands(CLI::App& app, Action& action);
 void add_cp_command(CLI::App& app, Action& action);
 void add_init_command(CLI::App& app, Action& action);

@@ -8,6 +8,7 @@
 
 #include "filer/filer.h"
 #include "local.h"
+#include "raid/label.h"
 
 namespace duet::cli {
 
@@ -45,6 +46,26 @@ std::string contents_of(const wafl::DiskProbe& probe) {
   const std::string filer(name.data(), strnlen(name.data(), name.size()));
   return fmt::format("is disk {} of filer {} ({})", probe.label.index, filer,
                      config::size_text(probe.label.block_count * kBlockBytes));
+}
+
+Task<Result<std::string>> contents_of(BlockDevice& disk) {
+  const Result<raid::GroupLabel> label = co_await raid::read_label(disk);
+  if (label.ok()) {
+    const raid::Geometry geometry = raid::geometry_of(label.value());
+    std::string text = fmt::format("is a disk of a redundancy group ({} of {} disks",
+                                   config::level_name(geometry.level), geometry.disks);
+    for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(label.value())) {
+      text +=
+          fmt::format(", virtual disk {} of {}", entry.name,
+                      config::size_text(entry.part.count * geometry.stripe_blocks() * kBlockBytes));
+    }
+    co_return text + ")";
+  }
+  const Result<wafl::DiskProbe> probe = co_await wafl::probe(disk);
+  if (!probe.ok()) {
+    co_return probe.error();
+  }
+  co_return probe.value().blank ? std::string() : contents_of(probe.value());
 }
 
 std::string contents_of(const nvlog::RegionProbe& probe) {

@@ -19,6 +19,8 @@ namespace duet::cli {
 // For people: what would be lost.
 [[nodiscard]] std::string contents_of(const wafl::DiskProbe& probe);
 [[nodiscard]] std::string contents_of(const nvlog::RegionProbe& probe);
+// Of a disk that becomes a member of a redundancy group.  Empty: nothing.  Error: kIo.
+Task<Result<std::string>> contents_of(BlockDevice& disk);
 
 // What stood on the memory must not be taken for a log.
 void erase(PersistentMemory& memory);

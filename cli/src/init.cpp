@@ -36,6 +36,24 @@ std::variant<std::vector<std::string>, std::string> find_data(const config::Conf
       found.push_back(fmt::format("disk {} {}", disk->name(), contents_of(probe.value())));
     }
   }
+  if (std::string wrong = local.open_members(config, node, Local::Disks::kExisting);
+      !wrong.empty()) {
+    return wrong;
+  }
+  for (const std::unique_ptr<groups::ManagedGroup>& group : local.groups->all()) {
+    for (const groups::Slot& slot : group->slots()) {
+      if (slot.device == nullptr) {
+        continue;  // made, or missed, when it is opened
+      }
+      const auto contents = run(local.scheduler, contents_of(*slot.device));
+      if (!contents.ok()) {
+        return fmt::format("disk {}: {}", slot.device->name(), error_text(contents.error()));
+      }
+      if (!contents.value().empty()) {
+        found.push_back(fmt::format("disk {} {}", slot.device->name(), contents.value()));
+      }
+    }
+  }
   if (std::string wrong = local.open_memory(config, node, /*create=*/false); !wrong.empty()) {
     return wrong;
   }
@@ -48,12 +66,37 @@ std::variant<std::vector<std::string>, std::string> find_data(const config::Conf
   return found;
 }
 
-void make_directories(const config::Node& node, const config::Filer& filer) {
+void make_directories(const config::Config& config, const config::Node& node,
+                      const config::Filer& filer) {
   std::vector<std::string> paths{node.memory.path.text, node.admin.socket.text};
   for (const config::Disk& disk : filer.disks) {
-    paths.push_back(disk.path.text);
+    if (!disk.is_virtual()) {
+      paths.push_back(disk.path.text);
+    }
+  }
+  for (const config::RaidGroup* const group : config.groups_of(node)) {
+    for (const std::vector<config::Disk>* const disks : {&group->disks, &group->spares}) {
+      for (const config::Disk& disk : *disks) {
+        paths.push_back(disk.path.text);
+      }
+    }
   }
   make_directories_of(paths);
+}
+
+// Makes the redundancy groups and opens them.  Empty, or what went wrong.
+std::string format_groups(Session& session, Local& local) {
+  for (const std::unique_ptr<groups::ManagedGroup>& group : local.groups->all()) {
+    const config::RaidGroup& configured = group->configured();
+    progress(session, fmt::format("redundancy group {}: {} of {} disks", configured.name,
+                                  config::level_name(configured.level), configured.disks.size()));
+  }
+  const auto say = [&](const std::string& line) { progress(session, line); };
+  std::string wrong = run(local.scheduler, local.groups->format(local.entropy, say));
+  if (wrong.empty()) {
+    wrong = run(local.scheduler, local.groups->open(local.entropy));
+  }
+  return wrong;
 }
 
 Exit init_alone(Session& session, const config::Config& config, bool force) {
@@ -78,10 +121,14 @@ Exit init_alone(Session& session, const config::Config& config, bool force) {
   if (!may_destroy(session, found, force)) {
     return Exit::kFailed;
   }
-  make_directories(*node, *filer);
+  make_directories(config, *node, *filer);
   Local local;
   progress(session, fmt::format("filer {}: opening {} disks and {}", filer->name,
                                 filer->disks.size(), node->memory.path.text));
+  if (std::string wrong = local.open_members(config, *node, Local::Disks::kCreate);
+      !wrong.empty()) {
+    return session.fail(Exit::kUsage, wrong);
+  }
   if (std::string wrong = local.open_memory(config, *node, /*create=*/true); !wrong.empty()) {
     return session.fail(Exit::kUsage, wrong);
   }
@@ -91,14 +138,21 @@ Exit init_alone(Session& session, const config::Config& config, bool force) {
   if (!found.empty()) {
     erase(*local.memory);
   }
+  local.groups->lay_out(*local.memory);
+  if (std::string wrong = format_groups(session, local); !wrong.empty()) {
+    return session.fail(Exit::kFailed, wrong);
+  }
   const FilerFormat format{.config = config,
                            .filer = *filer,
-                           .disks = local.disk_pointers(),
-                           .memory = *local.memory,
+                           .disks = local.disk_pointers(*filer),
+                           .memory = local.groups->log_memory(),
                            .progress = [&](const std::string& line) { progress(session, line); }};
   if (std::string wrong = format_filer(local.scheduler, local.clock, local.entropy, format);
       !wrong.empty()) {
     return session.fail(Exit::kFailed, wrong);
+  }
+  if (const Status closed = run(local.scheduler, local.groups->close()); !closed.ok()) {
+    return session.fail(Exit::kFailed, "closing a redundancy group: " + error_text(closed.error()));
   }
   progress(session, fmt::format("filer {} is ready; serve it with: duetd --config {} --node {}",
                                 filer->name, config.file, node->name));

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
+#include "groups/overlay.h"
 #include "shelf/linux/open_disk.h"
 
 namespace duet::cli {
@@ -42,16 +45,55 @@ std::string error_text(const Error& error) {
                                : std::string(error.context);
 }
 
-std::vector<BlockDevice*> Local::disk_pointers() const {
+// The groups' disks wait for what is under way, and are gone before the memory is.
+Local::~Local() { groups.reset(); }
+
+std::vector<BlockDevice*> Local::disk_pointers(const config::Filer& filer) const {
   std::vector<BlockDevice*> pointers;
   for (const std::unique_ptr<BlockDevice>& disk : disks) {
     pointers.push_back(disk.get());
   }
+  for (const config::Disk& disk : filer.disks) {
+    if (disk.is_virtual()) {
+      pointers.push_back(groups->virtual_disk(disk));
+    }
+  }
   return pointers;
+}
+
+std::string Local::open_members(const config::Config& config, const config::Node& node, Disks how) {
+  groups = std::make_unique<groups::NodeGroups>(scheduler, config, node);
+  std::vector<const config::Disk*> made;
+  std::string wrong =
+      groups->open_disks([&](const config::Disk& disk) -> Result<std::unique_ptr<BlockDevice>> {
+        os::BlockDeviceOptions options;
+        options.read_only = how == Disks::kReadOnly;
+        options.create_bytes = how == Disks::kCreate ? disk.size_bytes : 0;
+        std::error_code unknown;
+        if (how == Disks::kCreate && !std::filesystem::exists(disk.path.text, unknown) &&
+            !unknown) {
+          made.push_back(&disk);
+        }
+        auto opened = os::open_block_device(scheduler, disk.path.text, options);
+        if (!opened.ok() || how != Disks::kReadOnly) {
+          return opened;
+        }
+        return Result<std::unique_ptr<BlockDevice>>(
+            std::make_unique<groups::Overlay>(scheduler, std::move(opened.value())));
+      });
+  for (const config::Disk* const disk : made) {
+    for (const std::unique_ptr<groups::ManagedGroup>& group : groups->all()) {
+      group->note_zeros(*disk);
+    }
+  }
+  return wrong;
 }
 
 std::string Local::open_disks(const config::Config& config, const config::Filer& filer, Disks how) {
   for (const config::Disk& disk : filer.disks) {
+    if (disk.is_virtual()) {
+      continue;
+    }
     os::BlockDeviceOptions options;
     options.read_only = how == Disks::kReadOnly;
     options.create_bytes = how == Disks::kCreate ? disk.size_bytes : 0;

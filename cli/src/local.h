@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "groups/node_groups.h"
 #include "platform/linux/block_device.h"
 #include "platform/linux/clock.h"
 #include "platform/linux/entropy.h"
@@ -24,15 +25,22 @@ struct Local {
   os::EpollScheduler scheduler;
   os::SystemClock clock;
   os::SystemEntropy entropy;
-  std::vector<std::unique_ptr<BlockDevice>> disks;
+  std::vector<std::unique_ptr<BlockDevice>> disks;  // those that are not virtual
   std::unique_ptr<os::MappedMemory> memory;
+  std::unique_ptr<PersistentMemory> copy;  // of `memory`, when it is not to be changed
+  std::unique_ptr<groups::NodeGroups> groups;
 
-  [[nodiscard]] std::vector<BlockDevice*> disk_pointers() const;
+  ~Local();
+
+  // Of the filer, virtual ones too.  REQUIRES: of those: groups are open.
+  [[nodiscard]] std::vector<BlockDevice*> disk_pointers(const config::Filer& filer) const;
 
   // Each gives an empty text, or why not.
   enum class Disks { kReadOnly, kExisting, kCreate };
   // kExisting leaves out those that are not there.  REQUIRES: no pair.
   std::string open_disks(const config::Config& config, const config::Filer& filer, Disks how);
+  // The disks of the node's redundancy groups.  kReadOnly: what is written stays in memory.
+  std::string open_members(const config::Config& config, const config::Node& node, Disks how);
   std::string open_memory(const config::Config& config, const config::Node& node, bool create);
 };
 

@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   add_snapshot_commands(app, action);
   add_export_commands(app, action);
   add_disk_commands(app, action);
+  add_raid_commands(app, action);
   add_check_command(app, action);
   add_scrub_commands(app, action);
   add_cp_command(app, action);

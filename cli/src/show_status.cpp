@@ -49,6 +49,22 @@ std::string log_text(const Json& log) {
                      size(log, "half_bytes"), grouped(number(log, "replayed_records")));
 }
 
+std::string group_text(const Json& group) {
+  const Json counters = group.value("counters", Json::object());
+  const std::uint64_t whole = number(counters, "whole_stripe_updates");
+  const std::uint64_t all =
+      whole + number(counters, "read_modify_updates") + number(counters, "reconstruct_updates");
+  std::uint64_t members = 0;
+  for (const Json& disk : group.value("disks", Json::array())) {
+    members += disk.contains("number") ? 1 : 0;
+  }
+  return fmt::format(
+      "{}: {} of {} disks, {}, {} more may fail{}", group.value("name", std::string()),
+      group.value("level", std::string()), members, group.value("state", std::string()),
+      number(group, "can_lose"),
+      all == 0 ? "" : fmt::format("; {} % of {} updates whole", whole * 100 / all, grouped(all)));
+}
+
 void show_status(const Json& json) {
   std::string addresses;
   for (const Json& address : json.value("addresses", Json::array())) {
@@ -68,6 +84,9 @@ void show_status(const Json& json) {
   fmt::print("  CPs        {}\n", cp_text(json.value("cp", Json::object())));
   fmt::print("  clients    {} connections, {} requests\n", grouped(number(json, "connections")),
              grouped(number(json, "requests")));
+  for (const Json& group : json.value("raid", Json::array())) {
+    fmt::print("  raid       {}\n", group_text(group));
+  }
   fmt::print("\n{}", volume_table(json.value("volumes", Json::array())));
   for (const Json& warning : json.value("warnings", Json::array())) {
     fmt::print("\nwarning: {}\n", warning.get<std::string>());
