@@ -1,0 +1,186 @@
+#!/bin/bash
+# A node on redundancy groups: killed in mid-load again and again, disks failed, lost and destroyed.
+# Usage: raid_test.sh BIN_DIRECTORY LEVEL KILLS
+#   LEVEL: raid6, raid5 or raid1.  Everything that was acknowledged must be there all the time.
+set -uo pipefail
+bin=$(readlink -f "$1") level=$2 kills=$3
+case $level in
+  raid6) disks=5 redundancy=2 ;;
+  raid5) disks=4 redundancy=1 ;;
+  raid1) disks=2 redundancy=1 ;;
+  *) echo "raid_test.sh: $level is not known" >&2; exit 2 ;;
+esac
+run=$(mktemp -d "${TMPDIR:-/tmp}/duet-raid.XXXXXX")
+server= worker=
+cleanup() {
+  touch "$run/stop"
+  for process in $worker $server; do
+    { kill -9 "$process" && wait "$process"; } 2> /dev/null
+  done
+  rm -rf "$run"
+}
+trap cleanup EXIT
+cd "$run" || exit 1
+fail() {
+  echo "FAILED: $*" >&2
+  tail -n 30 trace output work.out >&2 2> /dev/null
+  exit 1
+}
+
+port=22049
+while (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do port=$((port + 1)); done
+{
+  printf 'pair:\n  name: raid\nraid:\n  - name: tank\n    level: %s\n    disks:\n' "$level"
+  for i in $(seq 0 $((disks - 1))); do echo "      - {path: run/$i.img, size: 160MiB}"; done
+  printf '    virtual_disks:\n      - name: all\n'
+  cat <<YAML
+nodes:
+  a:
+    memory: {path: run/nvlog.pmem, size: 96MiB, accept_volatile: true}
+    admin: {socket: run/admin.sock}
+filers:
+  a:
+    home: a
+    addresses: [127.0.0.1]
+    port: $port
+    cp_interval: 300ms
+    cache: 64MiB
+    disks:
+      - raid: tank/all
+    volumes:
+      - name: vol0
+    exports:
+      - path: /vol0
+        clients:
+          - {match: 127.0.0.0/8, squash: none}
+YAML
+} > duet.yaml
+
+duet() { "$bin/duet" --config duet.yaml "$@"; }
+# expect CODE PATTERN COMMAND...: the exit code, and an extended regular expression in the output.
+expect() {
+  local code=$1 pattern=$2 got=0
+  shift 2
+  "$@" > output 2>&1 || got=$?
+  [ "$got" = "$code" ] || fail "$* gave exit $got, not $code"
+  grep -qE "$pattern" output || fail "$*: output without /$pattern/"
+}
+start() {
+  : > trace
+  "$bin/duetd" --config duet.yaml --node a 2> trace &
+  server=$!
+  for _ in $(seq 1200); do
+    ! grep -q event=serving trace || return 0
+    kill -0 "$server" 2> /dev/null || break
+    sleep 0.05
+  done
+  fail "duetd does not serve"
+}
+stop() {
+  kill -TERM "$server"
+  wait "$server" || fail "duetd ended with $?"
+  server=
+}
+crash() { { kill -9 "$server" && wait "$server"; } 2> /dev/null; server=; }
+begin_work() {
+  rm -f stop
+  "$bin/duet-demo-client" work --port "$port" --clients 3 --stop stop --manifest "$1" > work.out 2>&1 &
+  worker=$!
+}
+# The clients compare what they read all the time; at the end everything is read once more.
+end_work() {
+  touch stop
+  wait "$worker" || fail "a client saw something else than it had written"
+  worker=
+  verify "$1"
+}
+verify() {
+  "$bin/duet-demo-client" verify-work --port "$port" --manifest "$1" > output 2>&1 ||
+    fail "what is there is not what the clients wrote ($1)"
+}
+loads() {  # until that many updates were written, since the start of duetd
+  for _ in $(seq 1200); do
+    kill -0 "$worker" 2> /dev/null || fail "the clients ended early"
+    [ "$(updates)" -lt "$1" ] || return 0
+    sleep 0.02
+  done
+  fail "the load does not get on"
+}
+updates() {
+  duet raid status --json 2> /dev/null |
+    awk -F'[:,]' '/_updates"/ { sum += $2 } END { print sum + 0 }'
+}
+
+expect 0 'filer a is ready' duet init
+expect 1 'nothing was touched.*run/0.img is a disk of a redundancy group .*virtual disk all' duet init
+expect 0 'clean' duet check
+start
+expect 0 "group tank: $level, optimal, $redundancy more may fail" duet raid status
+expect 0 "tank: $level of $disks disks, optimal" duet status
+expect 0 'duet_raid_degraded\{group="tank"\} 0' curl -s --unix-socket run/admin.sock http://localhost/metrics
+expect 0 'tank/all' duet disk list
+expect 1 'there is no redundancy group pool' duet raid fail pool 0
+expect 1 'group tank has no disk 9' duet raid fail tank 9
+
+begin_work first
+for i in $(seq "$kills"); do
+  loads $((10 + i * 5))
+  crash
+  [ "$i" != 1 ] || expect 0 'clean' duet check  # in mid-update: it finishes nothing on the disks
+  start
+done
+echo "$kills times killed in mid-load"
+
+# A disk is taken out under load; the node is killed without it.
+loads 20
+expect 0 'not used any more' duet raid fail tank run/1.img
+expect 1 'degraded' duet raid status
+expect 0 'warning: redundancy group tank is degraded, .*run/1.img \(failed' duet status
+loads $(($(updates) + 20))
+crash
+start
+expect 0 'run/1.img \(failed: the disk has failed, and the group went on without it' duet status
+end_work first
+echo "degraded: killed, and all is there"
+
+if [ "$redundancy" = 2 ]; then
+  # A second one is destroyed while nobody looks, and again in mid-load.
+  begin_work second
+  loads 40
+  crash
+  head -c 2M /dev/urandom > junk
+  dd if=junk of=run/3.img conv=notrunc status=none
+  start
+  grep -q 'event=redundancy_group_disk .*disk=run/3.img state=failed' trace || fail "no word of disk 3"
+  loads 20
+  end_work second
+  verify first
+  echo "without two disks: all is there"
+fi
+expect 1 'can lose no more disks' duet raid fail tank 0
+expect 0 'the next disk that fails costs its data' duet status
+stop
+expect 0 'clean' duet check
+grep -q 'note: redundancy group tank: disk 1, run/1.img, is not used' output || fail "check says nothing of disk 1"
+start
+verify first
+stop
+# One more than it can lose.
+mv run/0.img run/away
+expect 2 'duet.yaml:4: redundancy group tank: too few disks' timeout 60 "$bin/duetd" --config duet.yaml --node a
+mv run/away run/0.img
+start
+verify first
+stop
+expect 0 'clean' duet check
+
+# Anew, over what is there.
+expect 0 'destroying: disk run/0.img is a disk of a redundancy group' duet init --force
+start
+expect 0 'optimal' duet raid status
+begin_work third
+loads 20
+end_work third
+stop
+expect 0 'clean' duet check
+echo "all as promised"
