@@ -14,6 +14,8 @@ namespace duet::groups {
 namespace {
 
 constexpr std::uint64_t kBlocksAtOnce = 256;  // 1 MiB
+// Of a group: each range that was used has an entry in every node's memory.
+constexpr std::uint64_t kRanges = 65'536;
 
 class Bytes {
  public:
@@ -165,6 +167,8 @@ Task<std::string> ManagedGroup::format(PersistentMemory& memory, Entropy& entrop
   }
   raid::FormatOptions options;
   options.virtual_disks = parts;
+  options.range_stripes =
+      static_cast<std::uint32_t>(std::max<std::uint64_t>(geometry.stripes / kRanges, 1));
   const Status formatted =
       co_await raid::format_group(devices, ids, id, geometry, raid::only(self_), options);
   if (!formatted.ok()) {
