@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 
 #include "notify.h"
+#include "platform/wait.h"
 #include "trace.h"
 #include "wafl/aggregate.h"
 
 namespace duet::daemon {
 
 namespace {
+
+// Until a disk that is failed stands in the labels of the others.
+constexpr std::chrono::milliseconds kLabelWait{10};
+constexpr int kLabelWaits = 1000;
 
 // What an error of Filer::open means to the operator, and what to do.
 std::string open_remedy(Errc code, const config::Config& config) {
@@ -210,9 +215,6 @@ Task<void> Single::tell_rpcbind(bool set) {
 Task<admin::Response> Single::answer(admin::Request request) {
   return served_.answer(std::move(request));
 }
-
-constexpr std::chrono::milliseconds kLabelWait{10};
-constexpr int kLabelWaits = 1000;  // ten seconds
 
 Task<std::string> Single::fail_disk(std::string group_name, std::string disk_name) {
   const groups::ManagedGroup* const group = groups_.find(group_name);

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <memory>
 
 #include "groups/managed_group.h"
 #include "platform/task_scope.h"

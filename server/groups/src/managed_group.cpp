@@ -39,17 +39,13 @@ bool holds_intents_of(const PersistentMemory& memory, const raid::GroupId& id) {
 }
 
 std::string_view remedy_of(Errc code) {
-  switch (code) {
-    case Errc::kIo:
-      return "put the disks that are missing back, or correct their paths; if they are lost for "
-             "good, so is the group: `duet init --force` makes it anew, without what it held";
-    case Errc::kRefused:
-      return "put the disks that are missing back, or correct their paths";
-    case Errc::kFenced:
-      return "another node has taken the disks";
-    default:
-      return "correct the paths of its disks";
+  if (code == Errc::kIo) {
+    return "put the disks that are missing back, or correct their paths; if they are lost for "
+           "good, "
+           "so is the group: `duet init --force` makes it anew, without what it held";
   }
+  return code == Errc::kRefused ? "put the disks that are missing back, or correct their paths"
+                                : "correct the paths of its disks";
 }
 
 }  // namespace
@@ -290,7 +286,7 @@ std::optional<std::uint32_t> ManagedGroup::find_disk(std::string_view text) cons
       continue;
     }
     const std::string path = view.slot == nullptr ? "" : view.slot->configured->path.text;
-    const bool named = path == text || path.ends_with("/" + std::string(text)) ||
+    const bool named = (path == text && !text.empty()) || path.ends_with("/" + std::string(text)) ||
                        (is_number && *view.number == number);
     if (named && found) {
       return std::nullopt;

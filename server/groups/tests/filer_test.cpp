@@ -12,7 +12,8 @@ using testing::World;
 
 class FilerOnGroup {
  public:
-  explicit FilerOnGroup(std::uint64_t seed) : world_("raid6", 5, 12'288, seed) {
+  explicit FilerOnGroup(std::uint64_t seed, Duration cp_interval = std::chrono::milliseconds(50))
+      : world_("raid6", 5, 12'288, seed), cp_interval_(cp_interval) {
     EXPECT_EQ(world_.format_and_open(), "");
     wafl::FormatOptions format;
     format.pair = {11, 12};
@@ -34,7 +35,8 @@ class FilerOnGroup {
   void open() {
     filer::FilerOptions options;
     options.cache_bytes = 16U << 20U;
-    options.cp_interval = std::chrono::milliseconds(50);
+    options.dirty_bytes_max = 8U << 20U;
+    options.cp_interval = cp_interval_;
     auto opened =
         world_.run(filer::Filer::open(world_.scheduler, world_.clock, world_.entropy,
                                       {&world_.device()}, world_.groups->log_memory(), options));
@@ -46,9 +48,10 @@ class FilerOnGroup {
   void work(int files) {
     for (int i = 0; i < files; ++i) {
       const std::string name = "f" + std::to_string(world_.random.below(40));
+      const std::uint64_t number = next_++;
       const std::string text =
-          std::to_string(next_++) +
-          std::string(world_.random.below(60'000), static_cast<char>('a' + next_ % 26));
+          std::to_string(number) +
+          std::string(world_.random.below(60'000), static_cast<char>('a' + number % 26));
       write(name, text);
       contents_[name] = text;
     }
@@ -140,6 +143,7 @@ class FilerOnGroup {
   }
 
   World world_;
+  const Duration cp_interval_;
   std::map<std::string, std::string> contents_;
   std::uint64_t next_ = 0;
   std::uint32_t xid_ = 0;
@@ -167,7 +171,7 @@ TEST(FilerOnGroup, KeepsWhatItAcknowledgedThroughCrashesAndTwoLostDisks) {
 }
 
 TEST(FilerOnGroup, WritesWholeStripesIntoAnEmptyAggregate) {
-  FilerOnGroup filer(1);
+  FilerOnGroup filer(1, std::chrono::hours(1));
   const raid::GroupCounters before = filer.world().tank().group().counters();
   for (int i = 0; i < 10; ++i) {
     filer.work(40);

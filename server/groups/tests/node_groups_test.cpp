@@ -204,12 +204,12 @@ TEST(NodeGroups, LostMemoryIsNoLossAfterAnOrderlyEnd) {
   blocks.fill(3);
   ASSERT_TRUE(world.run(write(world.device(), 0, blocks)).ok());
   world.close();
-  const std::vector<std::byte> zeros(World::kMemoryBytes);
-  world.memory.store(0, zeros);
+  const std::vector<std::byte> zeros(16U << 20U);
+  world.memory.store(World::kMemoryBytes - zeros.size(), zeros);
   ASSERT_TRUE(world.memory.persist().ok());
   ASSERT_EQ(world.open(), "");
   world.kill();
-  world.memory.store(0, zeros);
+  world.memory.store(World::kMemoryBytes - zeros.size(), zeros);
   ASSERT_TRUE(world.memory.persist().ok());
   EXPECT_THAT(world.open(), HasSubstr("does not hold what the group was writing"));
 }
