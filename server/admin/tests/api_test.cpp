@@ -30,28 +30,32 @@ Task<ServerCounters> counted() {
 class ApiTest : public testing::Test {
  protected:
   ApiTest()
-      : api_(Context{.version = "1",
-                     .pair = "p",
-                     .node = "a",
-                     .filer_name = "a",
-                     .config_file = "d.yaml",
-                     .addresses = {"127.0.0.1:2049"},
-                     .memory = {"memory", 64U << 20U, false, true},
-                     .started = world_.scheduler.now(),
-                     .scheduler = world_.scheduler,
-                     .clock = world_.clock,
-                     .filer = *world_.filer,
-                     .counters = counted,
-                     .disks =
-                         [] {
-                           return std::vector<DiskInfo>{{"disk0", 4096}};
-                         },
-                     .read_exports = [this] { return file_exports_; },
-                     .open_disk =
-                         [](const std::string&) {
-                           return std::pair<BlockDevice*, std::string>(nullptr, "no such disk");
-                         },
-                     .close_disk = [](BlockDevice*) {}}) {}
+      : api_(Context{
+            .version = "1",
+            .pair = "p",
+            .node = "a",
+            .filer_name = "a",
+            .config_file = "d.yaml",
+            .addresses = {"127.0.0.1:2049"},
+            .memory = {"memory", 64U << 20U, false, true},
+            .started = world_.scheduler.now(),
+            .scheduler = world_.scheduler,
+            .clock = world_.clock,
+            .filer = *world_.filer,
+            .counters = counted,
+            .disks =
+                [] {
+                  return std::vector<DiskInfo>{{"disk0", 4096}};
+                },
+            .read_exports = [this] { return file_exports_; },
+            .open_disk =
+                [](const std::string&) {
+                  return std::pair<BlockDevice*, std::string>(nullptr, "no such disk");
+                },
+            .close_disk = [](BlockDevice*) {},
+            .groups = [this] { return groups_; },
+            .fail_disk = [this](const std::string& group,
+                                const std::string& disk) { return failed(group, disk); }}) {}
 
   Response call(const std::string& method, const std::string& path, const std::string& body = "") {
     Request request;
@@ -66,6 +70,11 @@ class ApiTest : public testing::Test {
     return Json::parse(response.body);
   }
 
+  Task<std::string> failed(std::string group, std::string disk) {
+    asked_ = group + "/" + disk;
+    co_return group == "tank" ? std::string() : "there is no redundancy group " + group;
+  }
+
   Task<bool> stopped() {
     co_await api_.stop();
     co_return true;
@@ -73,6 +82,8 @@ class ApiTest : public testing::Test {
 
   filer::testing::World world_;
   std::variant<filer::ExportTable, std::string> file_exports_ = std::string("d.yaml:7: bad");
+  std::vector<RaidGroupInfo> groups_;
+  std::string asked_;
   Api api_;
 };
 
@@ -83,6 +94,51 @@ TEST_F(ApiTest, StatusTellsThatMemoryIsNotPersistent) {
   EXPECT_THAT(status["warnings"][0].get<std::string>(), HasSubstr("not a loss of power"));
   EXPECT_EQ(status["connections"], 3);
   EXPECT_EQ(status["volumes"][0]["name"], "vol0");
+}
+
+TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
+  EXPECT_EQ(get("/v1/raid")["groups"].size(), 0U);
+  EXPECT_EQ(get("/v1/status")["raid"].size(), 0U);
+  RaidGroupInfo group = {
+      .name = "tank",
+      .level = "raid6",
+      .can_lose = 1,
+      .redundancy = 2,
+      .disks = {{.path = "d0", .number = 0, .state = "in_sync"},
+                {.path = "d1", .number = 1, .state = "failed", .problem = "gone"},
+                {.path = "s0", .number = std::nullopt, .state = "spare"}},
+      .virtual_disks = {{"all", 4096}},
+      .whole_stripes = 30,
+      .read_modify = 10};
+  groups_ = {group};
+  const Json told = get("/v1/raid")["groups"][0];
+  EXPECT_EQ(told, get("/v1/status")["raid"][0]);
+  EXPECT_EQ(told["state"], "degraded");
+  EXPECT_EQ(told["can_lose"], 1);
+  EXPECT_EQ(told["disks"][1],
+            (Json{{"path", "d1"}, {"number", 1}, {"state", "failed"}, {"problem", "gone"}}));
+  EXPECT_FALSE(told["disks"][2].contains("number"));
+  EXPECT_EQ(told["counters"]["whole_stripe_updates"], 30);
+  EXPECT_EQ(told["counters"]["read_modify_updates"], 10);
+  const std::string metrics = call("GET", "/metrics").body;
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_degraded{group=\"tank\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_can_lose_disks{group=\"tank\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_disk_in_sync{group=\"tank\",disk=\"1\"} 0\n"));
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_updates_total{group=\"tank\",kind=\"whole\"} 30\n"));
+  groups_[0].can_lose = 2;
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["state"], "optimal");
+  groups_[0].can_lose.reset();
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["state"], "failed");
+}
+
+TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
+  EXPECT_EQ(call("POST", "/v1/raid/tank/fail", R"({"disk": "d1"})").status, 200);
+  EXPECT_EQ(asked_, "tank/d1");
+  EXPECT_EQ(call("POST", "/v1/raid/pool/fail", R"({"disk": "d1"})").status, 409);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/fail", R"({"disk": 1})").status, 400);
+  EXPECT_EQ(call("GET", "/v1/raid/tank/fail").status, 405);
+  EXPECT_EQ(call("POST", "/v1/raid/tank").status, 404);
+  EXPECT_EQ(call("POST", "/v1/raid").status, 405);
 }
 
 TEST_F(ApiTest, AVolumeIsMadeLimitedRenamedAndDestroyed) {
