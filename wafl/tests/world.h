@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,8 +31,12 @@ class MemoryDisk final : public BlockDevice {
   void attach(Scheduler& scheduler) { scheduler_ = &scheduler; }
   [[nodiscard]] std::uint64_t block_count() const override { return blocks_; }
   [[nodiscard]] std::string_view name() const override { return "memory"; }
+  [[nodiscard]] std::uint32_t stripe_blocks() const override { return stripe; }
   void start(BlockOperation& operation) override {
     std::uint64_t block = operation.block;
+    if (on_start) {
+      on_start(operation);
+    }
     for (const MutableBytes part : operation.parts) {
       for (std::size_t at = 0; at < part.size(); at += kBlockBytes, ++block) {
         DUET_CHECK(block < blocks_);
@@ -60,6 +65,8 @@ class MemoryDisk final : public BlockDevice {
     bytes.resize(kBlockBytes);
     return bytes;
   }
+  std::uint32_t stripe = 1;
+  std::function<void(const BlockOperation&)> on_start;
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;
   // So many reads of a block, from now on, give it with a bit turned.

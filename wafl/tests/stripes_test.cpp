@@ -1,0 +1,129 @@
+// Disks with stripes: what is fresh, what goes together, and that nothing is lost for it.
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "files.h"
+#include "world.h"
+
+namespace duet::wafl {
+namespace {
+
+using testing::Files;
+using testing::World;
+
+constexpr std::uint32_t kStripe = 24;
+
+struct Written {
+  std::uint64_t block, blocks;
+  bool fresh;
+};
+
+// The writes of the disk from now on.
+std::vector<Written>& note_writes(World& world, std::vector<Written>& list) {
+  world.devices[0]->on_start = [&list](const BlockOperation& operation) {
+    if (operation.kind == BlockOperation::Kind::kWrite) {
+      std::uint64_t blocks = 0;
+      for (const MutableBytes part : operation.parts) {
+        blocks += part.size() / kBlockBytes;
+      }
+      list.push_back({operation.block, blocks, operation.fresh});
+    }
+  };
+  return list;
+}
+
+void stripe(World& world) {
+  world.devices[0]->stripe = kStripe;
+  world.reopen();
+}
+
+TEST(Stripes, AllThatACpWritesIsFreshButTheRoot) {
+  World world(1, 65'536, 1);
+  stripe(world);
+  std::vector<Written> list;
+  note_writes(world, list);
+  Files files(world, "vol0");
+  ASSERT_TRUE(files.put("a", 0, std::string(300'000, 'a')).ok());
+  world.cp();
+  std::size_t roots = 0;
+  for (const Written& write : list) {
+    const bool root = write.block < kReservedBlocks;
+    EXPECT_EQ(write.fresh, !root) << write.block;
+    roots += root ? 1 : 0;
+  }
+  EXPECT_GE(roots, 2U);
+  EXPECT_GT(list.size(), roots);
+}
+
+TEST(Stripes, ACpWritesWholeOnesAndNoneInTwoPieces) {
+  World world(1, 65'536, 1);
+  stripe(world);
+  Files files(world, "vol0");
+  std::vector<Written> list;
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_TRUE(files.put("f" + std::to_string(round), 0, std::string(3U << 20U, 'x')).ok());
+    note_writes(world, list).clear();
+    world.cp();
+    std::map<std::uint64_t, int> pieces;  // of each stripe
+    for (const Written& write : list) {
+      for (std::uint64_t at = write.block / kStripe;
+           write.fresh && at <= (write.block + write.blocks - 1) / kStripe; ++at) {
+        ++pieces[at];
+      }
+    }
+    EXPECT_GE(pieces.size(), 768U / kStripe);
+    int divided = 0;
+    for (const auto& [number, count] : pieces) {
+      divided += count > 1 ? 1 : 0;
+    }
+    EXPECT_LE(divided, 1) << "the data end and the maps begin in one";
+    EXPECT_GE(world.aggregate->cp_statistics().whole_stripes_percent, 90U);
+  }
+}
+
+TEST(Stripes, WithoutWholeOnesTheRestIsFilled) {
+  World world(1, 8'000, 1, 4U << 20U);
+  stripe(world);
+  Files files(world, "vol0");
+  const auto content = [](int i) { return std::string(2 * kBlockBytes, static_cast<char>(i)); };
+  int made = 0;
+  for (; made < 4'000; ++made) {
+    if (!files.put("f" + std::to_string(made), 0, content(made)).ok()) {
+      break;
+    }
+    if (made % 100 == 99) {
+      world.cp();
+    }
+  }
+  ASSERT_LT(made, 4'000) << "the disk is larger than what was written";
+  ASSERT_TRUE(files.erase("f" + std::to_string(made)).ok());  // made, and without its contents
+  world.cp();
+  ASSERT_GT(made, 2'000);
+  for (int i = 0; i < made; i += 3) {
+    ASSERT_TRUE(files.erase("f" + std::to_string(i)).ok());
+  }
+  for (int i = 0; i < 3; ++i) {
+    world.cp();
+  }
+  // About a third is free, and hardly a stripe as a whole.
+  for (int i = 0; i < made; i += 4) {
+    const Status put = files.put("n" + std::to_string(i), 0, content(i + 1));
+    ASSERT_TRUE(put.ok()) << i << ": " << put.error().context;
+    if (i % 100 == 0) {
+      world.cp();
+    }
+  }
+  world.cp();
+  world.reopen();
+  for (const auto& [name, text] : files.all()) {
+    const int i = std::stoi(name.substr(1));
+    EXPECT_EQ(text, content(name[0] == 'n' ? i + 1 : i)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace duet::wafl
