@@ -30,7 +30,7 @@ unit() { # NAME BLOCK-BYTES BYTES
   echo "fd_dev_name=/run/$1,fd_dev_size=$3,fd_buffered_io=1" >"$unit/control" || return 1
   echo 1 >"$unit/enable" && echo "$2" >"$unit/attrib/block_size" || return 1
   echo "duet-$1" >"$unit/wwn/vpd_unit_serial"
-  mkdir -p "$group" "$group/np/127.0.0.1:3260" "$group/lun/lun_0" || return 1
+  mkdir -p "$group" "$group/np/0.0.0.0:3260" "$group/lun/lun_0" || return 1
   ln -s "$unit" "$group/lun/lun_0/unit" || return 1
   echo 0 >"$group/attrib/authentication"
   echo 1 >"$group/attrib/generate_node_acls"
