@@ -83,7 +83,8 @@ std::pair<std::string, std::string> snapshot_from(const std::string& text) {
 }
 
 std::optional<std::uint64_t> limit_from(const std::string& text) {
-  return text == "none" ? std::optional<std::uint64_t>(0) : config::parse_size(text);
+  const auto bytes = text == "none" ? std::optional<std::uint64_t>(0) : config::parse_size(text);
+  return text != "none" && bytes == 0U ? std::nullopt : bytes;
 }
 
 void add_volume_commands(CLI::App& app, Action& action) {

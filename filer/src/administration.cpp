@@ -64,6 +64,14 @@ Task<Status> change_volume(FilerState& filer, std::string name,
   return administrate(filer, std::move(job));
 }
 
+// As the configuration's reader has it.
+Status check_limit(std::uint64_t bytes) {
+  constexpr std::uint64_t kLeast = 1ULL << 20U;
+  return bytes == 0 || bytes >= kLeast
+             ? Status(Ok{})
+             : Status(Error{Errc::kInvalid, "a volume's limit is 1 MiB at least, or none"});
+}
+
 // What cannot be kept and read back is refused: a path that is not UTF-8, or too much.
 Status check_exports(const ExportTable& exports) {
   const std::string text = encode(exports);
@@ -163,6 +171,9 @@ Status restore_now(FilerState& filer, wafl::Volume& volume, const std::string& n
 Task<Status> Filer::create_volume(std::string name, std::uint64_t limit_bytes) {
   FilerState& filer = *state_;
   auto job = [&filer, name = std::move(name), limit_bytes]() -> Status {
+    if (Status checked = check_limit(limit_bytes); !checked.ok()) {
+      return checked;
+    }
     return filer.aggregate->create_volume(name, limit_bytes, take_time(filer));
   };
   return administrate(filer, std::move(job));
@@ -173,6 +184,9 @@ Task<Status> Filer::clone_volume(std::string origin, std::string snapshot, std::
   FilerState& filer = *state_;
   auto job = [&filer, origin = std::move(origin), snapshot = std::move(snapshot),
               name = std::move(name), limit_bytes]() -> Status {
+    if (Status checked = check_limit(limit_bytes); !checked.ok()) {
+      return checked;
+    }
     return filer.aggregate->clone_volume(origin, snapshot, name, limit_bytes, take_time(filer));
   };
   return administrate(filer, std::move(job));
@@ -194,6 +208,9 @@ Task<Status> Filer::rename_volume(std::string from, std::string to) {
 
 Task<Status> Filer::set_volume_limit(std::string name, std::uint64_t limit_bytes) {
   auto change = [limit_bytes](wafl::Volume& volume, wafl::Timestamp /*now*/) -> Status {
+    if (Status checked = check_limit(limit_bytes); !checked.ok()) {
+      return checked;
+    }
     volume.set_limit_bytes(limit_bytes);
     return Ok{};
   };

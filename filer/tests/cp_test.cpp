@@ -103,6 +103,12 @@ TEST(Cp, AdministrationThatIsRefusedSaysWhy) {
   Filer& filer = *world.filer;
   EXPECT_EQ(world.run(filer.create_volume("vol0", 0)).error().code, Errc::kExists);
   EXPECT_EQ(world.run(filer.create_volume("a/b", 0)).error().code, Errc::kInvalid);
+  EXPECT_EQ(world.run(filer.create_volume(".snapshot", 0)).error().code, Errc::kInvalid);
+  EXPECT_EQ(world.run(filer.create_volume("two\nlines", 0)).error().code, Errc::kInvalid);
+  EXPECT_EQ(world.run(filer.create_volume("small", 4096)).error().code, Errc::kInvalid);
+  EXPECT_EQ(world.run(filer.set_volume_limit("vol0", (1U << 20U) - 1)).error().code,
+            Errc::kInvalid);
+  EXPECT_EQ(world.run(filer.create_snapshot("vol0", "vol0@s")).error().code, Errc::kInvalid);
   EXPECT_EQ(world.run(filer.destroy_volume("none")).error().code, Errc::kNotFound);
   EXPECT_EQ(world.run(filer.create_snapshot("none", "s")).error().code, Errc::kNotFound);
   EXPECT_EQ(world.run(filer.restore_snapshot("vol0", "s", {})).error().code, Errc::kNotFound);

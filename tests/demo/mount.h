@@ -21,7 +21,8 @@ struct NfsDeleter {
 };
 using Mount = std::unique_ptr<nfs_context, NfsDeleter>;
 
-// Ends the program with a message when it cannot.
+// Asks a server that is away again, for two minutes.  Ends the program with a message when it
+// cannot.
 Mount mount(const Server& server);
 // Ends the program: the operation on `path` failed, and why.
 [[noreturn]] void fail(nfs_context* context, const std::string& what, const std::string& path);

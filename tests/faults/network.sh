@@ -9,10 +9,12 @@
 net="duet-$$"
 namespaces="sw a b s1 s2 c"
 
+# $view WHO COMMAND..., if set, shows a machine its own disks.
+view=
 in_net() {  # WHO COMMAND...
   local who=$1
   shift
-  ip netns exec "$net-$who" "$@"
+  ip netns exec "$net-$who" ${view:+"$view" "$who"} "$@"
 }
 # A cable from a machine to the switch.
 cable() {  # BRIDGE WHO INTERFACE ADDRESS
@@ -71,7 +73,7 @@ pair:
     key_file: pair.key
   shelf_key_file: pair.key
   failover:
-    lease: 500ms
+    lease: ${LEASE:-500ms}
     beat: 100ms
 nodes:
 TEXT
@@ -104,16 +106,9 @@ TEXT
           - {match: 10.9.0.0/24, access: rw, squash: none}
     disks:
 TEXT
-      for disk in $(disks_of "$filer"); do echo "      - url: shelf+tls://$disk"; done
+      for disk in $(disks_of "$filer"); do echo "      - url: $disk"; done
     done
   } > "$1"
-}
-# As in the sample pair: the first two are mailbox members, on different shelves.
-disks_of() {
-  case "$1" in
-    a) echo 10.9.2.1:7420/a0 10.9.3.1:7420/a1 10.9.2.1:7420/a2 ;;
-    b) echo 10.9.3.1:7420/b0 10.9.2.1:7420/b1 10.9.3.1:7420/b2 ;;
-  esac
 }
 host_of() { if [ "$1" = a ]; then echo 10.9.0.21; else echo 10.9.0.22; fi; }
 
@@ -124,28 +119,16 @@ launch() {
   local who=$1 where=$2
   shift 2
   [ ! -e "run/$who.log" ] || mv "run/$who.log" "run/$who.log.before"
-  ip netns exec "$net-$where" "$@" > "run/$who.log" 2>&1 < /dev/null &
+  ip netns exec "$net-$where" ${view:+"$view" "$where"} "$@" > "run/$who.log" 2>&1 < /dev/null &
   echo $! > "run/$who.pid"
   disown  # whoever kills it knows
 }
-start_shelf() {  # 1 or 2
-  local number=$1 disks disk options=()
-  disks=$([ "$1" = 1 ] && echo a0 a2 b1 || echo a1 b0 b2)
-  for disk in $disks; do
-    [ -e "run/disks/$disk.img" ] || "$bin/duet-shelf" create "run/disks/$disk.img" --size 384M > /dev/null
-    options+=(--disk "$disk=run/disks/$disk.img")
-  done
-  launch "shelf$number" "s$number" "$bin/duet-shelf" serve \
-    --listen "tls://10.9.$((number + 1)).1:7420" --key-file pair.key "${options[@]}"
-  for _ in $(seq 100); do
-    grep -q '^duet-shelf: ready' "run/shelf$number.log" 2> /dev/null && return 0
-    sleep 0.1
-  done
-  cat "run/shelf$number.log" >&2
-  return 1
+start_node() {  # NODE...
+  local node
+  for node in "$@"; do launch "$node" "$node" "$bin/duetd" --config pair.yaml --node "$node"; done
+  for node in "$@"; do await_node "$node" || return 1; done
 }
-start_node() {
-  launch "$1" "$1" "$bin/duetd" --config pair.yaml --node "$1"
+await_node() {
   for _ in $(seq 200); do
     duet --node "$1" failover show > /dev/null 2>&1 && return 0
     alive "$(pid_of "$1")" || break

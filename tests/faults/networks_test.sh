@@ -36,6 +36,8 @@ fi
 . "$here/tests/faults/common.sh"
 # shellcheck source=tests/faults/network.sh
 . "$here/tests/faults/network.sh"
+# shellcheck source=tests/faults/network_shelves.sh
+. "$here/tests/faults/network_${DISKS:-shelves}.sh"
 pair_kill() { remove_network; }
 in_client() { in_net c "$@"; }
 log_files="run/a.log.before run/a.log run/b.log.before run/b.log"
@@ -46,12 +48,12 @@ openssl rand -hex 32 > pair.key
 chmod 600 pair.key
 write_config pair.yaml
 [ "$scenario" != crashes ] || sed -i 's/    beat: 100ms/&\n    on_crash: restart-first/' pair.yaml
-start_shelf 1
-start_shelf 2
-in_net a "$bin/duet" --config pair.yaml init --node a > init.out 2>&1 || { cat init.out; exit 1; }
-in_net b "$bin/duet" --config pair.yaml init --node b > init.out 2>&1 || { cat init.out; exit 1; }
-start_node a
-start_node b
+start_disks
+for node in a b; do
+  # shellcheck disable=SC2086
+  in_net $node "$bin/duet" --config pair.yaml init --node $node $init_options > init.out 2>&1 || { cat init.out; exit 1; }
+done
+start_node a b
 say "seed $seed"
 await_home
 
@@ -250,9 +252,9 @@ finish_clients
 stop_softly a b
 in_net a "$bin/duet" --config pair.yaml check --snapshots > check.out 2>&1 || { cat check.out; exit 1; }
 in_net b "$bin/duet" --config pair.yaml check --snapshots --node b > check.out 2>&1 || { cat check.out; exit 1; }
-stop_softly shelf1 shelf2
-refused=$(cat run/shelf?.log | awk '/ refused$/ { sum += $(NF - 1) } END { print sum + 0 }')
-say "the shelves refused $refused operations"
+stop_disks
+refused=$(refused)
+say "the disks refused $refused operations"
 case "$scenario" in
   # Who wakes asks for what it was about to do, and must have been refused.
   frozen) [ "$refused" -gt 0 ] || { echo "a node that woke after a takeover was not refused" >&2; exit 1; } ;;

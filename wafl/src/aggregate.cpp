@@ -111,6 +111,20 @@ Task<Status> Aggregate::consistency_point(LogPosition position) {
 
 namespace {
 
+// Of a volume or a snapshot: VOLUME@SNAPSHOT is unambiguous, each fits into a line, and none hides
+// behind the directory of snapshots.
+Status check_given_name(std::string_view name) {
+  const auto unfit = [](char c) {
+    return c == '@' || static_cast<unsigned char>(c) < ' ' || c == '\x7f';
+  };
+  if (name == ".snapshot" || std::ranges::any_of(name, unfit)) {
+    return Error{Errc::kInvalid,
+                 "a volume or snapshot has no @ and no control character in its name, and is not "
+                 "called .snapshot"};
+  }
+  return check_name(name);
+}
+
 void set_name(DiskDataset& record, std::string_view name) {
   record.name.fill(0);
   std::ranges::copy(name, record.name.begin());
@@ -179,7 +193,7 @@ void AggregateState::make_volume(std::uint32_t id, std::string_view name,
 }
 
 Status Aggregate::create_volume(std::string_view name, std::uint64_t limit_bytes, Timestamp now) {
-  if (Status checked = check_name(name); !checked.ok()) {
+  if (Status checked = check_given_name(name); !checked.ok()) {
     return checked;
   }
   if (find_volume(name) != nullptr) {
@@ -191,7 +205,7 @@ Status Aggregate::create_volume(std::string_view name, std::uint64_t limit_bytes
 
 Status Aggregate::clone_volume(std::string_view origin, std::string_view snapshot,
                                std::string_view name, std::uint64_t limit_bytes, Timestamp now) {
-  if (Status checked = check_name(name); !checked.ok()) {
+  if (Status checked = check_given_name(name); !checked.ok()) {
     return checked;
   }
   if (find_volume(name) != nullptr) {
@@ -277,7 +291,7 @@ Status Aggregate::destroy_volume(std::string_view name) {
 }
 
 Status Aggregate::rename_volume(std::string_view from, std::string_view to) {
-  if (Status checked = check_name(to); !checked.ok()) {
+  if (Status checked = check_given_name(to); !checked.ok()) {
     return checked;
   }
   Volume* volume = find_volume(from);
@@ -304,7 +318,7 @@ void Volume::set_limit_bytes(std::uint64_t limit_bytes) {
 }
 
 Status Volume::create_snapshot(std::string_view name, Timestamp now) {
-  if (Status checked = check_name(name); !checked.ok()) {
+  if (Status checked = check_given_name(name); !checked.ok()) {
     return checked;
   }
   if (find_snapshot(name)) {
@@ -354,7 +368,7 @@ Status Volume::delete_snapshot(std::string_view name) {
 }
 
 Status Volume::rename_snapshot(std::string_view from, std::string_view to) {
-  if (Status checked = check_name(to); !checked.ok()) {
+  if (Status checked = check_given_name(to); !checked.ok()) {
     return checked;
   }
   if (find_snapshot(to)) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <libpmem.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -141,6 +142,10 @@ Result<std::unique_ptr<MappedMemory>> map_opened(const std::string& path, std::u
   }
   if (!mapping.value().persistent() && !options.accept_volatile) {
     return Error{Errc::kNotSupported, "not persistent memory: power loss would erase it"};
+  }
+  if (options.populate) {
+    // Where the kernel cannot, pages come at their first use.
+    static_cast<void>(madvise(mapping.value().start(), bytes, MADV_POPULATE_READ));
   }
   return std::unique_ptr<MappedMemory>(
       std::make_unique<Memory>(std::move(file), std::move(mapping.value()), bytes));

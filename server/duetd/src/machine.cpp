@@ -25,6 +25,7 @@ std::string Machine::map(const config::Memory& from, std::unique_ptr<os::MappedM
   options.accept_volatile = from.accept_volatile;
   options.lock_wait = kLockWait;
   options.create = config.is_pair();
+  options.populate = config.is_pair();  // a node that stands still is taken over
   auto opened = os::map_persistent_memory(from.path.text, from.size_bytes, options);
   if (opened.ok()) {
     to = std::move(opened.value());

@@ -433,6 +433,8 @@ void Supervisor::reset_queued_later() {
     wait_for(resetter_);
     resetter_ = 0;
   }
+  // Nobody is to be asked whether somebody answers while that would be ourselves.
+  listeners_.close_all();
   if (queued.empty()) {
     return;
   }

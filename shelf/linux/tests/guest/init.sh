@@ -2,67 +2,19 @@
 # Process 1 of a user-mode Linux guest: a SCSI target (LIO) with two units, sessions of the kernel's
 # iSCSI initiator to them through ports of their own, and the tests.  The words of the kernel command
 # line are variables here: OUT (shared directory on the host), TESTS (the tests of the repository), PROGRAM, FILTER.
-#
-# Not tcm_loop: its PREEMPT AND ABORT waits for itself (kernels since 5.13 flush the queue that the
-# command itself is in).
 . "$TESTS/guest/begin.sh"
-modprobe -q -d /mnt/out/kernel -a target_core_mod target_core_file iscsi_target_mod iscsi_tcp sd_mod dm-mod \
-  dm-multipath dm-round-robin || finish "no modules for a SCSI target"
-mount -t configfs none /sys/kernel/config || finish "no configfs"
-target=/sys/kernel/config/target
-mkdir -p /run/target/pr $target/iscsi
-echo /run/target >$target/dbroot  # where the target keeps what must survive it
+. "$TESTS/guest/target.sh"
+start_target
+modprobe -q -d /mnt/out/kernel -a dm-mod dm-multipath dm-round-robin || finish "no modules for multipath"
 
-mkdir /run/etc && cp /etc/iscsi/iscsid.conf /run/etc && mount --bind /run/etc /etc/iscsi
-echo InitiatorName=iqn.2026-01.org.duet-nas.test:guest >/etc/iscsi/initiatorname.iscsi
-mkdir -p /run/lock
-iscsid -f >/mnt/out/iscsid.log 2>&1 &
-for _ in $(seq 300); do
-  grep -q ISCSIADM_ABSTRACT_NAMESPACE /proc/net/unix && break
-  sleep 0.1
-done
-
-# unit NAME BLOCK-BYTES: 8 MiB in a file, with a write cache, behind a target.
-unit() {
-  local unit=$target/core/fileio_$2/$1 group=$target/iscsi/$iqn:$1/tpgt_1
-  mkdir -p "$unit" && truncate -s 8M "/run/$1" || return 1
-  echo "fd_dev_name=/run/$1,fd_dev_size=8388608,fd_buffered_io=1" >"$unit/control" || return 1
-  echo 1 >"$unit/enable" && echo "$2" >"$unit/attrib/block_size" || return 1
-  echo "duet-$1" >"$unit/wwn/vpd_unit_serial"
-  mkdir -p "$group" "$group/np/127.0.0.1:3260" "$group/lun/lun_0" || return 1
-  ln -s "$unit" "$group/lun/lun_0/unit" || return 1
-  echo 0 >"$group/attrib/authentication"
-  echo 1 >"$group/attrib/generate_node_acls"
-  echo 1 >"$group/attrib/cache_dynamic_acls"
-  echo 0 >"$group/attrib/demo_mode_write_protect"
-  echo 1 >"$group/enable"
+# Four sessions; prints the devices.
+ports() { # UNIT
+  local port
+  for port in 1 2 3 4; do session "$1" "$port" || return 1; done | xargs
 }
-
-# ports NAME: logs in four times, as four initiators; prints the devices.
-ports() {
-  local port block session
-  for port in 1 2 3 4; do
-    iscsiadm -m iface -I "$1-$port" -o new >/dev/null 2>&1
-    iscsiadm -m iface -I "$1-$port" -o update -n iface.initiatorname -v "$iqn:$1-$port" >/dev/null || return 1
-    iscsiadm -m node -T "$iqn:$1" -p 127.0.0.1:3260 -I "$1-$port" -o new >/dev/null || return 1
-    iscsiadm -m node -T "$iqn:$1" -p 127.0.0.1:3260 -I "$1-$port" -l >/mnt/out/login 2>&1 ||
-      { cat /mnt/out/login >&2; return 1; }
-    for _ in $(seq 100); do
-      for session in /sys/class/iscsi_session/session*; do
-        [ "$(cat "$session/initiatorname")" = "$iqn:$1-$port" ] || continue
-        block=$(ls -d "$session"/device/target*/*/block/sd* 2>/dev/null)
-      done
-      [ -n "$block" ] && [ -b "/dev/${block##*/}" ] && break
-      sleep 0.1
-    done
-    [ -b "/dev/${block##*/}" ] || return 1
-    echo -n "/dev/${block##*/} "
-    block=
-  done
-}
-iqn=iqn.2026-01.org.duet-nas.test
-unit d0 512 || finish "no unit of 512-byte blocks"
-unit d1 4096 || finish "no unit of 4096-byte blocks"
+unit d0 512 8388608 || finish "no unit of 512-byte blocks"
+unit d1 4096 8388608 || finish "no unit of 4096-byte blocks"
+set -o pipefail
 small=$(ports d0) || finish "no sessions with the target: $small"
 large=$(ports d1) || finish "no sessions with the target: $large"
 echo "guest: $(uname -r), $small, $large"

@@ -32,6 +32,9 @@ struct PersistentMemoryOptions {
   // The memory of another process, which holds the lock: mapped beside it.  Who writes where
   // is between the two.
   bool of_another = false;
+  // Every page is mapped now and not at its first use, which would stop the caller's strand: the
+  // first look through 100 MiB of a file took a busy machine seconds.
+  bool populate = false;
 };
 
 // Maps all of `path`, which holds exactly `bytes`, and keeps every other process
