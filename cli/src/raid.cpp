@@ -15,9 +15,6 @@ std::uint64_t number(const Json& json, const char* key) {
 
 std::string state_text(const Json& disk) {
   const std::string state = disk.value("state", std::string());
-  if (state == "rebuilding") {
-    return fmt::format("rebuilding, {} %", number(disk, "done_percent"));
-  }
   return state == "in_sync" ? "in sync" : state;
 }
 
@@ -47,6 +44,24 @@ void show_counters(const Json& counters) {
              grouped(number(counters, "recovered_intents")));
 }
 
+void show_rebuild(const Json& rebuild) {
+  const double rate = rebuild.value("stripes_per_second", 0.0);
+  fmt::print("  rebuild    {} %, {} of {} stripes{}{}\n", number(rebuild, "done_percent"),
+             grouped(number(rebuild, "done")), grouped(number(rebuild, "stripes")),
+             rate > 0 ? fmt::format(", {:.0f} per second", rate) : "",
+             rebuild.contains("seconds_left")
+                 ? ", " + duration_text(rebuild.value("seconds_left", 0.0)) + " left"
+                 : "");
+  const Json shares = rebuild.value("node_shares", Json::array());
+  for (std::size_t i = 0; shares.size() > 1 && i < shares.size(); ++i) {
+    fmt::print("  node {}     {} stripes of it\n", static_cast<char>('a' + i),
+               grouped(shares[i].get<std::uint64_t>()));
+  }
+  if (rebuild.contains("trouble")) {
+    fmt::print("  trouble    {}\n", rebuild.value("trouble", std::string()));
+  }
+}
+
 void show_groups(const Json& json) {
   const Json groups = json.value("groups", Json::array());
   if (groups.empty()) {
@@ -65,6 +80,9 @@ void show_groups(const Json& json) {
                  config::size_text(number(disk, "bytes")));
     }
     show_counters(group.value("counters", Json::object()));
+    if (group.contains("rebuild")) {
+      show_rebuild(group.at("rebuild"));
+    }
     show_disks(group);
   }
 }
@@ -87,29 +105,93 @@ Exit status(Session& session) {
   return well ? Exit::kOk : Exit::kFailed;
 }
 
+// Options of all that changes a group.
+struct Wanted {
+  std::string group, disk, path;
+  bool force = false;
+  bool remove = false;
+};
+
+void add_fail(CLI::App& group, Action& action) {
+  const auto wanted = std::make_shared<Wanted>();
+  CLI::App* fail = group.add_subcommand("fail", "A disk is not to be used any more");
+  fail->add_option("GROUP", wanted->group, "Its group")->required();
+  fail->add_option("DISK", wanted->disk, "Its path, the end of that, or its number")->required();
+  fail->footer(
+      "What it holds is then computed from the other disks, and a spare takes its place.  Refused "
+      "if the group could lose no more.");
+  fail->callback([&action, wanted] {
+    action = [wanted](Session& session) {
+      return session.done(
+          session.call("POST", "/v1/raid/" + wanted->group + "/fail", {{"disk", wanted->disk}}),
+          fmt::format("disk {} of {} is not used any more", wanted->disk, wanted->group));
+    };
+  });
+}
+
+void add_replace(CLI::App& group, Action& action) {
+  const auto wanted = std::make_shared<Wanted>();
+  CLI::App* replace = group.add_subcommand("replace", "A disk takes the place of one that failed");
+  replace->add_option("GROUP", wanted->group, "The group")->required();
+  replace->add_option("DISK", wanted->disk, "The one that failed: its path, the end, or number")
+      ->required();
+  replace->add_option("PATH", wanted->path, "The new one; may be the same path")->required();
+  replace->add_flag("--force", wanted->force, "Also if it holds something, which is lost");
+  replace->footer(
+      "It is rebuilt while the filer serves; see it with `duet raid status`.  Then write its path "
+      "into the configuration file in place of the other.");
+  replace->callback([&action, wanted] {
+    action = [wanted](Session& session) {
+      return session.done(
+          session.call("POST", "/v1/raid/" + wanted->group + "/replace",
+                       {{"disk", wanted->disk}, {"path", wanted->path}, {"force", wanted->force}}),
+          fmt::format(
+              "{} is being rebuilt in place of disk {}; now write it into the configuration "
+              "file",
+              wanted->path, wanted->disk));
+    };
+  });
+}
+
+void add_spare(CLI::App& group, Action& action) {
+  const auto wanted = std::make_shared<Wanted>();
+  CLI::App* spare = group.add_subcommand("spare", "A disk waits for the next one that fails");
+  spare->add_option("GROUP", wanted->group, "The group")->required();
+  spare->add_option("PATH", wanted->path, "The spare")->required();
+  spare->add_flag("--force", wanted->force, "Also if it holds something, which is lost");
+  spare->add_flag("--remove", wanted->remove, "It is none any more");
+  spare->footer("Then write it under `spares` in the configuration file, or remove it there.");
+  spare->callback([&action, wanted] {
+    action = [wanted](Session& session) {
+      const std::string path = "/v1/raid/" + wanted->group + "/spare";
+      return wanted->remove
+                 ? session.done(session.call("DELETE", path, {{"path", wanted->path}}),
+                                fmt::format("{} is no spare any more; now remove it from the "
+                                            "configuration file",
+                                            wanted->path))
+                 : session.done(session.call("POST", path,
+                                             {{"path", wanted->path}, {"force", wanted->force}}),
+                                fmt::format("{} is a spare of {}; now add it to `spares` in the "
+                                            "configuration file",
+                                            wanted->path, wanted->group));
+    };
+  });
+}
+
 }  // namespace
 
 void add_raid_commands(CLI::App& app, Action& action) {
   CLI::App* group = app.add_subcommand("raid", "The redundancy groups below the filer");
   group->require_subcommand(1);
   group->fallthrough();
-  group->footer("Example: duet raid fail tank /dev/disk/by-id/wwn-0x5000000000000009");
+  group->footer(
+      "Examples: duet raid fail tank /dev/disk/by-id/wwn-0x5000000000000009\n"
+      "          duet raid replace tank 3 /dev/disk/by-id/wwn-0x500000000000000a");
   group->add_subcommand("status", "Groups, disks and counters; exit code 1: one is not optimal")
       ->callback([&action] { action = status; });
-  const auto name = std::make_shared<std::string>();
-  const auto disk = std::make_shared<std::string>();
-  CLI::App* fail = group->add_subcommand("fail", "A disk is not to be used any more");
-  fail->add_option("GROUP", *name, "Its group")->required();
-  fail->add_option("DISK", *disk, "Its path, the end of that, or its number")->required();
-  fail->footer(
-      "What it holds is then computed from the other disks.  Refused if the group could lose no "
-      "more.");
-  fail->callback([&action, name, disk] {
-    action = [name, disk](Session& session) {
-      return session.done(session.call("POST", "/v1/raid/" + *name + "/fail", {{"disk", *disk}}),
-                          fmt::format("disk {} of {} is not used any more", *disk, *name));
-    };
-  });
+  add_fail(*group, action);
+  add_replace(*group, action);
+  add_spare(*group, action);
 }
 
 }  // namespace duet::cli

@@ -16,8 +16,21 @@ Json disk_json(const RaidDiskInfo& disk) {
   if (!disk.problem.empty()) {
     json["problem"] = disk.problem;
   }
-  if (disk.state == "rebuilding") {
-    json["done_percent"] = disk.done_percent;
+  return json;
+}
+
+Json rebuild_json(const RaidGroupInfo::Rebuild& rebuild) {
+  Json json = {{"stripes", rebuild.stripes},
+               {"done", rebuild.done},
+               {"done_percent", rebuild.percent()},
+               {"stripes_per_second", rebuild.stripes_per_second},
+               {"node_shares", rebuild.node_shares}};
+  if (rebuild.stripes_per_second > 0) {
+    json["seconds_left"] =
+        static_cast<double>(rebuild.stripes - rebuild.done) / rebuild.stripes_per_second;
+  }
+  if (!rebuild.trouble.empty()) {
+    json["trouble"] = rebuild.trouble;
   }
   return json;
 }
@@ -31,28 +44,32 @@ Json group_json(const RaidGroupInfo& group) {
   for (const RaidGroupInfo::VirtualDisk& disk : group.virtual_disks) {
     virtual_disks.push_back({{"name", disk.name}, {"bytes", disk.bytes}});
   }
-  return {{"name", group.name},
-          {"level", group.level},
-          {"state", group.state()},
-          {"can_lose", group.can_lose.value_or(0)},
-          {"redundancy", group.redundancy},
-          {"chunk_bytes", group.chunk_bytes},
-          {"stripe_bytes", group.stripe_bytes},
-          {"bytes", group.bytes},
-          {"generation", group.generation},
-          {"disks", disks},
-          {"virtual_disks", virtual_disks},
-          {"counters",
-           {{"reads", group.reads},
-            {"degraded_reads", group.degraded_reads},
-            {"whole_stripe_updates", group.whole_stripes},
-            {"read_modify_updates", group.read_modify},
-            {"reconstruct_updates", group.reconstruct},
-            {"disk_blocks_read", group.blocks_read},
-            {"disk_blocks_written", group.blocks_written},
-            {"settles", group.settles},
-            {"recovered_intents", group.recovered},
-            {"intents", group.intents}}}};
+  Json json = {{"name", group.name},
+               {"level", group.level},
+               {"state", group.state()},
+               {"can_lose", group.can_lose.value_or(0)},
+               {"redundancy", group.redundancy},
+               {"chunk_bytes", group.chunk_bytes},
+               {"stripe_bytes", group.stripe_bytes},
+               {"bytes", group.bytes},
+               {"generation", group.generation},
+               {"disks", disks},
+               {"virtual_disks", virtual_disks},
+               {"counters",
+                {{"reads", group.reads},
+                 {"degraded_reads", group.degraded_reads},
+                 {"whole_stripe_updates", group.whole_stripes},
+                 {"read_modify_updates", group.read_modify},
+                 {"reconstruct_updates", group.reconstruct},
+                 {"disk_blocks_read", group.blocks_read},
+                 {"disk_blocks_written", group.blocks_written},
+                 {"settles", group.settles},
+                 {"recovered_intents", group.recovered},
+                 {"intents", group.intents}}}};
+  if (group.rebuild) {
+    json["rebuild"] = rebuild_json(*group.rebuild);
+  }
+  return json;
 }
 
 }  // namespace
@@ -67,6 +84,51 @@ Json Api::State::groups_json() const {
   return groups;
 }
 
+namespace {
+
+// What is asked of a group, by the last part of its path and the body; a Response: why it is wrong.
+std::variant<RaidOrder, Response> order_from(const Request& request, const Parts& parts) {
+  using Verb = RaidOrder::Verb;
+  RaidOrder order;
+  order.group = parts[1];
+  const std::string& what = parts[2];
+  if (what != "fail" && what != "replace" && what != "spare") {
+    return not_found();
+  }
+  const bool remove = what == "spare" && request.method == "DELETE";
+  if (request.method != "POST" && !remove) {
+    return wrong_method();
+  }
+  order.verb = what == "fail"      ? Verb::kFail
+               : what == "replace" ? Verb::kReplace
+               : remove            ? Verb::kRemoveSpare
+                                   : Verb::kAddSpare;
+  std::variant<Json, Response> body = read_body(request, {"disk", "path", "force"});
+  if (Response* bad = std::get_if<Response>(&body)) {
+    return std::move(*bad);
+  }
+  const Json& json = std::get<Json>(body);
+  const std::optional<std::string> disk = text_member(json, "disk");
+  const std::optional<std::string> path = text_member(json, "path");
+  const bool needs_disk = order.verb == Verb::kFail || order.verb == Verb::kReplace;
+  if (needs_disk && !disk) {
+    return refusal(400, "invalid", "\"disk\" must be a text");
+  }
+  if (order.verb != Verb::kFail && !path) {
+    return refusal(400, "invalid", "\"path\" must be a text");
+  }
+  const auto force = json.find("force");
+  if (force != json.end() && !force->is_boolean()) {
+    return refusal(400, "invalid", "\"force\" must be true or false");
+  }
+  order.disk = disk.value_or("");
+  order.path = path.value_or("");
+  order.force = force != json.end() && force->get<bool>();
+  return order;
+}
+
+}  // namespace
+
 Task<Response> Api::State::raid(const Request& request, const Parts& parts) {
   if (parts.size() == 1) {
     if (request.method != "GET") {
@@ -74,24 +136,17 @@ Task<Response> Api::State::raid(const Request& request, const Parts& parts) {
     }
     co_return reply({{"groups", groups_json()}});
   }
-  if (parts.size() != 3 || parts[2] != "fail") {
+  if (parts.size() != 3) {
     co_return not_found();
   }
-  if (request.method != "POST") {
-    co_return wrong_method();
-  }
-  std::variant<Json, Response> body = read_body(request, {"disk"});
-  if (Response* bad = std::get_if<Response>(&body)) {
+  std::variant<RaidOrder, Response> order = order_from(request, parts);
+  if (Response* bad = std::get_if<Response>(&order)) {
     co_return std::move(*bad);
   }
-  const std::optional<std::string> disk = text_member(std::get<Json>(body), "disk");
-  if (!disk) {
-    co_return refusal(400, "invalid", "\"disk\" must be a text");
-  }
-  if (!context.fail_disk) {
+  if (!context.order_raid) {
     co_return refusal(404, "not_found", "this filer lives on no redundancy group");
   }
-  const std::string wrong = co_await context.fail_disk(parts[1], *disk);
+  const std::string wrong = co_await context.order_raid(std::move(std::get<RaidOrder>(order)));
   if (!wrong.empty()) {
     co_return refusal(409, "refused", wrong, "`duet raid status` names groups and disks");
   }
@@ -117,6 +172,13 @@ void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
                       {{"group", group.name}, {"disk", std::to_string(*disk.number)}});
       }
     }
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge("duet_raid_rebuild_ratio", "How far the rebuild is; 1: nothing is being rebuilt.",
+                  group.rebuild && group.rebuild->stripes > 0
+                      ? number(group.rebuild->done) / number(group.rebuild->stripes)
+                      : 1,
+                  {{"group", group.name}});
   }
   for (const RaidGroupInfo& group : groups) {
     const char* const name = "duet_raid_updates_total";

@@ -54,8 +54,7 @@ class ApiTest : public testing::Test {
                 },
             .close_disk = [](BlockDevice*) {},
             .groups = [this] { return groups_; },
-            .fail_disk = [this](const std::string& group,
-                                const std::string& disk) { return failed(group, disk); }}) {}
+            .order_raid = [this](RaidOrder order) { return carry_out(std::move(order)); }}) {}
 
   Response call(const std::string& method, const std::string& path, const std::string& body = "") {
     Request request;
@@ -70,9 +69,12 @@ class ApiTest : public testing::Test {
     return Json::parse(response.body);
   }
 
-  Task<std::string> failed(std::string group, std::string disk) {
-    asked_ = group + "/" + disk;
-    co_return group == "tank" ? std::string() : "there is no redundancy group " + group;
+  Task<std::string> carry_out(RaidOrder order) {
+    asked_ = order;
+    if (order.group != "tank") {
+      co_return "there is no redundancy group " + order.group;
+    }
+    co_return std::string();
   }
 
   Task<bool> stopped() {
@@ -83,7 +85,7 @@ class ApiTest : public testing::Test {
   filer::testing::World world_;
   std::variant<filer::ExportTable, std::string> file_exports_ = std::string("d.yaml:7: bad");
   std::vector<RaidGroupInfo> groups_;
-  std::string asked_;
+  RaidOrder asked_;
   Api api_;
 };
 
@@ -125,6 +127,11 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
   EXPECT_THAT(metrics, HasSubstr("duet_raid_can_lose_disks{group=\"tank\"} 1\n"));
   EXPECT_THAT(metrics, HasSubstr("duet_raid_disk_in_sync{group=\"tank\",disk=\"1\"} 0\n"));
   EXPECT_THAT(metrics, HasSubstr("duet_raid_updates_total{group=\"tank\",kind=\"whole\"} 30\n"));
+  EXPECT_FALSE(told.contains("rebuild"));
+  groups_[0].rebuild = RaidGroupInfo::Rebuild{.stripes = 200, .done = 50, .stripes_per_second = 10};
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["rebuild"]["done_percent"], 25);
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["rebuild"]["seconds_left"], 15.0);
+  groups_[0].rebuild.reset();
   groups_[0].can_lose = 2;
   EXPECT_EQ(get("/v1/raid")["groups"][0]["state"], "optimal");
   groups_[0].can_lose.reset();
@@ -133,7 +140,24 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
 
 TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(call("POST", "/v1/raid/tank/fail", R"({"disk": "d1"})").status, 200);
-  EXPECT_EQ(asked_, "tank/d1");
+  EXPECT_EQ(asked_.group, "tank");
+  EXPECT_EQ(asked_.disk, "d1");
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kFail);
+  EXPECT_EQ(
+      call("POST", "/v1/raid/tank/replace", R"({"disk": "d1", "path": "n", "force": true})").status,
+      200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kReplace);
+  EXPECT_EQ(asked_.path, "n");
+  EXPECT_TRUE(asked_.force);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/spare", R"({"path": "n"})").status, 200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kAddSpare);
+  EXPECT_FALSE(asked_.force);
+  EXPECT_EQ(call("DELETE", "/v1/raid/tank/spare", R"({"path": "n"})").status, 200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kRemoveSpare);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/replace", R"({"path": "n"})").status, 400);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/spare", R"({"disk": "n"})").status, 400);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/spare", R"({"path": "n", "force": 1})").status, 400);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/eat", R"({"path": "n"})").status, 404);
   EXPECT_EQ(call("POST", "/v1/raid/pool/fail", R"({"disk": "d1"})").status, 409);
   EXPECT_EQ(call("POST", "/v1/raid/tank/fail", R"({"disk": 1})").status, 400);
   EXPECT_EQ(call("GET", "/v1/raid/tank/fail").status, 405);

@@ -14,7 +14,7 @@ constexpr std::chrono::milliseconds kLookEvery{250};
 
 std::string state_of(const groups::DiskView& view) {
   if (!view.number) {
-    return view.slot->spare ? "spare" : "unused";
+    return view.spare ? "spare" : "unused";
   }
   switch (view.state) {
     case raid::DiskState::kInSync:
@@ -27,16 +27,36 @@ std::string state_of(const groups::DiskView& view) {
   return "unknown";
 }
 
-admin::RaidDiskInfo disk_info(const groups::DiskView& view, std::uint64_t stripes) {
-  return {
-      .path = view.slot == nullptr ? "" : view.slot->configured->path.text,
-      .number = view.number,
-      .state = state_of(view),
-      .problem = view.slot == nullptr ? "the configuration names no such disk" : view.slot->problem,
-      .done_percent = view.watermark * 100 / std::max<std::uint64_t>(stripes, 1)};
+admin::RaidDiskInfo disk_info(const groups::DiskView& view) {
+  return {.path = view.slot == nullptr ? "" : view.slot->configured->path.text,
+          .number = view.number,
+          .state = state_of(view),
+          .problem =
+              view.slot == nullptr ? "the configuration names no such disk" : view.slot->problem};
 }
 
-admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed) {
+// Since this node first saw it.
+std::optional<admin::RaidGroupInfo::Rebuild> rebuild_of(const raid::GroupStatus& status,
+                                                        Instant now) {
+  const raid::RebuildStatus& rebuild = status.rebuild;
+  if (rebuild.disks == 0) {
+    return std::nullopt;
+  }
+  const double seconds = std::chrono::duration<double>(now - rebuild.began).count();
+  admin::RaidGroupInfo::Rebuild info = {.stripes = rebuild.stripes, .done = rebuild.done};
+  if (seconds > 0) {
+    info.stripes_per_second = static_cast<double>(rebuild.done - rebuild.done_before) / seconds;
+  }
+  raid::for_each_node(status.label.nodes, [&](raid::NodeId node) {
+    info.node_shares.push_back(rebuild.shares[raid::number(node)]);
+  });
+  if (rebuild.trouble) {
+    info.trouble = std::string(rebuild.trouble->context);
+  }
+  return info;
+}
+
+admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
   const raid::Geometry& geometry = managed.group().geometry();
   const raid::GroupStatus status = managed.group().status();
   const raid::GroupCounters counters = managed.group().counters();
@@ -58,8 +78,9 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed) {
                                .blocks_written = counters.blocks_written,
                                .settles = counters.settles,
                                .recovered = counters.recovered};
+  info.rebuild = rebuild_of(status, now);
   for (const groups::DiskView& view : managed.disks()) {
-    info.disks.push_back(disk_info(view, geometry.stripes));
+    info.disks.push_back(disk_info(view));
   }
   for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(status.label)) {
     info.virtual_disks.push_back({entry.name, entry.part.count * info.stripe_bytes});
@@ -89,7 +110,7 @@ std::string lost_disks(const admin::RaidGroupInfo& group) {
 std::vector<admin::RaidGroupInfo> GroupWatch::infos() const {
   std::vector<admin::RaidGroupInfo> infos;
   for (const std::unique_ptr<groups::ManagedGroup>& group : groups_.all()) {
-    infos.push_back(info_of(*group));
+    infos.push_back(info_of(*group, scheduler_.now()));
   }
   return infos;
 }

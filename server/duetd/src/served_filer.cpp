@@ -245,7 +245,7 @@ void ServedFiler::make_api(filer::Filer& filer) {
       .close_disk = disks_.close,
       .more_warnings = more_warnings,
       .groups = disks_.groups,
-      .fail_disk = disks_.fail};
+      .order_raid = disks_.order};
   api_ = std::make_unique<admin::Api>(std::move(context));
 }
 

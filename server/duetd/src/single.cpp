@@ -48,8 +48,7 @@ Single::Single(Machine& machine)
                .open = [this](const std::string& path) { return add_disk(path); },
                .close = [this](BlockDevice* device) { close_disk(device); },
                .groups = [this] { return watch_.infos(); },
-               .fail = [this](const std::string& group,
-                              const std::string& disk) { return fail_disk(group, disk); }}) {
+               .order = [this](admin::RaidOrder order) { return carry_out(std::move(order)); }}) {
   served_.more_warnings = [this] { return watch_.warnings(); };
 }
 
@@ -216,30 +215,51 @@ Task<admin::Response> Single::answer(admin::Request request) {
   return served_.answer(std::move(request));
 }
 
-Task<std::string> Single::fail_disk(std::string group_name, std::string disk_name) {
-  const groups::ManagedGroup* const group = groups_.find(group_name);
+Task<std::string> Single::carry_out(admin::RaidOrder order) {
+  using Verb = admin::RaidOrder::Verb;
+  groups::ManagedGroup* const group = groups_.find(order.group);
   if (group == nullptr) {
-    co_return fmt::format("there is no redundancy group {}", group_name);
+    co_return fmt::format("there is no redundancy group {}", order.group);
   }
-  const std::optional<std::uint32_t> disk = group->find_disk(disk_name);
-  if (!disk) {
+  const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
+  if (!disk && (order.verb == Verb::kFail || order.verb == Verb::kReplace)) {
     co_return fmt::format("group {} has no disk {}, or several; write its path or its number",
-                          group_name, disk_name);
+                          order.group, order.disk);
   }
-  const auto failed = [group, disk] {
-    const raid::GroupLabel label = group->group().status().label;
-    return label.members[*disk].state == static_cast<std::uint32_t>(raid::DiskState::kFailed);
+  const auto open = [this](const config::Disk& wanted) {
+    return os::open_block_device(machine_.strand, wanted.path.text);
+  };
+  std::string wrong;
+  if (order.verb == Verb::kFail) {
+    wrong = co_await fail_disk(*group, *disk);
+  } else if (order.verb == Verb::kReplace) {
+    wrong = co_await group->replace(*disk, order.path, order.force, open, machine_.entropy);
+  } else if (order.verb == Verb::kAddSpare) {
+    wrong = co_await group->add_spare(order.path, order.force, open, machine_.entropy);
+  } else {
+    wrong = co_await group->remove_spare(order.path);
+  }
+  co_return wrong;
+}
+
+Task<std::string> Single::fail_disk(const groups::ManagedGroup& group, std::uint32_t disk) {
+  const auto failed = [&group, disk] {
+    const raid::GroupLabel label = group.group().status().label;
+    return label.members[disk].state == static_cast<std::uint32_t>(raid::DiskState::kFailed);
   };
   if (failed()) {
     co_return std::string();
   }
-  if (group->can_lose().value_or(0) == 0) {
+  const raid::DiskId id = group.group().status().label.members[disk].id;
+  if (group.can_lose().value_or(0) == 0) {
     co_return fmt::format("group {} can lose no more disks: without this one its data were lost",
-                          group_name);
+                          group.configured().name);
   }
-  group->group().disk_failed(*disk);
+  group.group().disk_failed(disk);
   for (int i = 0; i < kLabelWaits; ++i) {
-    if (failed()) {
+    // A spare may have its place by then.
+    const bool replaced = group.group().status().label.members[disk].id != id;
+    if (failed() || replaced) {
       co_return std::string();
     }
     co_await sleep(machine_.strand, kLabelWait);

@@ -100,13 +100,18 @@ Task<std::string> ManagedGroup::format(PersistentMemory& memory, Entropy& entrop
                                        const std::function<void(const std::string&)>& progress) {
   std::vector<BlockDevice*> devices;
   std::vector<raid::DiskId> ids;
+  std::vector<BlockDevice*> spares;
+  std::vector<raid::DiskId> spare_ids;
   std::uint64_t smallest = ~std::uint64_t{0};
   for (const Slot& slot : slots_) {
     if (slot.device == nullptr) {
       co_return fmt::format("{}:{}: disk {}: {}; a new group needs all its disks", file_,
                             slot.configured->path.line, slot.configured->path.text, slot.problem);
     }
-    if (!slot.spare) {
+    if (slot.spare) {
+      spares.push_back(slot.device.get());
+      spare_ids.push_back({entropy.next(), entropy.next()});
+    } else {
       devices.push_back(slot.device.get());
       ids.push_back({entropy.next(), entropy.next()});
       smallest = std::min(smallest, slot.device->block_count() * kBlockBytes);
@@ -169,6 +174,8 @@ Task<std::string> ManagedGroup::format(PersistentMemory& memory, Entropy& entrop
   }
   raid::FormatOptions options;
   options.virtual_disks = parts;
+  options.spares = spares;
+  options.spare_ids = spare_ids;
   options.range_stripes =
       static_cast<std::uint32_t>(std::max<std::uint64_t>(geometry.stripes / kRanges, 1));
   const Status formatted =

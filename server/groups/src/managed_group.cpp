@@ -268,6 +268,16 @@ std::vector<DiskView> ManagedGroup::disks() const {
       shown[i] = true;
     }
   }
+  for (std::uint32_t i = 0; i < label.spare_count; ++i) {
+    DiskView& view = views.emplace_back();
+    view.spare = true;
+    for (std::size_t at = 0; at < slots_.size(); ++at) {
+      if (slots_[at].id == label.spares[i]) {
+        view.slot = &slots_[at];
+        shown[at] = true;
+      }
+    }
+  }
   for (std::size_t at = 0; at < slots_.size(); ++at) {
     if (!shown[at]) {
       views.push_back({.slot = &slots_[at]});
@@ -308,6 +318,101 @@ std::optional<std::uint32_t> ManagedGroup::can_lose() const {
     return std::nullopt;
   }
   return most - lost;
+}
+
+// What is not used: a disk of the configuration that came to nothing, or one that is new here.
+Slot* ManagedGroup::take(const std::string& path, const Opener& open, std::string& wrong) {
+  for (const DiskView& view : disks()) {
+    if (view.slot == nullptr || view.slot->configured->path.text != path) {
+      continue;
+    }
+    const bool failed = view.number && view.state == raid::DiskState::kFailed;
+    if ((view.number && !failed) || view.spare) {
+      wrong = fmt::format("group {} uses disk {} already", configured_.name, path);
+      return nullptr;
+    }
+  }
+  const auto known = std::ranges::find_if(
+      slots_, [&](const Slot& slot) { return slot.configured->path.text == path; });
+  if (known != slots_.end() && known->device != nullptr) {
+    return &*known;
+  }
+  config::Disk& disk = added_.emplace_back();
+  disk.path.text = path;
+  auto opened = open(disk);
+  if (!opened.ok()) {
+    wrong = fmt::format("disk {}: {}", path, text_of(opened.error()));
+    added_.pop_back();
+    return nullptr;
+  }
+  if (known != slots_.end()) {
+    added_.pop_back();
+    known->device = std::move(opened.value());
+    return &*known;
+  }
+  slots_.push_back({.configured = &disk, .device = std::move(opened.value())});
+  return &slots_.back();
+}
+
+namespace {
+
+std::string refusal_of(const Error& error, const std::string& path) {
+  const std::string_view remedy = error.code == Errc::kRefused ? "; --force gives up what it holds"
+                                  : error.code == Errc::kNoSpace ? "; give a larger disk"
+                                                                 : "";
+  return fmt::format("disk {}: {}{}", path, text_of(error), remedy);
+}
+
+}  // namespace
+
+Task<std::string> ManagedGroup::add_spare(std::string path, bool force, Opener open,
+                                          Entropy& entropy) {
+  std::string wrong;
+  Slot* const slot = take(path, open, wrong);
+  if (slot == nullptr) {
+    co_return wrong;
+  }
+  const raid::DiskId id = {entropy.next(), entropy.next()};
+  group_->add_device(*slot->device);
+  const Status added = co_await group_->add_spare(*slot->device, id, force);
+  if (!added.ok()) {
+    co_return refusal_of(added.error(), path);
+  }
+  slot->id = id;
+  slot->problem.clear();
+  co_return std::string();
+}
+
+Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bool force,
+                                        Opener open, Entropy& entropy) {
+  std::string wrong;
+  Slot* const slot = take(path, open, wrong);
+  if (slot == nullptr) {
+    co_return wrong;
+  }
+  const raid::DiskId id = {entropy.next(), entropy.next()};
+  group_->add_device(*slot->device);
+  const Status replaced = co_await group_->replace(disk, *slot->device, id, force);
+  if (!replaced.ok()) {
+    co_return refusal_of(replaced.error(), path);
+  }
+  slot->id = id;
+  slot->problem.clear();
+  co_return std::string();
+}
+
+Task<std::string> ManagedGroup::remove_spare(std::string path) {
+  for (const DiskView& view : disks()) {
+    if (view.spare && view.slot != nullptr && view.slot->configured->path.text == path) {
+      const raid::DiskId id = *view.slot->id;
+      const Status removed = co_await group_->remove_spare(id);
+      if (!removed.ok()) {
+        co_return refusal_of(removed.error(), path);
+      }
+      co_return std::string();
+    }
+  }
+  co_return fmt::format("group {} has no spare {}", configured_.name, path);
 }
 
 Task<Status> ManagedGroup::close() {

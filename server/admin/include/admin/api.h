@@ -92,9 +92,8 @@ struct Context {
   std::function<std::vector<std::string>()> more_warnings = {};
   // The redundancy groups that the filer's disks lie on; may be none.
   std::function<std::vector<RaidGroupInfo>()> groups = {};
-  // A disk of one of them is not to be used any more.  Empty: it is so; else why not.
-  std::function<Task<std::string>(const std::string& group, const std::string& disk)> fail_disk =
-      {};
+  // Empty: it is done; else why not.
+  std::function<Task<std::string>(RaidOrder order)> order_raid = {};
 };
 
 class Api {

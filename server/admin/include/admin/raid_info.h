@@ -1,6 +1,6 @@
 // What the operator is told of a redundancy group.
 //
-// Thread-safety: values.
+// And what he may want of it.  Thread-safety: values.
 
 #pragma once
 
@@ -16,7 +16,6 @@ struct RaidDiskInfo {
   std::optional<std::uint32_t> number;  // in the group; none: it is no member
   std::string state;                    // "in_sync", "rebuilding", "failed", "spare", "unused"
   std::string problem;                  // why it is not used; may be none
-  std::uint64_t done_percent = 0;       // "rebuilding"
 };
 
 struct RaidGroupInfo {
@@ -35,6 +34,15 @@ struct RaidGroupInfo {
     std::uint64_t bytes = 0;
   };
   std::vector<VirtualDisk> virtual_disks;
+  // "rebuilding" disks, together: of so many stripes, those that are done, and how it goes.
+  struct Rebuild {
+    std::uint64_t stripes = 0, done = 0;
+    double stripes_per_second = 0;           // 0: not known yet
+    std::vector<std::uint64_t> node_shares;  // stripes that each node has done, since it was seen
+    std::string trouble;                     // why it does not get on; may be none
+    [[nodiscard]] std::uint64_t percent() const { return stripes == 0 ? 0 : done * 100 / stripes; }
+  };
+  std::optional<Rebuild> rebuild;
   // Since the start.
   std::uint64_t reads = 0, degraded_reads = 0;
   std::uint64_t whole_stripes = 0, read_modify = 0, reconstruct = 0;  // updates
@@ -46,6 +54,20 @@ struct RaidGroupInfo {
     return !can_lose ? "failed" : *can_lose < redundancy ? "degraded" : "optimal";
   }
   [[nodiscard]] std::uint64_t updates() const { return whole_stripes + read_modify + reconstruct; }
+};
+
+struct RaidOrder {
+  enum class Verb : std::uint8_t {
+    kFail,         // `disk` is not to be used any more
+    kReplace,      // the disk at `path` takes the place of `disk`, which has failed
+    kAddSpare,     // the disk at `path` takes the place of the next one that fails
+    kRemoveSpare,  // it does not any more
+  };
+  Verb verb = Verb::kFail;
+  std::string group;
+  std::string disk;    // a path, the end of one, or a number
+  std::string path;    // of a disk that comes or goes
+  bool force = false;  // it may hold something
 };
 
 }  // namespace duet::admin

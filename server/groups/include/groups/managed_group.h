@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -39,8 +40,9 @@ struct Slot {
 
 // What the present label says of a disk, and of which.
 struct DiskView {
-  const Slot* slot = nullptr;           // null: no disk of the configuration is this member
+  const Slot* slot = nullptr;           // null: no disk that is known here is this one
   std::optional<std::uint32_t> number;  // none: a spare, or no disk of the group
+  bool spare = false;                   // takes the place of the next disk that fails
   raid::DiskState state = raid::DiskState::kFailed;
   std::uint64_t watermark = 0;  // kRebuilding: stripes that are done
 };
@@ -77,18 +79,28 @@ class ManagedGroup {
   // Null: the group has none of that name.
   [[nodiscard]] BlockDevice* virtual_disk(std::string_view name) const;
   [[nodiscard]] raid::Group& group() const { return *group_; }
-  // Every disk of the label by its number, then those of the configuration that are none of them.
+  // Every disk of the label by its number, then its spares, then what is known and neither.
   [[nodiscard]] std::vector<DiskView> disks() const;
   // A disk by its path, the end of it behind a slash, or its number.  None, or of several: nullopt.
   [[nodiscard]] std::optional<std::uint32_t> find_disk(std::string_view text) const;
   // How many more disks it can lose; none: it has lost too many.
   [[nodiscard]] std::optional<std::uint32_t> can_lose() const;
 
+  // Each gives an empty text, or why not.  `force`: it may hold something.
+
+  // A disk becomes a spare, or takes the place of a member that has failed.  `path`: one of the
+  // configuration that is not used yet, or another, which `open` then opens.
+  Task<std::string> add_spare(std::string path, bool force, Opener open, Entropy& entropy);
+  Task<std::string> replace(std::uint32_t disk, std::string path, bool force, Opener open,
+                            Entropy& entropy);
+  // A spare is none any more.
+  Task<std::string> remove_spare(std::string path);
+
   // Leaves nothing to finish.  REQUIRES: nothing is under way on its virtual disks.
   Task<Status> close();
 
   [[nodiscard]] const config::RaidGroup& configured() const { return configured_; }
-  [[nodiscard]] const std::vector<Slot>& slots() const { return slots_; }
+  [[nodiscard]] const std::deque<Slot>& slots() const { return slots_; }
 
  private:
   [[nodiscard]] std::string place() const;
@@ -99,6 +111,8 @@ class ManagedGroup {
   [[nodiscard]] bool knows_newest(const PersistentMemory& memory,
                                   const std::vector<Result<raid::GroupLabel>>& labels) const;
   std::string make_virtual_disks();
+  // Null: why not is in `wrong`.
+  Slot* take(const std::string& path, const Opener& open, std::string& wrong);
   Task<Status> write_zeros(Slot& slot, std::uint64_t blocks, std::uint64_t& done);
 
   Scheduler& scheduler_;
@@ -106,7 +120,8 @@ class ManagedGroup {
   const config::RaidGroup& configured_;
   const raid::NodeId self_;
   LonePeers peers_;
-  std::vector<Slot> slots_;
+  std::deque<config::Disk> added_;  // disks that came later
+  std::deque<Slot> slots_;
   raid::GroupId id_{};
   bool knows_newest_ = false;
   std::unique_ptr<raid::Group> group_;
