@@ -463,11 +463,12 @@ void SimLink::write_at_once(SimWindow& window, std::uint64_t offset,
 void SimLink::write_later(SimWindow& window, std::uint64_t offset,
                           std::span<const ConstBytes> parts) {
   ++counters_.writes_sent;
-  ++under_way_;
   want_flush();
   filling_->items.emplace_back(
       SimWrite{window.id_, window.right_, window.written_, window.epoch_, offset, gather(parts)});
-  counters_.write_bytes_sent += std::get<SimWrite>(filling_->items.back()).bytes.size();
+  const std::size_t bytes = std::get<SimWrite>(filling_->items.back()).bytes.size();
+  counters_.write_bytes_sent += bytes;
+  under_way_ += bytes;
 }
 
 }  // namespace duet::interconnect

@@ -1,7 +1,6 @@
 // Peers: the other managers of a group, and writes into their persistent memory.
 //
-// One implementation will sit on interconnect's PartnerLink (messages on Channel::kRaid, stores
-// through a RemoteWindow); the simulator has its own.  What must hold:
+// Two nodes: raid/link, on interconnect's PartnerLink.  The simulator has its own.  What must hold:
 //   (1) A session with a node is one unbroken time of being connected to one incarnation of it.
 //       Within it, packets and stores arrive in the order in which they were given, once, without
 //       gaps: a packet behind a store arrives when the store is durable there.
@@ -54,7 +53,7 @@ class Peers {
   // Stores up to this number are durable at `node`; starts at 0 in each session.
   [[nodiscard]] virtual std::uint64_t stored(NodeId node) const = 0;
 
-  static constexpr std::size_t kPacketBytesMax = 16U << 10U;
+  static constexpr std::size_t kPacketBytesMax = (16U << 10U) - 64;
 };
 
 }  // namespace duet::raid
