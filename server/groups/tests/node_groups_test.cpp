@@ -103,16 +103,92 @@ TEST(NodeGroups, ADiskThatIsNotThereIsDoneWithoutAndNamed) {
   ASSERT_TRUE(world.run(read(world.device(), 11, again)).ok());
   EXPECT_EQ(again, blocks);
   world.close();
-  // It comes back, and is older than the group: not used until it is rebuilt.
-  world.away = {"d4"};
+  // It comes back, is older than the group, and is rebuilt.
+  world.away = {};
+  ASSERT_EQ(world.open(), "");
+  EXPECT_NE(world.tank().disks()[1].state, raid::DiskState::kInSync);
+  world.wait_for(2);
+  world.close();
+  world.away = {"d4", "d0"};
   ASSERT_EQ(world.open(), "");
   EXPECT_EQ(world.tank().can_lose(), 0U);
-  EXPECT_THAT(world.tank().disks()[1].slot->problem, HasSubstr("went on without it"));
   ASSERT_TRUE(world.run(read(world.device(), 11, again)).ok());
   EXPECT_EQ(again, blocks);
   world.close();
-  world.away = {"d4", "d0"};
+  world.away = {"d4", "d0", "d2"};
   EXPECT_THAT(world.open(), HasSubstr("sim.yaml:4: redundancy group tank: too few disks"));
+}
+
+TEST(NodeGroups, ASpareTakesThePlaceOfADiskThatFails) {
+  World world("raid5", 3, kDiskBlocks, 1, 1);
+  ASSERT_EQ(world.format_and_open(), "");
+  EXPECT_TRUE(world.tank().disks()[3].spare);
+  EXPECT_EQ(world.tank().disks()[3].slot->configured->path.text, "s0");
+  Blocks blocks(100);
+  blocks.fill(3);
+  ASSERT_TRUE(world.run(write(world.device(), 11, blocks)).ok());
+  world.tank().group().disk_failed(0);
+  world.wait_for(0);
+  world.wait_for(1);
+  EXPECT_EQ(world.tank().disks()[0].slot->configured->path.text, "s0");
+  world.close();
+  world.away = {"d0", "d2"};
+  ASSERT_EQ(world.open(), "");
+  const Blocks again(100);
+  ASSERT_TRUE(world.run(read(world.device(), 11, again)).ok());
+  EXPECT_EQ(again, blocks);
+  world.close();
+}
+
+TEST(NodeGroups, ADiskIsReplacedByOneThatIsGiven) {
+  World world("raid5", 3, kDiskBlocks);
+  world.add_disk("new", kDiskBlocks);
+  world.add_disk("used", kDiskBlocks);
+  world.add_disk("small", kDiskBlocks / 2);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(100);
+  blocks.fill(3);
+  ASSERT_TRUE(world.run(write(world.device(), 11, blocks)).ok());
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    world.disks["used"]->put(i, blocks.bytes().first(kBlockBytes));
+  }
+  ManagedGroup& tank = world.tank();
+  const auto replace = [&](const std::string& path, bool force) {
+    return world.run(tank.replace(1, path, force, world.opener(), world.entropy));
+  };
+  EXPECT_THAT(replace("new", false), HasSubstr("disk new: "));  // nothing has failed
+  tank.group().disk_failed(1);
+  world.wait_for(0);
+  EXPECT_EQ(replace("d0", false), "group tank uses disk d0 already");
+  EXPECT_EQ(replace("none", false), "disk none: No such file or directory");
+  EXPECT_THAT(replace("small", false), HasSubstr("give a larger disk"));
+  EXPECT_THAT(replace("used", false), HasSubstr("--force gives up what it holds"));
+  EXPECT_EQ(replace("used", true), "");
+  world.wait_for(1);
+  EXPECT_EQ(tank.disks()[1].slot->configured->path.text, "used");
+  world.close();
+  world.config.groups[0].disks[1].path.text = "used";
+  world.away = {"d0"};
+  ASSERT_EQ(world.open(), "");
+  const Blocks again(100);
+  ASSERT_TRUE(world.run(read(world.device(), 11, again)).ok());
+  EXPECT_EQ(again, blocks);
+  world.close();
+}
+
+TEST(NodeGroups, SparesComeAndGo) {
+  World world("raid5", 3, kDiskBlocks);
+  world.add_disk("new", kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  ManagedGroup& tank = world.tank();
+  EXPECT_EQ(world.run(tank.add_spare("new", false, world.opener(), world.entropy)), "");
+  EXPECT_TRUE(tank.disks()[3].spare);
+  EXPECT_EQ(world.run(tank.add_spare("new", true, world.opener(), world.entropy)),
+            "group tank uses disk new already");
+  EXPECT_EQ(world.run(tank.remove_spare("d1")), "group tank has no spare d1");
+  EXPECT_EQ(world.run(tank.remove_spare("new")), "");
+  EXPECT_FALSE(tank.disks()[3].spare);
+  world.close();
 }
 
 // Half a mirror could be the older half; the node's memory knows that it is not.

@@ -25,12 +25,16 @@
 
 namespace duet::groups::testing {
 
-inline std::string configuration(std::string_view level, int disks) {
+inline std::string configuration(std::string_view level, int disks, int spares) {
   std::string text = "pair:\n  name: sim\nraid:\n  - name: tank\n    level: ";
   text += level;
   text += "\n    chunk: 32KiB\n    disks:\n";
   for (int i = 0; i < disks; ++i) {
     text += "      - path: d" + std::to_string(i) + "\n";
+  }
+  for (int i = 0; i < spares; ++i) {
+    text +=
+        std::string(i == 0 ? "    spares:\n" : "") + "      - path: s" + std::to_string(i) + "\n";
   }
   text +=
       "    virtual_disks:\n      - name: all\nnodes:\n  a:\n    memory: {path: memory, size: "
@@ -49,13 +53,17 @@ class World {
  public:
   static constexpr std::uint64_t kMemoryBytes = 80ULL << 20U;
 
-  World(std::string_view level, int disk_count, std::uint64_t disk_blocks, std::uint64_t seed = 1)
+  World(std::string_view level, int disk_count, std::uint64_t disk_blocks, std::uint64_t seed = 1,
+        int spare_count = 0)
       : scheduler(seed), clock(scheduler), entropy(seed), random(seed), memory(kMemoryBytes) {
-    auto parsed = config::parse(configuration(level, disk_count), "sim.yaml");
+    auto parsed = config::parse(configuration(level, disk_count, spare_count), "sim.yaml");
     EXPECT_TRUE(parsed.ok()) << parsed.error().text();
     config = std::move(parsed.value());
     for (int i = 0; i < disk_count; ++i) {
       add_disk("d" + std::to_string(i), disk_blocks);
+    }
+    for (int i = 0; i < spare_count; ++i) {
+      add_disk("s" + std::to_string(i), disk_blocks);
     }
   }
   ~World() { kill(); }
@@ -124,6 +132,23 @@ class World {
       }
       memory.lose_power(random);
     }
+  }
+
+  // Until the group can lose that many disks.
+  void wait_for(std::uint32_t can_lose) {
+    EXPECT_TRUE(scheduler.run_until([&] { return tank().can_lose() == can_lose; }, 50'000'000));
+    EXPECT_EQ(tank().can_lose(), can_lose);
+  }
+  // Gives disks that the configuration does not name.
+  ManagedGroup::Opener opener() {
+    return [this](const config::Disk& disk) -> Result<std::unique_ptr<BlockDevice>> {
+      const auto found = disks.find(disk.path.text);
+      if (found == disks.end()) {
+        return Error{Errc::kNotFound, "No such file or directory"};
+      }
+      return Result<std::unique_ptr<BlockDevice>>(
+          std::make_unique<sim::SimBlockDevice>(scheduler, *found->second));
+    };
   }
 
   [[nodiscard]] ManagedGroup& tank() { return *groups->find("tank"); }
