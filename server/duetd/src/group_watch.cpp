@@ -28,11 +28,16 @@ std::string state_of(const groups::DiskView& view) {
 }
 
 admin::RaidDiskInfo disk_info(const groups::DiskView& view) {
-  return {.path = view.slot == nullptr ? "" : view.slot->configured->path.text,
-          .number = view.number,
-          .state = state_of(view),
-          .problem =
-              view.slot == nullptr ? "the configuration names no such disk" : view.slot->problem};
+  const std::string state = state_of(view);
+  const bool used = state == "in_sync" || state == "rebuilding" || state == "spare";
+  admin::RaidDiskInfo info = {.number = view.number, .state = state};
+  if (view.slot == nullptr) {
+    info.problem = "the configuration names no such disk";
+  } else {
+    info.path = view.slot->configured->path.text;
+    info.problem = used ? "" : view.slot->problem;
+  }
+  return info;
 }
 
 // Since this node first saw it.

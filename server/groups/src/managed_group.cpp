@@ -67,6 +67,7 @@ ManagedGroup::~ManagedGroup() {
   for (Slot& slot : slots_) {
     slot.device.reset();
   }
+  retired_.clear();
 }
 
 std::string ManagedGroup::place() const {
@@ -334,23 +335,26 @@ Slot* ManagedGroup::take(const std::string& path, const Opener& open, std::strin
   }
   const auto known = std::ranges::find_if(
       slots_, [&](const Slot& slot) { return slot.configured->path.text == path; });
+  config::Disk wanted;
+  wanted.path.text = path;
+  auto opened = open(wanted);
   if (known != slots_.end() && known->device != nullptr) {
+    // Another disk in the place of the old one; or that one still, which this process keeps locked.
+    if (opened.ok()) {
+      retired_.push_back(std::exchange(known->device, std::move(opened.value())));
+    }
     return &*known;
   }
-  config::Disk& disk = added_.emplace_back();
-  disk.path.text = path;
-  auto opened = open(disk);
   if (!opened.ok()) {
     wrong = fmt::format("disk {}: {}", path, text_of(opened.error()));
-    added_.pop_back();
     return nullptr;
   }
   if (known != slots_.end()) {
-    added_.pop_back();
     known->device = std::move(opened.value());
     return &*known;
   }
-  slots_.push_back({.configured = &disk, .device = std::move(opened.value())});
+  added_.push_back(std::move(wanted));
+  slots_.push_back({.configured = &added_.back(), .device = std::move(opened.value())});
   return &slots_.back();
 }
 

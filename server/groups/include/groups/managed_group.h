@@ -122,6 +122,7 @@ class ManagedGroup {
   LonePeers peers_;
   std::deque<config::Disk> added_;  // disks that came later
   std::deque<Slot> slots_;
+  std::vector<std::unique_ptr<BlockDevice>> retired_;  // that the group may still know
   raid::GroupId id_{};
   bool knows_newest_ = false;
   std::unique_ptr<raid::Group> group_;
