@@ -111,6 +111,15 @@ updates() {
     awk -F'[:,]' '/_updates"/ { sum += $2 } END { print sum + 0 }'
 }
 
+optimal() {
+  for _ in $(seq 1200); do
+    ! duet raid status > output 2>&1 || return 0
+    kill -0 "$server" 2> /dev/null || fail "duetd has ended"
+    sleep 0.05
+  done
+  fail "the group is not rebuilt"
+}
+
 expect 0 'filer a is ready' duet init
 expect 1 'nothing was touched.*run/0.img is a disk of a redundancy group .*virtual disk all' duet init
 expect 0 'clean' duet check
@@ -171,16 +180,46 @@ expect 2 'duet.yaml:4: redundancy group tank: too few disks' timeout 60 "$bin/du
 mv run/away run/0.img
 start
 verify first
+
+# What failed is rebuilt while the load goes on and the node is killed.
+begin_work third
+expect 1 'run/1.img: .*--force gives up what it holds' duet raid replace tank 1 run/1.img
+expect 0 'run/1.img is being rebuilt in place of disk 1' duet raid replace tank 1 run/1.img --force
+loads 10
+crash
+start
+[ "$redundancy" = 1 ] || expect 0 'is being rebuilt' duet raid replace tank 3 run/3.img --force
+optimal
+end_work third
+verify first
+echo "rebuilt: all is there"
+
+# A spare takes the place of a disk by itself.
+truncate -s 160M run/spare.img
+expect 0 'run/spare.img is a spare of tank' duet raid spare tank run/spare.img
+expect 0 'spare +run/spare.img' duet raid status
+begin_work fourth
+expect 0 'not used any more' duet raid fail tank run/0.img
+optimal
+end_work fourth
+verify first
 stop
 expect 0 'clean' duet check
-
-# Anew, over what is there.
-expect 0 'destroying: disk run/0.img is a disk of a redundancy group' duet init --force
+sed -i 's|run/0.img|run/spare.img|' duet.yaml
 start
 expect 0 'optimal' duet raid status
-begin_work third
+verify fourth
+stop
+expect 0 'clean' duet check
+echo "a spare took over: all is there"
+
+# Anew, over what is there.
+expect 0 'destroying: disk run/spare.img is a disk of a redundancy group' duet init --force
+start
+expect 0 'optimal' duet raid status
+begin_work last
 loads 20
-end_work third
+end_work last
 stop
 expect 0 'clean' duet check
 echo "all as promised"
