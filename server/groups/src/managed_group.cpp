@@ -389,6 +389,11 @@ Task<std::string> ManagedGroup::add_spare(std::string path, bool force, Opener o
 
 Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bool force,
                                         Opener open, Entropy& entropy) {
+  const raid::LabelDisk member = group_->status().label.members[disk];
+  if (static_cast<raid::DiskState>(member.state) != raid::DiskState::kFailed) {
+    co_return fmt::format("disk {} of group {} has not failed; take it out first: `duet raid fail`",
+                          disk, configured_.name);
+  }
   std::string wrong;
   Slot* const slot = take(path, open, wrong);
   if (slot == nullptr) {

@@ -156,7 +156,7 @@ TEST(NodeGroups, ADiskIsReplacedByOneThatIsGiven) {
   const auto replace = [&](const std::string& path, bool force) {
     return world.run(tank.replace(1, path, force, world.opener(), world.entropy));
   };
-  EXPECT_THAT(replace("new", false), HasSubstr("disk new: "));  // nothing has failed
+  EXPECT_THAT(replace("new", false), HasSubstr("disk 1 of group tank has not failed"));
   tank.group().disk_failed(1);
   world.wait_for(0);
   EXPECT_EQ(replace("d0", false), "group tank uses disk d0 already");
