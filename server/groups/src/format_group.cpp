@@ -75,6 +75,17 @@ void ManagedGroup::note_zeros(const config::Disk& disk) {
   }
 }
 
+Task<Status> ManagedGroup::must_be_blank(BlockDevice& disk) {
+  const Bytes bytes(raid::kDataStartBlock);
+  const std::array<MutableBytes, 1> parts = {
+      bytes.first(std::min(raid::kDataStartBlock, disk.block_count()))};
+  const Status read = co_await disk.read(0, parts);
+  if (read.ok() && !all_zero(parts[0])) {
+    co_return Error{Errc::kRefused, "the disk holds something"};
+  }
+  co_return read;
+}
+
 // Reads first: a disk that is new, or an image with holes, stays as it is.
 Task<Status> ManagedGroup::write_zeros(Slot& slot, std::uint64_t blocks, std::uint64_t& done) {
   const Bytes read_into(kBlocksAtOnce);

@@ -376,6 +376,10 @@ Task<std::string> ManagedGroup::add_spare(std::string path, bool force, Opener o
   if (slot == nullptr) {
     co_return wrong;
   }
+  const Status blank = co_await must_be_blank(*slot->device);
+  if (!blank.ok() && !force) {
+    co_return refusal_of(blank.error(), path);
+  }
   const raid::DiskId id = {entropy.next(), entropy.next()};
   group_->add_device(*slot->device);
   const Status added = co_await group_->add_spare(*slot->device, id, force);
@@ -398,6 +402,10 @@ Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bo
   Slot* const slot = take(path, open, wrong);
   if (slot == nullptr) {
     co_return wrong;
+  }
+  const Status blank = co_await must_be_blank(*slot->device);
+  if (!blank.ok() && !force) {
+    co_return refusal_of(blank.error(), path);
   }
   const raid::DiskId id = {entropy.next(), entropy.next()};
   group_->add_device(*slot->device);
