@@ -78,13 +78,13 @@ for node, number in (("a", port), ("b", port + 1)):
 open(path, "w").write(nodes + "filers:" + filers)
 PY
   fi
-  if [ "$2" = tcp ]; then  # two machines, as far as `duet init` knows
-    DUET_PAIR_DISK=2G pair "$1" shelves >"$WORK/$1/shelves.log" 2>&1
-    for node in a b; do
-      (cd "$WORK/$1" && "$BIN/duet" --config pair.yaml --node $node init) >"$WORK/$1/init.log" 2>&1 ||
-        give_up "duet init of the pair $1 failed: $(tail -n 3 "$WORK/$1/init.log")"
-    done
-  fi
+  DUET_PAIR_DISK=2G pair "$1" shelves >"$WORK/$1/shelves.log" 2>&1
+  for node in $([ "$2" = tcp ] && echo a b || echo both); do  # two machines, as far as `duet init` knows
+    # shellcheck disable=SC2046
+    (cd "$WORK/$1" && "$BIN/duet" --config pair.yaml $([ $node = both ] || echo --node $node) init) \
+      >"$WORK/$1/init.log" 2>&1 || give_up "duet init of the pair $1 failed: $(tail -n 3 "$WORK/$1/init.log")"
+  done
+  mkdir -p "$WORK/$1/run/a" && : >"$WORK/$1/run/a/nvlog.pmem"  # for `start`: it was formatted
   DUET_PAIR_DISK=2G pair "$1" start >"$WORK/$1/start.log" 2>&1 || give_up "the pair $1 does not start: $(tail -n 5 "$WORK/$1/start.log")"
   for _ in $(seq 100); do
     "$BIN/duet" --config "$WORK/$1/pair.yaml" failover show >/dev/null 2>&1 || true

@@ -2,9 +2,11 @@
 
 #include "document.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <optional>
+#include <sstream>
 
 namespace duet::config {
 
@@ -90,6 +92,36 @@ class Converter {
   std::optional<ConfigError> error_;
 };
 
+// Where each document begins.
+class Beginnings final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override { last = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+  YAML::Mark last;
+};
+
+// YAML::LoadAll() never ends where a document begins with a comma (yaml-cpp 0.7): asked twice at
+// most, the parser does.
+std::optional<YAML::Mark> second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  Beginnings beginnings;
+  if (parser.HandleNextDocument(beginnings) && parser.HandleNextDocument(beginnings)) {
+    return beginnings.last;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Outcome<Value> read_document(std::string_view text, std::string_view file) {
@@ -97,18 +129,18 @@ Outcome<Value> read_document(std::string_view text, std::string_view file) {
     return ConfigError{std::string(file), 0, "the file is larger than 1 MiB", "name another file"};
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.empty() || documents.front().IsNull()) {
+    const YAML::Node first = YAML::Load(std::string(text));
+    if (first.IsNull()) {
       return ConfigError{std::string(file), 0, "the file is empty",
                          "start from deploy/samples/single.yaml"};
     }
-    if (documents.size() > 1) {
+    if (const auto second = second_document(std::string(text))) {
       return ConfigError{
-          std::string(file), documents[1].Mark().line + 1, "a second document begins here",
+          std::string(file), second->line + 1, "a second document begins here",
           "remove the line `---` and what follows; or a line above it begins with too many spaces"};
     }
     Converter converter(file);
-    Value root = converter.convert(documents.front(), 0);
+    Value root = converter.convert(first, 0);
     if (converter.error()) {
       return *converter.error();
     }

@@ -194,8 +194,12 @@ TEST(Config, WhatIsNoYamlIsRefusedWithItsLine) {
       "lines, indented below it");
   EXPECT_EQ(
       refusal(std::string(kGood) + "---\npair: 1\n"),
-      "d.yaml:30: a second document begins here; remove the line `---` and what follows; or a line "
+      "d.yaml:29: a second document begins here; remove the line `---` and what follows; or a line "
       "above it begins with too many spaces");
+  // What made yaml-cpp find documents without end (found by the fuzzer).
+  for (const char* const text : {",", ",,", ", a"}) {
+    EXPECT_EQ(refusal(text), "d.yaml: the file is empty; start from deploy/samples/single.yaml");
+  }
 }
 
 TEST(Config, AliasesThatMultiplyAreRefused) {
