@@ -17,7 +17,7 @@ cleanup() {
   for process in $worker $server; do
     { kill -9 "$process" && wait "$process"; } 2> /dev/null
   done
-  rm -rf "$run"
+  [ -n "${KEEP:-}" ] || rm -rf "$run"
 }
 trap cleanup EXIT
 cd "$run" || exit 1
@@ -146,9 +146,9 @@ for i in $(seq "$kills"); do
   crash
   if [ "$i" = 1 ]; then  # in mid-update; it finishes nothing on the disks
     released
-    sha256sum run/*.img run/nvlog.pmem > before
+    stat -c '%n %y' run/*.img run/nvlog.pmem > before
     expect 0 'clean' duet check
-    expect 0 'OK' sha256sum --check before
+    stat -c '%n %y' run/*.img run/nvlog.pmem | cmp before - || fail "duet check has written"
   fi
   start
 done
@@ -190,7 +190,7 @@ verify first
 stop
 # One more than it can lose.
 mv run/0.img run/away
-expect 2 'duet.yaml:4: redundancy group tank: too few disks' timeout 60 "$bin/duetd" --config duet.yaml --node a
+expect 2 'duet.yaml:4: redundancy group tank: (too few disks|a disk .* may be newer)' timeout 60 "$bin/duetd" --config duet.yaml --node a
 mv run/away run/0.img
 start
 verify first
