@@ -45,11 +45,10 @@ std::uint32_t read_chunk(Reader& reader, MapReader& map) {
   return static_cast<std::uint32_t>(bytes / kBlockBytes);
 }
 
-std::vector<Disk> read_members(Reader& reader, MapReader& map, std::string_view key) {
+std::vector<Disk> read_members(Reader& reader, const Value& list, const std::string& path) {
   std::vector<Disk> disks;
-  const Value& list = map.need(key);
-  for (const Value& item : list_items(reader, list, map.path_of(key))) {
-    MapReader inner(reader, item, map.path_of(key));
+  for (const Value& item : list_items(reader, list, path)) {
+    MapReader inner(reader, item, path);
     disks.push_back(read_image(reader, inner));
     inner.finish();
   }
@@ -156,9 +155,9 @@ void read_group(Reader& reader, const Value& item, Config& config) {
   check_name(reader, item.line, map.path_of("name"), group.name);
   const std::string path = "raid." + group.name;
   group.level = read_level(reader, map);
-  group.disks = read_members(reader, map, "disks");
-  if (map.find("spares") != nullptr) {
-    group.spares = read_members(reader, map, "spares");
+  group.disks = read_members(reader, map.need("disks"), map.path_of("disks"));
+  if (const Value* spares = map.find("spares"); spares != nullptr) {
+    group.spares = read_members(reader, *spares, map.path_of("spares"));
   }
   group.chunk_blocks = read_chunk(reader, map);
   group.virtual_disks = read_virtual_disks(reader, map);
