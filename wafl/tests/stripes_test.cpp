@@ -104,7 +104,11 @@ TEST(Stripes, WithoutWholeOnesTheRestIsFilled) {
   world.cp();
   ASSERT_GT(made, 2'000);
   for (int i = 0; i < made; i += 3) {
-    ASSERT_TRUE(files.erase("f" + std::to_string(i)).ok());
+    const Status erased = files.erase("f" + std::to_string(i));
+    ASSERT_TRUE(erased.ok()) << i << " of " << made << ": " << erased.error().context;
+    if (i % 100 == 0) {
+      world.cp();
+    }
   }
   for (int i = 0; i < 3; ++i) {
     world.cp();
