@@ -65,6 +65,12 @@ std::vector<Veto> PairNode::handover_vetoes(std::uint32_t filer) const {
 
 std::vector<Veto> PairNode::takeover_vetoes() const {
   std::vector<Veto> result;
+  if (!entered_ && !waits_for_.empty()) {
+    result.push_back(
+        {.reason = "this node waits for a disk that it does not reach, or for the word "
+                   "of its partner",
+         .remedy = "repair the disk that duet failover show names, or start the partner"});
+  }
   if (!options_.automatic_takeover) {
     result.push_back({.hard = false,
                       .reason = "automatic takeover is switched off",
@@ -361,6 +367,10 @@ Status PairNode::send(PairVerb verb, std::uint32_t filer, std::uint64_t epoch, s
 void PairNode::on_message(ConstBytes bytes) {
   if (bytes.size() == sizeof(PlaceMessage)) {
     on_place_message(bytes);
+    return;
+  }
+  if (bytes.size() == sizeof(KnowledgeMessage)) {
+    on_knowledge_message(bytes);
     return;
   }
   if (bytes.size() != sizeof(PairMessage)) {

@@ -38,7 +38,7 @@ mailbox::MemberDisks PairNode::gates_at(const std::vector<std::size_t>& indices)
 }
 
 std::optional<std::size_t> PairNode::disk_of(const mailbox::DiskIdentity& identity) const {
-  for (std::size_t i = 0; i < disks_.size(); ++i) {
+  for (std::size_t i = 0; identity != mailbox::DiskIdentity{} && i < disks_.size(); ++i) {
     if (disks_[i].identity == identity) {
       return i;
     }
@@ -113,9 +113,7 @@ Task<bool> PairNode::learn_members(std::uint32_t node) {
       co_return false;
     }
     highest_ = std::max({highest_, generation, read.highest()});
-    if (note_.header.incarnation == 0 && !read.sectors.empty()) {
-      note_ = read.sectors.front();
-    }
+    note_newest(read);
   }
   if (const std::optional<mailbox::Membership> found = read.of(generation);
       found && generation > 0 && adopt(node, *found)) {
@@ -155,13 +153,13 @@ void PairNode::say_members(std::uint32_t node) {
 
 // The partner's members may have changed; and mine may have got into the root after all.
 Task<void> PairNode::follow_members() {
-  const auto& beat = observer_.beat();
-  const std::uint64_t seen = std::max(peer_members_, beat ? beat->membership_generation : 0);
-  const bool behind =
-      relearn_ || !members_[peer_number()].known || seen > members_[peer_number()].generation;
-  if (behind && !conflict_ && scheduler_.now() >= relearn_at_) {
+  if (members_behind() && !conflict_ && scheduler_.now() >= relearn_at_) {
     const std::uint64_t before = members_[peer_number()].generation;
-    const bool learned = co_await learn_members(peer_number());
+    bool learned = co_await learn_members(peer_number());
+    if (!learned) {
+      learned = learn_from_partner();
+      ask_what_is_known();
+    }
     relearn_at_ = scheduler_.now() + kRelearn;
     relearn_ = relearn_ && !learned;
     if (learned && members_[peer_number()].generation != before) {

@@ -44,6 +44,11 @@ PairNode::PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptio
     gates_.push_back(std::make_unique<GatedDisk>(scheduler, *each.disk));
     gates_.back()->on_fenced = [this] { conflict(); };
   }
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_[i].member) {
+      members_[disks_[i].filer].disks.push_back(i);  // not known to count
+    }
+  }
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     mailbox::MemberDisks members;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
@@ -184,6 +189,8 @@ PairStatus PairNode::status() const {
   }
   result.evidence = evidence();
   result.verdict = verdict_;
+  result.entered = entered_;
+  result.waits_for = waits_for_;
   result.lease_valid = guard_.may_answer();
   result.conflict = conflict_;
   result.halted = halted_;

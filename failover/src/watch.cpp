@@ -7,15 +7,24 @@ namespace duet::failover {
 
 Task<void> PairNode::run() {
   for (;;) {
-    const bool entered = co_await enter();
-    if (entered || halted_) {
+    entered_ = co_await enter();
+    if (entered_ || halted_) {
       break;
     }
+    say_waiting();
     co_await sleep(scheduler_, options_.retry);
+  }
+  waits_for_ = {};
+  for (Slot& slot : filers_) {
+    slot.waits_for = {};
+  }
+  for (std::uint32_t node = 0; entered_ && node < mailbox::kNodes; ++node) {
+    say_members(node);
   }
   beater_.start();
   while (!halted_) {
     co_await look();
+    follow_late_disks();
     co_await follow_members();
     co_await follow_place();
     co_await follow_record();
@@ -33,32 +42,41 @@ Task<void> PairNode::run() {
 Task<bool> PairNode::enter() {
   step("enter");
   bool all = true;
-  for (const PairDisk& each : disks_) {
-    const Status joined =
-        co_await shelf::join_disk(*each.disk, shelf::Reservation::kWriteExclusive);
-    if (!joined.ok() && joined.error().code == Errc::kFenced) {
-      const Status again = co_await each.disk->register_key();
-      if (!again.ok() && again.error().code == Errc::kFenced) {
-        halt();
-        co_return false;
-      }
-      all = false;  // a partner is fencing: it goes first
+  bool away = false;
+  for (std::size_t i = 0; i < disks_.size() && !halted_; ++i) {
+    shelf::LateDisk* const late = disks_[i].late;
+    if (late != nullptr && !late->reachable() && !late->superseded()) {
+      late->dismiss();
+      away = true;
+      continue;
     }
-    all = all && joined.ok();
+    if (is_away(i)) {
+      const Status let_in = co_await let_in_late(i);
+      all = all && let_in.ok();
+    } else {
+      const Status joined = co_await join_one(i);
+      all = all && joined.ok();
+    }
+  }
+  if (!all || halted_) {
+    waits_for_ = "a disk that this node cannot join";
+    co_return false;
   }
   // Which disks count, and where the record is, before anything is believed of any of them.
-  for (std::uint32_t node = 0; all && node < mailbox::kNodes; ++node) {
+  if (away) {
+    co_return co_await enter_by_word();
+  }
+  co_return co_await enter_by_reading();
+}
+
+Task<bool> PairNode::enter_by_reading() {
+  for (std::uint32_t node = 0; node < mailbox::kNodes; ++node) {
     const bool learned = co_await learn_members(node);
-    all = all && learned;
+    if (!learned) {
+      co_return false;
+    }
   }
-  if (all) {
-    const bool found = co_await find_place();
-    all = all && found;
-  }
-  for (std::uint32_t node = 0; all && node < mailbox::kNodes; ++node) {
-    say_members(node);
-  }
-  co_return all;
+  co_return co_await find_place();
 }
 
 // Says over the link that the application lives, as long as its strands make progress.
@@ -231,7 +249,9 @@ Task<void> PairNode::act() {
   }
   const bool forced = force_;
   if (forced || verdict.action == Action::kTakeOver) {
-    const bool due = scheduler_.now() >= may_take_at_ && !leaving_;
+    // Silence where the partner does not write any more proves nothing.
+    const bool watched = !members_behind() || evidence().words == WordsEvidence::kDead;
+    const bool due = scheduler_.now() >= may_take_at_ && !leaving_ && (watched || forced);
     if (due && (forced || options_.automatic_takeover) && !conflict_) {
       co_await take_over(forced);
     }

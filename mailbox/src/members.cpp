@@ -49,8 +49,11 @@ Task<MembersRead> read_members(std::array<std::uint64_t, 2> pair, Node node, Mem
         *disk, kMembersBlock + index_of(node), pair, index_of(node));
     if (found.ok() && sane(found.value())) {
       result.sectors.push_back(found.value());
-    } else if (!found.ok() &&
-               (found.error().code == Errc::kIo || found.error().code == Errc::kClosed)) {
+      continue;
+    }
+    const Errc code = found.ok() ? Errc::kCorrupt : found.error().code;
+    result.unknown += code == Errc::kNotFound ? 0 : 1;
+    if (code == Errc::kIo || code == Errc::kClosed) {
       result.all = false;
     }
   }

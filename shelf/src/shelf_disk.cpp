@@ -59,6 +59,8 @@ Task<Result<std::unique_ptr<ShelfDisk>>> ShelfDisk::open(Scheduler& scheduler,
   }
   std::unique_ptr<ShelfDisk> disk(
       new ShelfDisk(scheduler, std::move(connector), std::move(options)));
+  const ShelfDiskOptions& now = disk->options_;
+  const Duration patience = now.open_within > Duration{} ? now.open_within : now.fail_after;
   disk->scope_.spawn(disk->stay_connected());
   disk->watch_later();
   while (!disk->connected_) {
@@ -67,7 +69,7 @@ Task<Result<std::unique_ptr<ShelfDisk>>> ShelfDisk::open(Scheduler& scheduler,
     const bool final = code == Errc::kNotSupported || code == Errc::kForeign ||
                        code == Errc::kFenced || code == Errc::kInvalid || code == Errc::kRefused ||
                        (code == Errc::kNotFound && disk->session_refused_);
-    const bool late = scheduler.now() - disk->since_ > disk->options_.fail_after;
+    const bool late = scheduler.now() - disk->since_ > patience;
     if (!disk->connected_ && (final || late)) {
       co_return disk->last_error_;
     }

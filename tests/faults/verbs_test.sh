@@ -289,16 +289,38 @@ lostdisk() {
   await b a ""
   phases a
   ask=
-  say "node b, killed, cannot start without the disk:"
-  ! pair start b > start.out 2>&1 || wrong "it started without a1"
-  grep "shelf3.sock#a1.*OPERATIONS.md" run/b/duetd.trace || { cat run/b/duetd.trace >&2; wrong "nobody says why"; }
+  say "node b, killed, comes back without the disk, by what node a tells"
+  pair start b > start.out
+  await_view b .entered true
+  await b a "in sync"
+  give_back
+  await b b "in sync"
   clients_work
+  say "so does node a, whose disk it is"
+  pair kill a > kill.out
+  pair start a > start.out
+  await_view a .entered true
+  await b b "in sync"
+  say "filer b: $(duet takeover --of b)"
+  await b a "in sync"
+  give_back
+  await b b "in sync"
+  clients_work
+  say "both at once: nobody knows what the disk may hold"
+  pair kill a > kill.out
+  pair kill b > kill.out
+  pair start a > start.out
+  pair start b > start.out
+  sleep 6
+  for node in a b; do
+    [ "$(view "$node" .entered)" = false ] || wrong "node $node goes by what neither has read"
+    duet --node "$node" failover show > show.out
+    grep "disk .*shelf3.sock#a1: " show.out || { cat show.out >&2; wrong "the disk is not named"; }
+    grep "OPERATIONS.md" "run/$node/duetd.trace" > /dev/null || { cat "run/$node/duetd.trace" >&2; wrong "nobody says why"; }
+  done
   say "a blank disk in its place"
   rm run/disks/alone.img*
   start_third_shelf
-  pair start b > start.out
-  await b a "in sync"
-  give_back
   await b b "in sync"
   clients_work
   say "filer a: $(view a .filers[0].state), waits for: $(view a .filers[0].waits_for)"

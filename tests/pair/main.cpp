@@ -85,6 +85,8 @@ class Run {
     options.epochs = !random.one_in(3);
     options.automatic_giveback = random.one_in(2);
     options.givebacks_per_hour = 1 + random.below(5);
+    options.waits_for_disks = random.one_in(4);
+    options.late_disks = random.one_in(3);
     options.verbose = verbose;
     return options;
   }
@@ -120,7 +122,7 @@ class Run {
 
   void fault() {
     const std::uint32_t n = node();
-    switch (random().below(16)) {
+    switch (random().below(18)) {
       case 0:
       case 1:
         return kill(n);
@@ -155,6 +157,9 @@ class Run {
         return fail_record_disk();
       case 14:
         return move_record(n);
+      case 15:
+      case 16:
+        return restart_without_disks(n);
       default:
         return together(n);
     }
@@ -205,6 +210,35 @@ class Run {
   void fail_record_disk() {
     count("record's disk failed");
     cut_for_both(world_.record_disk(), 500ms + some(6000));
+  }
+
+  // One node or both begin anew while some disk is away, for one of them or for both.
+  void restart_without_disks(std::uint32_t n) {
+    count("restarted without a disk");
+    const bool both = one_in(4);
+    const std::uint64_t disks = one_in(3) ? 2 : 1;
+    for (std::uint64_t i = 0; i < disks; ++i) {
+      const std::size_t disk = random().below(kDisks);
+      const Duration time = 500ms + some(8000);
+      if (one_in(2)) {
+        cut_for_both(disk, time);
+      } else {
+        world_.path(n, disk).cut();
+        world_.at(time, [this, n, disk] { world_.path(n, disk).heal(); });
+      }
+    }
+    world_.run_for(some(one_in(2) ? 50 : 2500));
+    for (const std::uint32_t each : {0U, 1U}) {
+      if (world_.process(each) == nullptr || (each != n && !both)) {
+        continue;
+      }
+      world_.kill(each);
+      world_.at(some(1000), [this, each] {
+        if (world_.process(each) == nullptr) {
+          world_.boot(each);
+        }
+      });
+    }
   }
 
   void move_record(std::uint32_t n) {
@@ -438,22 +472,53 @@ bool all_in(const char* title, const std::map<std::string, std::uint64_t>& count
 // Planned and never hit is not tested.
 bool soon_reached(const Totals& totals) {
   return all_in("step", totals.steps,
-                {"open at home", "open what was handed over", "fence", "second wait",
-                 "cut the partner off the log", "refuse", "conflict", "conflict over", "lose",
-                 "settle", "commit", "handed over", "serve on", "solo mark", "clear solo mark",
-                 "wait out the lease", "member replaced", "record moved"});
+                {"open at home",
+                 "open what was handed over",
+                 "fence",
+                 "second wait",
+                 "cut the partner off the log",
+                 "refuse",
+                 "conflict",
+                 "conflict over",
+                 "lose",
+                 "settle",
+                 "commit",
+                 "handed over",
+                 "serve on",
+                 "solo mark",
+                 "clear solo mark",
+                 "wait out the lease",
+                 "member replaced",
+                 "record moved",
+                 "entered by the partner's word",
+                 "tell the partner",
+                 "late disk admitted"});
 }
 
 // ... in thousands of runs.
 bool all_reached(const Totals& totals) {
   bool all = soon_reached(totals);
-  all &=
-      all_in("fault", totals.faults,
-             {"both lose power", "handover begun", "kill -9", "last words", "link cut",
-              "link reset", "member failed", "member replacement begun",
-              "member replacement refused", "memory lost", "move of the record begun",
-              "move of the record refused", "node loses power", "partition of all", "paths cut",
-              "planned takeover asked", "process frozen", "record's disk failed", "shelf killed"});
+  all &= all_in("fault", totals.faults,
+                {"both lose power",
+                 "handover begun",
+                 "kill -9",
+                 "last words",
+                 "link cut",
+                 "link reset",
+                 "member failed",
+                 "member replacement begun",
+                 "member replacement refused",
+                 "memory lost",
+                 "move of the record begun",
+                 "move of the record refused",
+                 "node loses power",
+                 "partition of all",
+                 "paths cut",
+                 "planned takeover asked",
+                 "process frozen",
+                 "record's disk failed",
+                 "restarted without a disk",
+                 "shelf killed"});
   all &= all_in("step", totals.steps,
                 {"agree to move the record",
                  "ask to move the record",
@@ -484,6 +549,7 @@ bool all_reached(const Totals& totals) {
                    "commit",
                    "conflict",
                    "cut the partner off the log",
+                   "entered by the partner's word",
                    "fence",
                    "handed over",
                    "join disks",
@@ -504,6 +570,7 @@ bool all_reached(const Totals& totals) {
                    "settle",
                    "solo mark",
                    "swap ownership",
+                   "tell the partner",
                    "wait out the lease"});
   }
   all &= all_in("decision", totals.decisions,

@@ -86,4 +86,43 @@ static_assert(sizeof(PlaceMessage) == 176);
 static_assert(offsetof(PlaceMessage, known) == 80);
 static_assert(std::has_unique_object_representations_v<PlaceMessage>, "no implicit padding");
 
+// What a node asks that starts without every disk (failover/README.md).
+inline constexpr std::uint32_t kKnowledgeMagic = 0x4B50'4C44;  // "DLPK"
+inline constexpr std::size_t kKnownDisksMax = 64;
+
+enum class KnowledgeVerb : std::uint32_t {
+  kAsk = 1,    // what do you know?
+  kKnown = 2,  // this, and it stays so until you agree to a change or are told of it
+  kLater = 3,  // ask again: something is under way, or I have not entered myself
+};
+
+struct KnownMembers {
+  std::uint64_t generation = 0;
+  std::uint32_t count = 0;
+  std::uint32_t reserved = 0;
+  std::array<std::array<std::uint64_t, 2>, 3> disks{};
+};
+static_assert(sizeof(KnownMembers) == 64);
+
+struct KnowledgeMessage {
+  std::uint32_t magic = kKnowledgeMagic;
+  std::uint32_t version = kPairVersion;
+  std::uint32_t verb = 0;  // KnowledgeVerb
+  std::uint32_t disk_count = 0;
+  std::array<std::uint64_t, 2> pair{};
+  std::uint64_t incarnation = 0;              // of the sender
+  std::uint64_t to = 0;                       // answer: of who asked
+  std::uint64_t number = 0;                   // of the question; its answer repeats it
+  std::uint64_t place = 0;                    // generation of the owner record's place
+  std::array<std::uint64_t, 2> place_disk{};  // where that is
+  std::array<KnownMembers, 2> members{};      // by node: the sender's own, and those it watches
+  // All disks of the pair in the order of the configuration.
+  std::array<std::array<std::uint64_t, 2>, kKnownDisksMax> disks{};
+};
+static_assert(sizeof(KnowledgeMessage) == 1232);
+static_assert(offsetof(KnowledgeMessage, place) == 56);
+static_assert(offsetof(KnowledgeMessage, members) == 80);
+static_assert(offsetof(KnowledgeMessage, disks) == 208);
+static_assert(std::has_unique_object_representations_v<KnowledgeMessage>, "no implicit padding");
+
 }  // namespace duet::failover

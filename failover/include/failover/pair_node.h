@@ -37,6 +37,7 @@
 //   giveback by itself (rule 11)      giveback.cpp  consider_giveback()
 //   members change (rule 2)           members.cpp   replace_member(), follow_members()
 //   the record moves (rule 3)         place.cpp     move_record(), agree_to_move(), follow_place()
+//   a start without every disk        known.cpp     enter_by_word(), tell_partner(), let_in_late()
 //
 // Ownership: borrows everything it is given; dies before it.  Destroying it is what kill -9 is.
 // Thread-safety: the scheduler's thread; may_answer() any.
@@ -63,6 +64,7 @@
 #include "nvlog/mirrored_log.h"
 #include "platform/clock.h"
 #include "platform/task_scope.h"
+#include "shelf/late_disk.h"
 
 namespace duet::failover {
 
@@ -71,7 +73,9 @@ struct PairDisk {
   shelf::SharedDisk* disk = nullptr;
   std::uint32_t filer = 0;  // whose aggregate it is in; its home is the node of the same number
   bool member = false;      // of that node's mailbox, as configured; the disks know better
-  mailbox::DiskIdentity identity{};  // the same for both nodes, of no other disk
+  // The same for both nodes, of no other disk; zero: not known yet, of one that is late.
+  mailbox::DiskIdentity identity{};
+  shelf::LateDisk* late = nullptr;  // `disk`, if it could not be reached at the start
 };
 
 struct PairOptions {
@@ -165,6 +169,8 @@ class PairNode final : private interconnect::ChannelUser {
   std::function<Status()> fence_partner;
   std::function<void()> on_renewed;  // the lease, while filers may be served here
   std::function<void()> on_halt;     // a newer process of this node is there: exit
+  // Reads the identity of a disk that was late and is here.  REQUIRED where a disk is late.
+  std::function<Task<Result<mailbox::DiskIdentity>>(std::size_t disk)> identify;
   // Solo or back: as nvlog asks.  Called to start a CP.
   std::function<void(std::uint32_t filer)> on_want_cp;
 
@@ -219,6 +225,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<void> run();
   Task<void> beat_link();
   Task<bool> enter();
+  Task<bool> enter_by_reading();
   Task<void> look();
   Task<void> read_record_beside();
   Task<void> look_closer_beside();
@@ -299,6 +306,29 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] std::optional<std::string_view> move_veto(std::size_t to) const;
   void on_place_message(ConstBytes bytes);
   Status send(const PlaceMessage& message);
+  // known.cpp
+  [[nodiscard]] bool is_away(std::size_t disk) const;
+  [[nodiscard]] bool members_behind() const;
+  [[nodiscard]] bool knows_all() const;
+  void tell_partner(const KnowledgeMessage& asked);
+  void ask_what_is_known();
+  void on_knowledge_message(ConstBytes bytes);
+  Status send(const KnowledgeMessage& message);
+  Task<bool> enter_by_word();
+  [[nodiscard]] std::string_view take_word(const KnowledgeMessage& told, std::uint64_t record,
+                                           const mailbox::MembersRead& mine,
+                                           std::optional<std::uint64_t> in_root);
+  [[nodiscard]] bool can_adopt(std::uint32_t node, const KnownMembers& told) const;
+  void adopt_told(std::uint32_t node, const KnownMembers& told);
+  bool learn_from_partner();
+  void note_newest(const mailbox::MembersRead& read);
+  void say_waiting();
+  void follow_late_disks();
+  Task<void> let_in_beside(std::size_t disk);
+  Task<Status> join_one(std::size_t disk);
+  Task<Status> let_in_late(std::size_t disk);
+  Task<Status> look_at_late(std::size_t disk);
+  Status refuse_late(std::string_view why, std::string_view remedy);
   // giveback.cpp
   void consider_giveback();
   // handover.cpp
@@ -336,7 +366,7 @@ class PairNode final : private interconnect::ChannelUser {
   Scheduler& scheduler_;
   const BootClock& clock_;
   const PairOptions options_;
-  const std::vector<PairDisk> disks_;
+  std::vector<PairDisk> disks_;
   interconnect::PartnerLink& link_;
   LeaseGuard guard_;
   std::vector<std::unique_ptr<GatedDisk>> gates_;  // as disks_
@@ -376,6 +406,16 @@ class PairNode final : private interconnect::ChannelUser {
   std::array<std::optional<Instant>, kFilers> giveback_since_;  // nothing has spoken against it
   std::vector<Instant> givebacks_;                              // of the last hour
   std::string_view giveback_;
+
+  bool entered_ = false;        // what counts is known: from here on it beats, and owns filers
+  std::uint64_t entries_ = 0;   // tries that came to nothing for want of a disk
+  std::string_view waits_for_;  // before that
+  std::uint64_t asked_number_ = 0;
+  std::optional<KnowledgeMessage> told_;  // the answer to that
+  bool letting_in_ = false;               // a late disk
+  Instant let_in_at_{};
+  std::size_t let_in_next_ = 0;    // asked first
+  std::string_view late_refused_;  // why, told last
 
   std::optional<mailbox::OwnersRead> record_;  // the last that could be read
   bool record_readable_ = false;

@@ -74,6 +74,8 @@ struct PairStatus {
   std::array<FilerStatus, kFilers> filers{};
   Evidence evidence;
   Verdict verdict;
+  bool entered = false;        // else this node only starts:
+  std::string_view waits_for;  // ... why; or empty
   bool lease_valid = false;
   bool conflict = false;
   bool halted = false;

@@ -45,6 +45,7 @@ struct Membership {
 struct MembersRead {
   std::vector<MembersSector> sectors;  // newest first
   bool all = false;                    // every disk answered
+  std::size_t unknown = 0;             // disks on which a sector may stand that is not among these
 
   // The membership of this generation, if a sector names it.
   [[nodiscard]] std::optional<Membership> of(std::uint64_t generation) const;

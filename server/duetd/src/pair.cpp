@@ -26,8 +26,19 @@ constexpr Duration kServedWithin = 10s;
 // What is left of a node that was killed, its memory unmapped.
 constexpr Duration kPredecessorEnds = 5s;
 constexpr Duration kLookAgain = 20ms;
+// A disk that was not reached by then is waited for beside the rest.
+constexpr Duration kReachWithin = 3s;
+constexpr Duration kOneAttempt = 1s;
+constexpr Duration kReachAgain = 1s;
 
 constexpr std::string_view kNodeNames[] = {"a", "b"};
+
+// Waiting does not mend it.
+bool is_mistake(const Error& error) {
+  constexpr std::array kMistakes{Errc::kInvalid, Errc::kNotSupported, Errc::kForeign,
+                                 Errc::kRefused, Errc::kAccess,       Errc::kFenced};
+  return std::ranges::find(kMistakes, error.code) != kMistakes.end();
+}
 
 mailbox::Node mailbox_node(std::uint32_t number) {
   return mailbox::Node{static_cast<std::uint8_t>(number)};
@@ -170,7 +181,7 @@ Pair::Pair(Machine& machine, supervisor::ParentLink& parent)
     : machine_(machine), parent_(parent), id_(config::pair_id(machine.config.pair)) {
   for (const config::Filer& filer : machine.config.filers) {
     for (const config::Disk& disk : filer.disks) {
-      disks_.push_back({&disk, filer.index(), nullptr, {}});
+      disks_.push_back({&disk, filer.index(), nullptr});
     }
   }
 }
@@ -213,12 +224,6 @@ Task<int> Pair::begin() {
     }
   }
   if (wrong.empty()) {
-    wrong = co_await open_disks();
-  }
-  if (wrong.empty()) {
-    wrong = co_await identify_disks();
-  }
-  if (wrong.empty()) {
     wrong = open_link();
   }
   if (!wrong.empty()) {
@@ -232,51 +237,101 @@ Task<int> Pair::begin() {
   co_return kExitOk;
 }
 
-Task<std::string> Pair::open_disk(Disk& disk, shelf::DiskKey key) {
-  const config::Path& path = disk.configured->path;
+Task<Result<std::unique_ptr<shelf::SharedDisk>>> Pair::open_disk(std::size_t disk,
+                                                                 shelf::DiskKey key) {
+  const config::Path& path = disks_[disk].configured->path;
   Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(path.text);
   DUET_CHECK(url.ok());  // the configuration's reader saw to it
   shelf::OpenOptions options;
   options.key = key;
   options.name = shelf::without_password(path.text);
   options.fail_after = machine_.config.failover.disk_patience;
-  auto opened =
-      co_await shelf::open_shared_disk(machine_.strand, std::move(url.value()), std::move(options));
-  if (opened.ok()) {
-    disk.device = std::move(opened.value());
-    co_return std::string();
-  }
-  co_return fmt::format(
+  options.open_within = kOneAttempt;
+  co_return co_await shelf::open_shared_disk(machine_.strand, std::move(url.value()),
+                                             std::move(options));
+}
+
+std::string Pair::cannot_open(std::size_t disk) const {
+  return fmt::format(
       "{}: disk {}: {}; start what serves it, or correct its URL; if it is gone "
       "for good, see OPERATIONS.md, \"A disk is gone for good\"",
-      machine_.place(path.line), shelf::without_password(path.text), text_of(opened.error()));
+      machine_.place(disks_[disk].configured->path.line), url_of(disk),
+      text_of(disks_[disk].device->last_error()));
+}
+
+// Empty: each disk is here, or it is away and was tried; PairNode goes on without it, or waits.
+Task<std::string> Pair::reach_disks() {
+  const Instant begun = machine_.strand.now();
+  for (;;) {
+    std::size_t here = 0;
+    std::size_t tried = 0;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+      const shelf::LateDisk& device = *disks_[i].device;
+      if (!device.here() && device.failures() > 0 && is_mistake(device.last_error())) {
+        co_return cannot_open(i);
+      }
+      here += device.here() ? 1 : 0;
+      tried += device.here() || device.failures() > 0 ? 1 : 0;
+    }
+    const Duration waited = machine_.strand.now() - begun;
+    if (here == disks_.size() || (here > 0 && (tried == disks_.size() || waited >= kReachWithin))) {
+      break;
+    }
+    if (here == 0 && waited >= machine_.config.failover.disk_patience) {
+      co_return cannot_open(0);
+    }
+    co_await sleep(machine_.strand, kLookAgain);
+  }
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (!disks_[i].device->here()) {
+      trace(Level::kWarning, "disk_away", {{"message", cannot_open(i)}});
+    }
+  }
+  co_return std::string();
 }
 
 // Greater than every earlier one of this node, whatever the clock says: keys, beats, last words and
-// the owner record remember the last one's.
+// the owner record remember the last one's.  A disk that is away may know a greater one: then this
+// process halts when it comes, and the next one reads it.
 Task<std::string> Pair::choose_incarnation() {
   const auto now =
       std::chrono::duration_cast<std::chrono::microseconds>(machine_.clock.since_epoch());
   incarnation_ = static_cast<std::uint64_t>(now.count()) & shelf::kIncarnationMax;
-  for (Disk& disk : disks_) {
-    std::string wrong = co_await open_disk(
-        disk, shelf::make_key(static_cast<std::uint8_t>(number()), incarnation_));
+  for (std::uint64_t chosen = 0; chosen != incarnation_;) {
+    chosen = incarnation_;
+    const shelf::DiskKey key = shelf::make_key(static_cast<std::uint8_t>(number()), chosen);
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+      disks_[i].device.reset();  // one session of this node at a time
+      disks_[i].device = std::make_unique<shelf::LateDisk>(
+          machine_.strand, key, url_of(i), [this, i, key] { return open_disk(i, key); },
+          kReachAgain);
+    }
+    std::string wrong = co_await reach_disks();
     if (!wrong.empty()) {
       co_return wrong;
     }
-    const Result<shelf::DiskState> state = co_await disk.device->read_state();
-    if (!state.ok()) {
-      co_return fmt::format("disk {}: {}", shelf::without_password(disk.configured->path.text),
-                            text_of(state.error()));
-    }
-    for (const shelf::DiskKey key : state.value().keys) {
-      if (shelf::node_of(key) == number()) {
-        later_than(shelf::incarnation_of(key));
+    for (const Disk& disk : disks_) {
+      if (!disk.device->here()) {
+        continue;
       }
+      const Result<shelf::DiskState> state = co_await disk.device->read_state();
+      if (state.ok()) {
+        later_than_keys(state.value().keys);
+      }
+      co_await look_for_older(*disk.device);
     }
-    co_await look_for_older(*disk.device);
   }
   co_return std::string();
+}
+
+// By its label a disk is known whatever its URL.
+Task<Result<mailbox::DiskIdentity>> Pair::identify(std::size_t disk) {
+  const Result<wafl::DiskProbe> probe = co_await wafl::probe(*disks_[disk].device);
+  if (!probe.ok()) {
+    co_return probe.error();
+  }
+  // One that was never formatted holds nothing that its identity could matter for.
+  co_return probe.value().ours ? probe.value().label.disk : mailbox::DiskIdentity{0, disk + 1};
 }
 
 // What cannot be read says nothing.
@@ -300,39 +355,18 @@ Task<void> Pair::look_for_older(shelf::SharedDisk& disk) {
   }
 }
 
+void Pair::later_than_keys(const std::vector<shelf::DiskKey>& keys) {
+  for (const shelf::DiskKey key : keys) {
+    if (shelf::node_of(key) == number()) {
+      later_than(shelf::incarnation_of(key));
+    }
+  }
+}
+
 void Pair::later_than(std::uint64_t incarnation) {
   if (incarnation < shelf::kIncarnationMax) {
     incarnation_ = std::max(incarnation_, incarnation + 1);
   }
-}
-
-Task<std::string> Pair::open_disks() {
-  const shelf::DiskKey key = shelf::make_key(static_cast<std::uint8_t>(number()), incarnation_);
-  for (Disk& disk : disks_) {
-    if (disk.device->key() == key) {
-      continue;
-    }
-    disk.device.reset();
-    std::string wrong = co_await open_disk(disk, key);
-    if (!wrong.empty()) {
-      co_return wrong;
-    }
-  }
-  co_return std::string();
-}
-
-// By its label a disk is known whatever its URL.
-Task<std::string> Pair::identify_disks() {
-  for (std::size_t i = 0; i < disks_.size(); ++i) {
-    const Result<wafl::DiskProbe> probe = co_await wafl::probe(*disks_[i].device);
-    if (!probe.ok()) {
-      co_return fmt::format("disk {}: {}", url_of(i), text_of(probe.error()));
-    }
-    // One that was never formatted holds nothing that its identity could matter for.
-    disks_[i].identity =
-        probe.value().ours ? probe.value().label.disk : mailbox::DiskIdentity{0, i + 1};
-  }
-  co_return std::string();
 }
 
 std::string Pair::open_link() {
@@ -421,7 +455,10 @@ void Pair::make_pair() {
   std::vector<failover::PairDisk> disks;
   shelf::SharedDisk* arbitration = nullptr;
   for (const Disk& disk : disks_) {
-    disks.push_back({disk.device.get(), disk.filer, disk.configured->mailbox, disk.identity});
+    disks.push_back({.disk = disk.device.get(),
+                     .filer = disk.filer,
+                     .member = disk.configured->mailbox,
+                     .late = disk.device.get()});
     if (disk.configured->arbitration) {
       arbitration = disk.device.get();
     }
@@ -455,6 +492,7 @@ void Pair::make_pair() {
   pair_->on_want_cp = [this](std::uint32_t filer) { hosts_[filer]->want_consistency_point(); };
   pair_->on_event = [this](const failover::Event& event) { told(event); };
   pair_->on_step = [this](std::string_view step) { stepped(step); };
+  pair_->identify = [this](std::size_t disk) { return identify(disk); };
   pair_->on_halt = [] { kill(getpid(), SIGTERM); };
   pair_->on_renewed = [this] {
     for (const auto& host : hosts_) {

@@ -1,6 +1,6 @@
 // Pair: the role of a node that stands in a pair.
 //
-//   map mirror memory -> open the shared disks -> link -> PairNode: it enters, watches, owns
+//   map mirror memory -> reach the shared disks -> link -> PairNode: it enters, watches, owns
 //     -> [signal]: hand over what is served here, or bring it to rest -> end
 //
 // What is decided is decided in failover; this connects it to disks, link, filers and operators.
@@ -26,7 +26,7 @@
 #include "nvlog/mirror_port.h"
 #include "platform/linux/clock.h"
 #include "role.h"
-#include "shelf/shared_disk.h"
+#include "shelf/late_disk.h"
 #include "supervisor/parent_link.h"
 #include "supervisor/supervisor.h"
 
@@ -59,8 +59,7 @@ class Pair final : public Role {
   struct Disk {
     const config::Disk* configured = nullptr;
     std::uint32_t filer = 0;
-    std::unique_ptr<shelf::SharedDisk> device;
-    mailbox::DiskIdentity identity{};
+    std::unique_ptr<shelf::LateDisk> device;
   };
   struct PastEvent {
     std::int64_t at_ns = 0;  // since 1970
@@ -71,9 +70,10 @@ class Pair final : public Role {
 
   [[nodiscard]] std::uint32_t number() const { return machine_.node.name == "b" ? 1 : 0; }
   // pair.cpp
-  Task<std::string> open_disk(Disk& disk, shelf::DiskKey key);
-  Task<std::string> open_disks();
-  Task<std::string> identify_disks();
+  Task<Result<std::unique_ptr<shelf::SharedDisk>>> open_disk(std::size_t disk, shelf::DiskKey key);
+  Task<std::string> reach_disks();
+  [[nodiscard]] std::string cannot_open(std::size_t disk) const;
+  Task<Result<mailbox::DiskIdentity>> identify(std::size_t disk);
   Task<std::string> choose_incarnation();
   std::string open_link();
   std::string open_shared_memory(const interconnect::LinkIdentity& identity);
@@ -82,6 +82,7 @@ class Pair final : public Role {
   void told(const failover::Event& event);
   void stepped(std::string_view step);
   Task<void> look_for_older(shelf::SharedDisk& disk);
+  void later_than_keys(const std::vector<shelf::DiskKey>& keys);
   void later_than(std::uint64_t incarnation);
   Task<bool> wait_for(std::function<bool()> condition, Duration patience = kStepPatience);
 

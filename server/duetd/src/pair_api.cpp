@@ -267,6 +267,8 @@ Json Pair::status_json() const {
                {"node", machine_.node.name},
                {"version", admin::version()},
                {"incarnation", incarnation_},
+               {"entered", status.entered},
+               {"waits_for", status.waits_for},
                {"lease_valid", status.lease_valid},
                {"lapsed_ms", milliseconds(status.lapsed)},
                {"conflict", status.conflict},

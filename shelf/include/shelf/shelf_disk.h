@@ -38,6 +38,7 @@ struct ShelfDiskOptions {
   DiskKey key = kNoKey;
   std::string name;                                 // what name() gives; empty: as the shelf's
   Duration fail_after = std::chrono::seconds(30);   // lost for so long: I/O fails
+  Duration open_within{};                           // open() tries so long; 0: `fail_after`
   Duration silence_max = std::chrono::seconds(5);   // no answer, not even to a ping: lost
   Duration retry = std::chrono::milliseconds(100);  // between attempts to connect
   std::uint32_t transfer_bytes_max = std::uint32_t{256} << 10U;  // of one request
@@ -45,7 +46,7 @@ struct ShelfDiskOptions {
 
 class ShelfDisk final : public SharedDisk {
  public:
-  // Connects.  Keeps trying for `fail_after`, unless the shelf itself refuses:
+  // Connects.  Keeps trying for `open_within`, unless the shelf itself refuses:
   // kNotFound: no such disk; kNotSupported: another version; kFenced: a newer incarnation of this
   // node is connected; kRefused: it has another key than we.  kIo, kNotFound, kAccess: why the last
   // attempt failed.  kInvalid: the name.

@@ -68,6 +68,7 @@ Task<Result<std::unique_ptr<SharedDisk>>> open_shared_disk(os::EpollScheduler& s
                         .key = options.key,
                         .name = std::move(options.name),
                         .fail_after = options.fail_after,
+                        .open_within = options.open_within,
                         .silence_max = options.silence_max};
   auto opened = co_await ShelfDisk::open(scheduler, std::move(connector), std::move(disk));
   if (!opened.ok()) {

@@ -129,6 +129,32 @@ void World::check_write(std::size_t disk, const sim::SimDisk::Event& event) {
   oracle.landed(static_cast<std::uint32_t>(disk / kDisksPerFiler), root.epoch, root.writer);
 }
 
+std::unique_ptr<shelf::SharedDisk> World::connect(Process& process, std::uint32_t node,
+                                                  std::size_t disk, shelf::DiskKey key) {
+  return std::make_unique<NodeDisk>(process.scheduler,
+                                    disks_[disk]->target.connect(disks_[disk]->paths[node], key));
+}
+
+Task<Result<std::unique_ptr<shelf::SharedDisk>>> World::try_connect(Process& process,
+                                                                    std::uint32_t node,
+                                                                    std::size_t disk,
+                                                                    shelf::DiskKey key) {
+  co_await sleep(process.scheduler, 1ms);
+  if (!path(node, disk).up() || !shelf(disk).running()) {
+    co_return Error{Errc::kIo, "the path is cut"};
+  }
+  co_return connect(process, node, disk, key);
+}
+
+Task<Result<mailbox::DiskIdentity>> World::identify(std::size_t disk, shelf::SharedDisk& device) {
+  const auto buffer = std::make_unique<mailbox::SectorBuffer>();
+  const Status read = co_await device.read(0, buffer->parts());
+  if (!read.ok()) {
+    co_return read.error();
+  }
+  co_return identity(disk);
+}
+
 void World::boot(std::uint32_t node) {
   DUET_CHECK(processes_[node] == nullptr);
   const std::int64_t ppm = node == 0 ? options_.drift_ppm : -options_.drift_ppm;
@@ -137,15 +163,26 @@ void World::boot(std::uint32_t node) {
                              mailbox::Incarnation{++incarnations_[node]}};
   std::vector<failover::PairDisk> disks;
   for (std::size_t i = 0; i < kDisks; ++i) {
-    process->disks.push_back(std::make_unique<NodeDisk>(
-        process->scheduler,
-        disks_[i]->target.connect(disks_[i]->paths[node],
-                                  shelf::make_key(mailbox::index_of(self.node),
-                                                  static_cast<std::uint64_t>(self.incarnation)))));
+    const shelf::DiskKey key =
+        shelf::make_key(mailbox::index_of(self.node), static_cast<std::uint64_t>(self.incarnation));
+    const bool unreached = !path(node, i).up() || !disks_[i]->target.running();
+    const bool away = options_.late_disks || (unreached && !options_.waits_for_disks);
+    shelf::LateDisk* late = nullptr;
+    if (away) {
+      auto made = std::make_unique<shelf::LateDisk>(
+          process->scheduler, key, "late",
+          [this, raw = process.get(), node, i, key] { return try_connect(*raw, node, i, key); },
+          200ms);
+      late = made.get();
+      process->disks.push_back(std::move(made));
+    } else {
+      process->disks.push_back(connect(*process, node, i, key));
+    }
     disks.push_back({.disk = process->disks.back().get(),
                      .filer = static_cast<std::uint32_t>(i / kDisksPerFiler),
                      .member = i % kDisksPerFiler < kRootDisks,
-                     .identity = identity(i)});
+                     .identity = away ? mailbox::DiskIdentity{} : identity(i),
+                     .late = late});
   }
   process->link = std::make_unique<NodeLink>(
       process->scheduler, wire_.open({kPair, interconnect::Node{static_cast<std::uint8_t>(node)},
@@ -169,6 +206,9 @@ void World::boot(std::uint32_t node) {
     process->pair->set_host(filer, *process->hosts[filer]);
   }
   Process* const raw = process.get();
+  process->pair->identify = [this, raw](std::size_t disk) {
+    return identify(disk, *raw->disks[disk]);
+  };
   process->pair->on_want_cp = [raw](std::uint32_t filer) { raw->hosts[filer]->want_cp(); };
   process->pair->on_step = [this, node](std::string_view step) {
     ++steps[std::string(step)];

@@ -37,6 +37,10 @@ struct WorldOptions {
   bool automatic_giveback = false;
   std::size_t givebacks_per_hour = 3;
   bool epochs = true;  // the targets check epochs too, not keys alone
+  // A disk that cannot be reached when a node starts is one that it stands waiting for: as a
+  // target that is slow, not one that is away.
+  bool waits_for_disks = false;
+  bool late_disks = false;  // each disk is one that is opened beside the start
 };
 
 // What a process is; destroying it is kill -9.
@@ -46,7 +50,7 @@ struct Process {
   ~Process();
   NodeScheduler scheduler;
   NodeBootClock clock;
-  std::vector<std::unique_ptr<NodeDisk>> disks;
+  std::vector<std::unique_ptr<shelf::SharedDisk>> disks;
   std::unique_ptr<NodeLink> link;
   std::unique_ptr<nvlog::MirrorPort> port;
   std::array<std::unique_ptr<ModelFiler>, 2> hosts;
@@ -74,6 +78,15 @@ class World {
   }
   [[nodiscard]] interconnect::SimWire& wire() { return wire_; }
   [[nodiscard]] shelf::testing::SimTarget& shelf(std::size_t disk) { return disks_[disk]->target; }
+  // For both nodes, until heal(); who boots meanwhile finds it away.
+  void cut(std::size_t disk) {
+    path(0, disk).cut();
+    path(1, disk).cut();
+  }
+  void heal(std::size_t disk) {
+    path(0, disk).heal();
+    path(1, disk).heal();
+  }
 
   // Runs until `done`, a complaint or `limit` of time; whether `done`.
   bool run_until(const std::function<bool()>& done, Duration limit);
@@ -102,7 +115,11 @@ class World {
   // The owner record that counts, and its disk.
   [[nodiscard]] mailbox::Owners owners();
   [[nodiscard]] std::size_t record_disk();
-  [[nodiscard]] mailbox::DiskIdentity identity(std::size_t disk) const { return {disk + 1, 7}; }
+  [[nodiscard]] mailbox::DiskIdentity identity(std::size_t disk) const {
+    return {disk + 1, exchanged_[disk] ? 8U : 7U};
+  }
+  // Another disk, with what is on this one, stands in its place for who opens it from now on.
+  void exchange(std::size_t disk) { exchanged_[disk] = true; }
   bool auto_restart = false;  // of nodes killed by kill_soon()
 
  private:
@@ -114,6 +131,12 @@ class World {
     shelf::testing::SimTarget target;
   };
   void format();
+  [[nodiscard]] std::unique_ptr<shelf::SharedDisk> connect(Process& process, std::uint32_t node,
+                                                           std::size_t disk, shelf::DiskKey key);
+  Task<Result<std::unique_ptr<shelf::SharedDisk>>> try_connect(Process& process, std::uint32_t node,
+                                                               std::size_t disk,
+                                                               shelf::DiskKey key);
+  Task<Result<mailbox::DiskIdentity>> identify(std::size_t disk, shelf::SharedDisk& device);
   void check_write(std::size_t disk, const sim::SimDisk::Event& event);
   [[nodiscard]] std::optional<mailbox::ArbitrationSector> record_on(std::size_t disk);
   Task<void> client();
@@ -129,6 +152,7 @@ class World {
   std::array<std::unique_ptr<Process>, 2> processes_;
   std::array<std::uint64_t, 2> incarnations_{};
   std::array<bool, 2> kill_soon_{};
+  std::array<bool, kDisks> exchanged_{};
   std::multimap<Instant, std::function<void()>> due_;
   std::uint64_t values_ = 0;
   TaskScope scope_;

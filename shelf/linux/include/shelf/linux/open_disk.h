@@ -17,6 +17,7 @@ struct OpenOptions {
   std::string name;      // what name() gives; empty: the disk's at its shelf
   Duration fail_after = std::chrono::seconds(30);
   Duration silence_max = std::chrono::seconds(5);
+  Duration open_within{};  // a shelf is tried so long; 0: `fail_after`
 };
 
 // Errors: those of the kind (ShelfDisk::open, ScsiDisk::open, src/kernel_disk.h); those of
