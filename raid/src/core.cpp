@@ -211,9 +211,9 @@ void Core::settle(LockRange range, std::uint64_t number) {
 }
 
 Task<void> Core::settle_range(LockRange range, std::uint64_t number) {
-  const std::uint64_t from = static_cast<std::uint64_t>(range) * options_.range_stripes;
+  const std::uint64_t from = static_cast<std::uint64_t>(range) * range_stripes();
   const Stripe first{from};
-  const Stripe end{from + options_.range_stripes};
+  const Stripe end{from + range_stripes()};
   while (log_.any_in(first, end)) {
     const Status settled = co_await settle_all();
     if (!settled.ok()) {

@@ -71,8 +71,9 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> hold(RowLocks::Hold& rows);
   Task<Result<IntentLog::Handle>> begin(const Update& update);
   Task<Status> absorb_failures();
+  [[nodiscard]] std::uint64_t range_stripes() const { return disks_.label().range_stripes; }
   [[nodiscard]] LockRange range_of(Stripe stripe) const {
-    return LockRange{static_cast<std::uint64_t>(stripe) / options_.range_stripes};
+    return LockRange{static_cast<std::uint64_t>(stripe) / range_stripes()};
   }
 
   // core.cpp

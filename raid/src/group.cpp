@@ -7,10 +7,11 @@
 namespace duet::raid {
 
 Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
-                          const GroupId& group, const Geometry& geometry, NodeSet nodes) {
+                          const GroupId& group, const Geometry& geometry, NodeSet nodes,
+                          FormatOptions options) {
   DUET_CHECK(devices.size() == ids.size());
   if (!geometry.valid() || devices.size() != geometry.disks || nodes == 0 ||
-      (nodes >> kNodesMax) != 0) {
+      (nodes >> kNodesMax) != 0 || options.range_stripes == 0) {
     co_return Error{Errc::kInvalid, "these disks make no redundancy group"};
   }
   const auto label = std::make_unique<GroupLabel>();
@@ -22,6 +23,11 @@ Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const
   label->sequence = 1;
   label->generation = 1;
   label->nodes = nodes;
+  label->range_stripes = options.range_stripes;
+  const Status named = set_virtual_disks(*label, options.virtual_disks);
+  if (!named.ok()) {
+    co_return named;
+  }
   for (std::uint32_t i = 0; i < geometry.disks; ++i) {
     label->members[i].id = ids[i];
     if (devices[i]->block_count() < geometry.disk_blocks()) {
@@ -53,7 +59,7 @@ Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
                                                  std::vector<BlockDevice*> devices,
                                                  PersistentMemory& memory, Peers& peers,
                                                  GroupOptions options) {
-  DUET_CHECK(options.incarnation != 0 && options.range_stripes > 0);
+  DUET_CHECK(options.incarnation != 0);
   Result<IntentMemory> intents = IntentMemory::open(memory, options.group, options.self);
   if (!intents.ok()) {
     co_return intents.error();

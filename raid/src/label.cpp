@@ -15,6 +15,78 @@ Geometry geometry_of(const GroupLabel& label) {
           .stripes = label.stripes};
 }
 
+namespace {
+
+std::string_view name_of(const LabelVirtualDisk& entry) {
+  return {entry.name.begin(), std::ranges::find(entry.name, '\0')};
+}
+
+bool good_name(const LabelVirtualDisk& entry) {
+  const std::string_view name = name_of(entry);
+  const auto behind = entry.name.begin() + static_cast<std::ptrdiff_t>(name.size());
+  return !name.empty() && name.size() <= kVirtualDiskNameMax &&
+         std::ranges::all_of(name, [](char c) { return c > ' ' && c <= '~'; }) &&
+         std::all_of(behind, entry.name.end(), [](char c) { return c == '\0'; });
+}
+
+// Whether the table of virtual disks is one.
+bool good_table(const GroupLabel& label) {
+  std::uint32_t count = 0;
+  while (count < kVirtualDisksMax && label.virtual_disks[count] != LabelVirtualDisk()) {
+    ++count;
+  }
+  for (std::uint32_t i = count; i < kVirtualDisksMax; ++i) {
+    if (label.virtual_disks[i] != LabelVirtualDisk()) {
+      return false;
+    }
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const LabelVirtualDisk& a = label.virtual_disks[i];
+    if (!good_name(a) || a.stripes == 0 || a.first_stripe >= label.stripes ||
+        a.stripes > label.stripes - a.first_stripe) {
+      return false;
+    }
+    for (std::uint32_t other = 0; other < i; ++other) {
+      const LabelVirtualDisk& b = label.virtual_disks[other];
+      if (a.name == b.name || (a.first_stripe < b.first_stripe + b.stripes &&
+                               b.first_stripe < a.first_stripe + a.stripes)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<VirtualDiskEntry> virtual_disks_of(const GroupLabel& label) {
+  std::vector<VirtualDiskEntry> entries;
+  for (const LabelVirtualDisk& entry : label.virtual_disks) {
+    if (entry != LabelVirtualDisk()) {
+      entries.push_back({std::string(name_of(entry)), {entry.first_stripe, entry.stripes}});
+    }
+  }
+  return entries;
+}
+
+Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> entries) {
+  constexpr Error kBad = {Errc::kInvalid, "these virtual disks make no table"};
+  if (entries.size() > kVirtualDisksMax) {
+    return kBad;
+  }
+  label.virtual_disks = {};
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const VirtualDiskEntry& entry = entries[i];
+    if (entry.name.empty() || entry.name.size() > kVirtualDiskNameMax) {
+      return kBad;
+    }
+    std::ranges::copy(entry.name, label.virtual_disks[i].name.begin());
+    label.virtual_disks[i].first_stripe = entry.part.first;
+    label.virtual_disks[i].stripes = entry.part.count;
+  }
+  return good_table(label) ? Status(Ok{}) : Status(kBad);
+}
+
 bool supersedes(const GroupLabel& a, const GroupLabel& b) {
   return a.sequence != b.sequence ? a.sequence > b.sequence : a.generation < b.generation;
 }
@@ -40,7 +112,8 @@ Result<GroupLabel> decode_label(ConstBytes block) {
   }
   bool sane = geometry_of(label).valid() && label.spare_count <= kSparesMax &&
               (label.own < label.disks || label.own == kSpare) &&
-              ((label.holders | label.owed) & ~label.nodes) == 0 && (label.nodes >> kNodesMax) == 0;
+              ((label.holders | label.owed) & ~label.nodes) == 0 &&
+              (label.nodes >> kNodesMax) == 0 && label.range_stripes > 0 && good_table(label);
   for (std::uint32_t i = 0; sane && i < label.disks; ++i) {
     const LabelDisk& disk = label.members[i];
     sane = disk.state >= 1 && disk.state <= 3 && disk.watermark <= label.stripes;

@@ -355,6 +355,21 @@ TEST(Group, WholeStripesReadNothingAndSmallWritesReadWhicheverIsLess) {
   EXPECT_EQ(world.group(0)->counters().reconstruct, 1U);
 }
 
+TEST(Group, ItsLabelHasTheTableOfVirtualDisksAndTheRangeSize) {
+  const std::vector<VirtualDiskEntry> entries = {{"filer-a", {0, 4}}, {"filer-b", {4, 2}}};
+  World world(16, {.range_stripes = 3, .virtual_disks = entries});
+  boot_all(world);
+  ASSERT_TRUE(write(world, 0, 0, 3, 5).ok());
+  EXPECT_EQ(virtual_disks_of(world.group(1)->status().label), entries);
+  EXPECT_EQ(world.group(1)->status().label.range_stripes, 3U);
+  World::Connections connections(world);
+  const std::vector<DiskId> ids = {{1, 1}, {1, 2}, {1, 3}, {1, 4}};
+  const std::vector<VirtualDiskEntry> twice = {{"filer-a", {0, 4}}, {"filer-a", {4, 2}}};
+  const Status refused = world.run(
+      format_group(connections.devices, ids, kGroup, world.options_.geometry, 3, {1, twice}));
+  EXPECT_EQ(refused.error().code, Errc::kInvalid);
+}
+
 TEST(VirtualDisk, PartsOfAGroupAreDisksOfTheirOwnOnEveryNode) {
   World world(10, {});
   boot_all(world);

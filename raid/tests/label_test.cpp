@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "buffer.h"
 #include "sim/random.h"
@@ -95,6 +96,64 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].state = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].watermark = 101; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 2; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.range_stripes = 0; }));
+}
+
+// Whether a label with a table is refused when it is written and changed afterwards.
+bool table_refused(const std::function<void(GroupLabel&)>& change) {
+  GroupLabel label = example();
+  const std::vector<VirtualDiskEntry> entries = {{"a", {0, 40}}, {"b", {60, 40}}};
+  EXPECT_TRUE(set_virtual_disks(label, entries).ok());
+  change(label);
+  const Buffer block(1);
+  encode_label(label, block.bytes());
+  return !decode_label(block.bytes()).ok();
+}
+
+TEST(Label, TheTableOfVirtualDisksIsReadAsItWasGiven) {
+  GroupLabel label = example();
+  std::vector<VirtualDiskEntry> entries = {{std::string(31, 'x'), {99, 1}}, {"filer-a", {0, 99}}};
+  ASSERT_TRUE(set_virtual_disks(label, entries).ok());
+  const Buffer block(1);
+  encode_label(label, block.bytes());
+  const Result<GroupLabel> read = decode_label(block.bytes());
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(virtual_disks_of(read.value()), entries);
+  entries.clear();
+  for (std::uint64_t i = 0; i < 32; ++i) {
+    entries.push_back({"v" + std::to_string(i), {3 * i, 3}});
+  }
+  EXPECT_TRUE(set_virtual_disks(label, entries).ok());
+  EXPECT_EQ(virtual_disks_of(label), entries);
+  entries.push_back({"v32", {96, 1}});
+  EXPECT_FALSE(set_virtual_disks(label, entries).ok());
+}
+
+TEST(Label, ATableOfVirtualDisksThatContradictsItselfIsRefused) {
+  EXPECT_FALSE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_stripe = 40; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_stripe = 39; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].stripes = 41; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].stripes = ~0ULL; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].stripes = 0; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_stripe = 100; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = 'a'; })) << "twice";
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = ' '; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = '\x7f'; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = '\xe4'; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = '\0'; })) << "empty";
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[5] = 'x'; })) << "behind";
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name.fill('x'); })) << "32";
+  EXPECT_TRUE(table_refused([](GroupLabel& l) {
+    std::swap(l.virtual_disks[1], l.virtual_disks[2]);
+  })) << "a gap";
+}
+
+TEST(Label, NamesThatDoNotFitAreRefusedWhenTheyAreGiven) {
+  GroupLabel label = example();
+  for (const std::string& name : {std::string(), std::string(32, 'x'), std::string("a\0b", 3)}) {
+    const std::vector<VirtualDiskEntry> entries = {{name, {0, 1}}};
+    EXPECT_FALSE(set_virtual_disks(label, entries).ok()) << name;
+  }
 }
 
 TEST(Assemble, AnyOrderOfDisksMakesTheSameGroup) {

@@ -41,6 +41,7 @@ WorldOptions some_options(sim::Random& random) {
   g.chunk_blocks = 1 + static_cast<std::uint32_t>(random.below(3));
   g.stripes = 3 + random.below(4);
   options.nodes = 2 + random.below(3);
+  options.range_stripes = 1 + static_cast<std::uint32_t>(random.below(2));
   options.slots = 3 + static_cast<std::uint32_t>(random.below(10));
   options.pages = g.disks * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
   return options;

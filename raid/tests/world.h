@@ -274,6 +274,8 @@ struct WorldOptions {
   std::size_t nodes = 2;
   std::uint32_t slots = 16;
   std::uint32_t pages = 64;
+  std::uint32_t range_stripes = 1;
+  std::vector<VirtualDiskEntry> virtual_disks;
 };
 
 class World {
@@ -299,7 +301,8 @@ class World {
       ids.push_back(disk_id(i));
     }
     const Status formatted =
-        run(format_group(connections.devices, ids, kGroup, options.geometry, nodes));
+        run(format_group(connections.devices, ids, kGroup, options.geometry, nodes,
+                         {options.range_stripes, options.virtual_disks}));
     DUET_CHECK(formatted.ok());
     for (const auto& disk : disks) {
       disk->lose_power(scheduler.random(), sim::SimDisk::Keep::kEverything);

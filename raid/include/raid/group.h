@@ -48,8 +48,6 @@ struct GroupOptions {
   GroupId group{};
   NodeId self{};
   std::uint64_t incarnation = 0;  // of this process; no other of this node had it
-  // Stripes that one lock covers, the same at every node.
-  std::uint32_t range_stripes = 1;
   // Free ranges behind the one that is asked for.
   std::uint8_t prefetch = 3;
   // Intents are settled this long after the first write that is not.
@@ -82,11 +80,19 @@ struct GroupStatus {
   GroupLabel label;
 };
 
+struct FormatOptions {
+  std::uint32_t range_stripes = 1;  // that one lock covers
+  std::span<const VirtualDiskEntry> virtual_disks;
+};
+
 // Makes a new group: labels on all disks, which must be all zeros or all alike from
 // kDataStartBlock on (a new group's check data matches).
-// REQUIRES: `ids` has one id for each device, no two alike.
+// REQUIRES: `ids` has one id for each device.
+// Error: kInvalid: the numbers make no group, or the virtual disks no table; kNoSpace: a disk is
+// too small; kExists: two disks have one id; kIo.
 Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
-                          const GroupId& group, const Geometry& geometry, NodeSet nodes);
+                          const GroupId& group, const Geometry& geometry, NodeSet nodes,
+                          FormatOptions options = {});
 
 // Makes persistent memory ready for a node's part of a group.
 Status format_intents(PersistentMemory& memory, const GroupId& group, NodeId node,

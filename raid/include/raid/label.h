@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,6 +19,24 @@
 namespace duet::raid {
 
 [[nodiscard]] Geometry geometry_of(const GroupLabel& label);
+
+// Stripes of a group that lie together.
+struct Part {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+  friend bool operator==(const Part&, const Part&) = default;
+};
+
+// A part that has a name, as the label's table has it.
+struct VirtualDiskEntry {
+  std::string name;
+  Part part;
+  friend bool operator==(const VirtualDiskEntry&, const VirtualDiskEntry&) = default;
+};
+[[nodiscard]] std::vector<VirtualDiskEntry> virtual_disks_of(const GroupLabel& label);
+// Error: kInvalid: a name that is empty, too long, not printable or there twice; a part that is
+// empty, not in the group, or in another; too many.
+Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> entries);
 
 // Whether `a` counts and not `b`.  Of two with one number, that of the older view: a leader that
 // ended left the other on a disk that the next leader could not read, so that view never began.

@@ -47,6 +47,19 @@ struct LabelDisk {
 static_assert(sizeof(LabelDisk) == 40);
 static_assert(std::has_unique_object_representations_v<LabelDisk>, "no implicit padding");
 
+inline constexpr std::uint32_t kVirtualDisksMax = 32;
+inline constexpr std::size_t kVirtualDiskNameMax = 31;
+
+// A part of the group's blocks that has a name.  No name: none, and none behind it.
+struct LabelVirtualDisk {
+  std::array<char, kVirtualDiskNameMax + 1> name{};  // printable, without blanks; zeros behind it
+  std::uint64_t first_stripe = 0;
+  std::uint64_t stripes = 0;
+  friend bool operator==(const LabelVirtualDisk&, const LabelVirtualDisk&) = default;
+};
+static_assert(sizeof(LabelVirtualDisk) == 48);
+static_assert(std::has_unique_object_representations_v<LabelVirtualDisk>, "no implicit padding");
+
 struct GroupLabel {
   std::uint64_t magic = kLabelMagic;
   std::uint32_t version = kLabelVersion;
@@ -66,7 +79,10 @@ struct GroupLabel {
   DiskId own_id{};  // of that disk
   std::array<LabelDisk, kDisksMax> members{};
   std::array<DiskId, kSparesMax> spares{};
-  std::array<std::uint64_t, 323> reserved{};
+  std::array<LabelVirtualDisk, kVirtualDisksMax> virtual_disks{};
+  std::uint32_t range_stripes = 1;  // that one lock covers
+  std::uint32_t reserved0 = 0;
+  std::array<std::uint64_t, 130> reserved1{};
   std::uint32_t owed = 0;      // nodes whose intents the holders have, and must carry out first
   std::uint32_t checksum = 0;  // CRC-32C of the block with this field zero
 };
@@ -76,6 +92,8 @@ static_assert(offsetof(GroupLabel, holders) == 64);
 static_assert(offsetof(GroupLabel, own_id) == 80);
 static_assert(offsetof(GroupLabel, members) == 96);
 static_assert(offsetof(GroupLabel, spares) == 1376);
+static_assert(offsetof(GroupLabel, virtual_disks) == 1504);
+static_assert(offsetof(GroupLabel, range_stripes) == 3040);
 static_assert(offsetof(GroupLabel, checksum) == 4092);
 static_assert(std::has_unique_object_representations_v<GroupLabel>, "no implicit padding");
 

@@ -18,12 +18,6 @@
 
 namespace duet::raid {
 
-// In stripes.
-struct Part {
-  std::uint64_t first = 0;
-  std::uint64_t count = 0;
-};
-
 class VirtualDisk final : public BlockDevice {
  public:
   // `kind`: of all that is written through it.  A part may have one of each kind.
