@@ -1,5 +1,7 @@
 #include "core.h"
 
+#include <algorithm>
+
 #include "io_batch.h"
 
 namespace duet::raid {
@@ -22,6 +24,7 @@ Core::Core(Scheduler& scheduler, std::vector<BlockDevice*> devices, Assembly ass
       outbox_(scheduler, peers),
       changed_(scheduler),
       granted_(scheduler),
+      wishing_(scheduler),
       scope_(scheduler) {}
 
 Core::~Core() {
@@ -38,6 +41,7 @@ void Core::start() {
     }
   }
   scope_.spawn(lead());
+  scope_.spawn(rebuild());
 }
 
 std::optional<Error> Core::ended() const {
@@ -93,6 +97,14 @@ GroupStatus Core::status() const {
           .members = members_,
           .leads = active_ && leads(),
           .intents = log_.size(),
+          .rebuild = {.disks = disks_.rebuilding(),
+                      .stripes = geometry().stripes,
+                      .done = std::max(stripes_below(rebuild_.sweep.reached()), disks_.watermark()),
+                      .recorded = disks_.watermark(),
+                      .done_before = rebuild_.done_before,
+                      .began = rebuild_.began,
+                      .shares = rebuild_.sweep.shares(),
+                      .trouble = rebuild_.trouble},
           .label = disks_.label()};
 }
 
@@ -126,10 +138,16 @@ void Core::node_started(NodeId node, std::uint64_t incarnation) {
 void Core::disk_failed(std::uint32_t disk) {
   DUET_CHECK(disk < geometry().disks);
   disks_.suspect(disk);
-  reported_ |= disks_.suspects();
-  ++changes_;
-  report();
-  wake();
+  tell_of_suspects();
+}
+
+void Core::tell_of_suspects() {
+  if ((disks_.suspects() & ~reported_) != 0) {
+    reported_ |= disks_.suspects();
+    ++changes_;
+    report();
+    wake();
+  }
 }
 
 // ---- settling: intents whose writes are done are ended ----
@@ -194,12 +212,7 @@ Task<Status> Core::absorb_failures() {
     if (((disks_.suspects() | disks_.failed()) & ~failed_in_view_) == 0) {
       co_return Ok{};
     }
-    if ((disks_.suspects() & ~reported_) != 0) {
-      reported_ |= disks_.suspects();
-      ++changes_;
-      report();
-      changed_.wake_all();
-    }
+    tell_of_suspects();
     co_await changed_.wait();
   }
 }

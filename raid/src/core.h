@@ -1,7 +1,8 @@
 // Core: what a Group is made of.
 //
-// Four files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
-// who leads, what every node does when the view changes), core_change.cpp (what the leader does).
+// Six files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets, who
+// leads, what every node does when the view changes), core_change.cpp (what the leader does),
+// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
@@ -19,6 +20,7 @@
 #include "platform/task_scope.h"
 #include "row_locks.h"
 #include "stripe_io.h"
+#include "sweep.h"
 
 namespace duet::raid {
 
@@ -40,6 +42,11 @@ class Core final : public PeersUser, public LockTableUser {
   void disk_failed(std::uint32_t disk);
   Task<Status> close();
 
+  // core_disks.cpp
+  void add_device(BlockDevice& device);
+  Task<Status> add_disk(Wish wish, BlockDevice& device, bool force);
+  Task<Status> remove_spare(DiskId id);
+
   [[nodiscard]] const Geometry& geometry() const { return disks_.geometry(); }
   [[nodiscard]] const Assembly& assembly() const { return assembly_; }
   [[nodiscard]] GroupStatus status() const;
@@ -56,6 +63,7 @@ class Core final : public PeersUser, public LockTableUser {
  private:
   class LockUse;
   class Request;
+  class Wanting;
   // What `wait()`s test again and again; why nothing more will come of this manager.
   [[nodiscard]] std::optional<Error> ended() const;
 
@@ -70,7 +78,9 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode);
   Task<Status> hold(RowLocks::Hold& rows);
   Task<Result<IntentLog::Handle>> begin(const Update& update);
+  Task<Status> end_intents(Stripe stripe, std::uint32_t first_row, std::uint32_t rows);
   Task<Status> absorb_failures();
+  void tell_of_suspects();
   [[nodiscard]] std::uint64_t range_stripes() const { return disks_.label().range_stripes; }
   [[nodiscard]] LockRange range_of(Stripe stripe) const {
     return LockRange{static_cast<std::uint64_t>(stripe) / range_stripes()};
@@ -88,7 +98,7 @@ class Core final : public PeersUser, public LockTableUser {
   // core_view.cpp
   void say(NodeId to, MessageKind kind, Generation generation, ConstBytes body);
   void say_hello(NodeId to, bool answer);
-  void report();
+  void report(bool even_if_nothing = false);
   void on_message(NodeId from, const MessageHead& head, ConstBytes body);
   void on_lock(NodeId from, const MessageHead& head, ConstBytes body);
   void on_hello(NodeId from, Generation generation, const HelloBody& hello);
@@ -98,6 +108,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<void> prepare(NodeId leader, Generation generation, PrepareBody body);
   [[nodiscard]] bool fits(const PrepareBody& body, bool joins) const;
   void commit(Generation generation, const CommitBody& body);
+  void adopt_in_view(const GroupLabel& label);
 
   Task<void> lead();
   [[nodiscard]] bool leads() const;
@@ -120,6 +131,7 @@ class Core final : public PeersUser, public LockTableUser {
   Generation next_proposal();
   [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
   bool mark_suspects(GroupLabel& label) const;
+  static bool mark_failed(GroupLabel& label, ColumnSet disks, ColumnSet away);
   Task<Status> write_labels(GroupLabel& label);
   Task<Status> put_view(Generation generation, NodeSet members, NodeSet owed);
   Task<Status> pay_what_is_owed();
@@ -132,6 +144,34 @@ class Core final : public PeersUser, public LockTableUser {
   void announce(const GroupLabel& label, const PrepareBody& body);
   void tell_present_view(NodeSet whom);
 
+  // core_disks.cpp
+  bool arrange(GroupLabel& label) const;
+  [[nodiscard]] bool arrangement_needed() const;
+  bool grant_wish(GroupLabel& label, const Wish& wish) const;
+  Task<Status> come_true(Wish wish);
+  Task<void> look_for_disks();
+  Task<void> look_for_members();
+  [[nodiscard]] bool look_is_worth_it() const;
+  Task<Status> prepare_disk(BlockDevice& device, const DiskId& id, bool force);
+  [[nodiscard]] std::optional<Status> outcome(const Wish& wish) const;
+  Task<void> wake_after(Duration duration);
+
+  // core_rebuild.cpp
+  Task<void> rebuild();
+  [[nodiscard]] std::optional<std::uint64_t> next_step() const;
+  Task<Status> rebuild_step(std::uint64_t step);
+  Task<Status> rebuild_stripe(Stripe stripe);
+  Task<void> give_way(std::uint64_t blocks);
+  void begin_rebuild();
+  void repeat_steps();
+  void tell_of_step(std::uint64_t step);
+  void note_step(NodeId node, std::uint64_t step);
+  [[nodiscard]] std::uint64_t step_count() const;
+  [[nodiscard]] std::uint64_t first_step() const;
+  [[nodiscard]] std::uint64_t stripes_below(std::uint64_t step) const;
+  [[nodiscard]] bool progress_due() const;
+  Task<Status> write_progress();
+
   struct Peer {
     std::uint64_t session = 0;  // in which it said hello
     bool stale = false;         // and was told to change what it said
@@ -140,7 +180,7 @@ class Core final : public PeersUser, public LockTableUser {
   };
 
   Scheduler& scheduler_;
-  const std::vector<BlockDevice*> devices_;
+  std::vector<BlockDevice*> devices_;
   const Assembly assembly_;
   const GroupOptions options_;
   const NodeId self_;
@@ -192,7 +232,23 @@ class Core final : public PeersUser, public LockTableUser {
   };
   std::deque<Early> early_;  // of the view that is prepared
 
+  // Disks that come and go.
+  std::array<Wish, kNodesMax> wishes_{};  // of the nodes of this view, this one among them
+  AsyncMutex wishing_;                    // one of this node at a time
+  int looking_ = 0;                       // look_for_members() runs; nothing begins
+
+  struct Rebuild {
+    std::vector<std::pair<DiskId, std::uint64_t>> of;  // disks, and since when
+    Instant began{};
+    std::uint64_t done_before = 0;  // stripes
+    Sweep sweep;
+    std::optional<Error> trouble;
+  };
+  Rebuild rebuild_;
+  Instant background_due_{};  // no stripe before, by the rate
+
   // As the leader.
+  std::uint64_t term_ = 0;  // of the labels that this node writes
   Generation proposal_{};
   NodeSet prepared_by_ = 0;
   bool changing_ = false;      // change_view() runs
@@ -202,6 +258,22 @@ class Core final : public PeersUser, public LockTableUser {
   std::uint64_t changes_ = 0;  // of what a proposal depends on
 
   TaskScope scope_;
+};
+
+// One that close() waits for; none begins behind it.
+class Core::Request {
+ public:
+  explicit Request(Core& core) : core_(core) { ++core_.requests_; }
+  ~Request() {
+    if (--core_.requests_ == 0 && core_.closing_ && !core_.dying_) {
+      core_.changed_.wake_all();
+    }
+  }
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+ private:
+  Core& core_;
 };
 
 // A ticket for a lock of the group that is given back at the end.

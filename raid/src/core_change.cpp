@@ -29,22 +29,37 @@ namespace {
 
 constexpr std::uint64_t kShareBytes = 256U << 10U;  // of one store
 
+// Disks that do not hold all that they should.
+std::uint32_t lost(const GroupLabel& label) {
+  std::uint32_t count = 0;
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    count += static_cast<DiskState>(label.members[i].state) != DiskState::kInSync ? 1 : 0;
+  }
+  return count;
+}
+
 }  // namespace
 
 Task<void> Core::look_at_labels() {
-  for (BlockDevice* const device : devices_) {
+  const std::vector<BlockDevice*> devices = devices_;
+  for (BlockDevice* const device : devices) {
     const Result<GroupLabel> label = co_await read_label(*device);
     if (label.ok() && label.value().group == options_.group &&
         supersedes(label.value(), disks_.label())) {
       disks_.adopt(label.value());
     }
   }
+  if (disks_.missing() != 0) {
+    co_await look_for_disks();
+  }
+  disks_.suspect_missing();
 }
 
 // The newest label there is; and all disks that should have it, have it: it may be the work of a
 // leader that did not get to its end, and the next label overwrites the one before it.
 Task<Status> Core::read_labels() {
   co_await look_at_labels();
+  term_ = disks_.label().term + 1;
   const auto label = std::make_unique<GroupLabel>(disks_.label());
   const Status written = co_await write_labels(*label);
   co_return written;
@@ -81,18 +96,29 @@ GroupLabel Core::next_label(Generation generation, NodeSet members) const {
   label.generation = static_cast<std::uint64_t>(generation);
   label.holders = members;
   label.owed = 0;
-  mark_suspects(label);
+  label.term = std::max(label.term, term_);
+  arrange(label);
   return label;
 }
 
-// Whether there are any that it did not know.
+// Whether there are any that it did not know.  Another disk may have the place of one by now.
 bool Core::mark_suspects(GroupLabel& label) const {
+  ColumnSet same = 0;
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    same |= label.members[i].id == disks_.label().members[i].id ? one(i) : 0;
+  }
+  return mark_failed(label, disks_.suspects() & same, disks_.away());
+}
+
+bool Core::mark_failed(GroupLabel& label, ColumnSet disks, ColumnSet away) {
   bool any = false;
   for (std::uint32_t i = 0; i < label.disks; ++i) {
-    if ((disks_.suspects() & one(i)) != 0 &&
-        static_cast<DiskState>(label.members[i].state) != DiskState::kFailed) {
-      label.members[i].state = static_cast<std::uint32_t>(DiskState::kFailed);
-      label.members[i].since = label.sequence;
+    LabelDisk& disk = label.members[i];
+    if ((disks & one(i)) != 0 && static_cast<DiskState>(disk.state) != DiskState::kFailed) {
+      disk.state = static_cast<std::uint32_t>(DiskState::kFailed);
+      disk.away = (away & one(i)) != 0 ? 1 : 0;
+      disk.since = label.sequence;
+      disk.watermark = 0;
       any = true;
     }
   }
@@ -103,6 +129,10 @@ bool Core::mark_suspects(GroupLabel& label) const {
 // node goes by it from then on.
 Task<Status> Core::write_labels(GroupLabel& label) {
   for (;;) {
+    if (lost(label) > geometry().check_columns()) {
+      stop({Errc::kIo, "more disks of the redundancy group failed than it can lose"});
+      co_return *stopped_;
+    }
     std::vector<Buffer> buffers;
     std::vector<std::pair<BlockDevice*, std::uint32_t>> targets;
     const auto add = [&](BlockDevice* device, std::uint32_t own, const DiskId& id) {
@@ -114,9 +144,10 @@ Task<Status> Core::write_labels(GroupLabel& label) {
       targets.emplace_back(device, own);
     };
     for (std::uint32_t i = 0; i < label.disks; ++i) {
+      BlockDevice* const device = disks_.device_called(label.members[i].id);
       if (static_cast<DiskState>(label.members[i].state) != DiskState::kFailed &&
-          disks_.device(i) != nullptr) {
-        add(disks_.device(i), i, label.members[i].id);
+          device != nullptr) {
+        add(device, i, label.members[i].id);
       }
     }
     IoBatch writes;
@@ -128,10 +159,12 @@ Task<Status> Core::write_labels(GroupLabel& label) {
     }
     co_await writes.run();
     co_await flushes.run();
+    ColumnSet bad = 0;
     for (const IoBatch* const batch : {&writes, &flushes}) {
       for (const IoBatch::Op& op : batch->ops()) {
         if (!op.result.ok()) {
-          disks_.note_error(op.tag, op.result.error());
+          bad |= op.result.error().code == Errc::kFenced ? 0 : one(op.tag);
+          disks_.note_error(op.tag, op.device, op.result.error());
         }
       }
     }
@@ -139,12 +172,15 @@ Task<Status> Core::write_labels(GroupLabel& label) {
       co_return *error;
     }
     ++label.sequence;
+    const bool failed_here = mark_failed(label, bad, 0);
     const bool failed = mark_suspects(label);
-    if (!failed) {
+    if (!failed_here && !failed) {
       --label.sequence;
       disks_.adopt(label);
+      disks_.suspect_missing();
       co_return Ok{};
     }
+    label.term = std::max(label.term, term_);
   }
 }
 

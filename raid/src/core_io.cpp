@@ -61,22 +61,6 @@ Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableByt
   co_return Ok{};
 }
 
-// One that close() waits for; none begins behind it.
-class Core::Request {
- public:
-  explicit Request(Core& core) : core_(core) { ++core_.requests_; }
-  ~Request() {
-    if (--core_.requests_ == 0 && core_.closing_ && !core_.dying_) {
-      core_.changed_.wake_all();
-    }
-  }
-  Request(const Request&) = delete;
-  Request& operator=(const Request&) = delete;
-
- private:
-  Core& core_;
-};
-
 Task<Status> Core::read(std::uint64_t block, std::span<const MutableBytes> parts) {
   if (closing_) {
     co_return kClosing;
@@ -193,16 +177,9 @@ Task<Status> Core::write_rows(Part& part, WriteKind kind, std::uint32_t first_ro
   RowLocks::Hold hold_rows(rows_, part.stripe, first_row, rows, true);
   const Status held = co_await hold(hold_rows);
   static_cast<void>(held);
-  // At most one intent per row: an earlier one ends first.
-  while (log_.overlaps(part.stripe, first_row, rows)) {
-    const Status settled = co_await settle_all();
-    if (!settled.ok()) {
-      co_return settled;
-    }
-    const bool abandoned = log_.completed().empty() && log_.overlaps(part.stripe, first_row, rows);
-    if (abandoned) {
-      co_await log_.changed().wait();
-    }
+  const Status free = co_await end_intents(part.stripe, first_row, rows);
+  if (!free.ok()) {
+    co_return free;
   }
   Sheet sheet(part.stripe, first_row, rows);
   const Status planned = co_await io_.plan(sheet, fresh, spans);
@@ -229,6 +206,22 @@ Task<Status> Core::write_rows(Part& part, WriteKind kind, std::uint32_t first_ro
   co_return Ok{};
 }
 
+// At most one intent per row: an earlier one ends first.
+// REQUIRES: this node's requests keep off these rows.
+Task<Status> Core::end_intents(Stripe stripe, std::uint32_t first_row, std::uint32_t rows) {
+  while (log_.overlaps(stripe, first_row, rows)) {
+    const Status settled = co_await settle_all();
+    if (!settled.ok()) {
+      co_return settled;
+    }
+    const bool abandoned = log_.completed().empty() && log_.overlaps(stripe, first_row, rows);
+    if (abandoned) {
+      co_await log_.changed().wait();
+    }
+  }
+  co_return Ok{};
+}
+
 // I13: comes back when the intent is durable at every node of the view.
 Task<Result<IntentLog::Handle>> Core::begin(const Update& update) {
   const std::uint32_t pages = update.intent.page_count();
@@ -236,7 +229,7 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update) {
     if (const std::optional<Error> error = ended()) {
       co_return *error;
     }
-    if (paused_ || !active_) {
+    if (paused_ || !active_ || looking_ > 0) {
       co_await changed_.wait();
       continue;
     }

@@ -35,14 +35,16 @@ void Core::say_hello(NodeId to, bool answer) {
   say(to, MessageKind::kHello, view_, bytes_of(body));
 }
 
-void Core::report() {
-  if (!active_) {
+void Core::report(bool even_if_nothing) {
+  if (!active_ || dying_) {
     return;
   }
   const ReportBody body = {.failed = disks_.suspects(),
                            .renew = renewals_ != renewed_ ? 1U : 0U,
-                           .leaving = contains(leaving_, self_) ? 1U : 0U};
-  if (body.failed == 0 && body.renew == 0 && body.leaving == 0) {
+                           .leaving = contains(leaving_, self_) ? 1U : 0U,
+                           .wish = wishes_[number(self_)]};
+  if (body.failed == 0 && body.renew == 0 && body.leaving == 0 && body.wish == Wish() &&
+      !even_if_nothing) {
     return;
   }
   for_each_node(members_ & ~only(self_),
@@ -108,6 +110,12 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
         on_report(from, load<ReportBody>(body, 0));
       }
       break;
+    case MessageKind::kStep:
+      if (body.size() == sizeof(StepBody) && active_ && generation == view_ &&
+          contains(members_, from)) {
+        note_step(from, load<StepBody>(body, 0).step);
+      }
+      break;
   }
 }
 
@@ -147,6 +155,14 @@ void Core::on_report(NodeId from, const ReportBody& body) {
   for (std::uint32_t disk = 0; disk < geometry().disks; ++disk) {
     if ((body.failed & one(disk)) != 0) {
       disks_.suspect(disk);
+    }
+  }
+  if (wishes_[number(from)] != body.wish) {
+    wishes_[number(from)] = body.wish;
+    ++changes_;
+    wake();
+    if (body.wish != Wish() && !disks_.knows(body.wish.id)) {
+      scope_.spawn(look_for_disks());
     }
   }
   renewals_ += body.renew;
@@ -255,7 +271,8 @@ bool Core::leads_from_cold() const {
 // For other reasons than that somebody wants to be let in.
 bool Core::change_is_urgent() const {
   return gone_members() != 0 || (members_ & leaving_) != 0 || renewals_ != renewed_ ||
-         disks_.suspects() != 0 || paused_;  // by a proposal that was abandoned
+         disks_.suspects() != 0 || (disks_.failed() & ~failed_in_view_) != 0 ||
+         arrangement_needed() || paused_;  // by a proposal that was abandoned
 }
 
 bool Core::change_needed() const { return !active_ || change_is_urgent() || newcomers() != 0; }
@@ -273,6 +290,16 @@ Task<void> Core::lead() {
     if (!active_ && !stopped_.has_value() && quiet() && looked_ != changes_) {
       looked_ = changes_;
       co_await look_at_labels();
+      continue;
+    }
+    if (!stopped_.has_value() && giving_way_ == 0 && progress_due() && !change_is_urgent()) {
+      changing_ = true;
+      const Status written = co_await write_progress();
+      changing_ = false;
+      changed_.wake_all();
+      if (!written.ok()) {
+        notice_end();
+      }
       continue;
     }
     if (!stopped_.has_value() && giving_way_ == 0 && leads() && change_needed()) {
@@ -410,7 +437,13 @@ void Core::commit(Generation generation, const CommitBody& body) {
   }
   const GroupLabel& label = decoded.value();
   if (geometry_of(label) != geometry() || label.group != options_.group ||
-      label.generation != static_cast<std::uint64_t>(generation) || generation <= view_) {
+      label.generation != static_cast<std::uint64_t>(generation)) {
+    return;
+  }
+  if (generation <= view_) {
+    if (active_ && generation == view_) {
+      adopt_in_view(label);
+    }
     return;
   }
   if (!contains(label.holders, self_)) {
@@ -447,6 +480,9 @@ void Core::commit(Generation generation, const CommitBody& body) {
     disks_.adopt(label);  // else this node has read, or written, a newer one of this view
   }
   failed_in_view_ = disks_.failed();
+  for (std::uint8_t i = 0; i < kNodesMax; ++i) {
+    wishes_[i] = NodeId{i} == self_ ? wishes_[i] : Wish();  // they are said again
+  }
   log_.set_targets(members_ & ~only(self_));
   locks_.begin_view(members_);
   for (const Early& early : std::exchange(early_, {})) {
@@ -457,7 +493,23 @@ void Core::commit(Generation generation, const CommitBody& body) {
   paused_ = false;
   for_each_node(connected() & ~members_, [this](NodeId node) { say_hello(node, false); });
   report();
+  begin_rebuild();
+  repeat_steps();
+  if (disks_.missing() != 0) {
+    scope_.spawn(look_for_members());
+  } else if (look_is_worth_it()) {
+    scope_.spawn(look_for_disks());
+  }
   wake();
+}
+
+// The leader has written a newer label, and the view is the same.  What failed by it is not
+// answered for before the next view.
+void Core::adopt_in_view(const GroupLabel& label) {
+  if (supersedes(label, disks_.label())) {
+    disks_.adopt(label);
+    begin_rebuild();
+  }
 }
 
 }  // namespace duet::raid

@@ -1,5 +1,7 @@
 #include "disks.h"
 
+#include <algorithm>
+
 namespace duet::raid {
 
 Disks::Disks(const Assembly& assembly, const std::vector<BlockDevice*>& devices) {
@@ -7,6 +9,8 @@ Disks::Disks(const Assembly& assembly, const std::vector<BlockDevice*>& devices)
   for (std::size_t i = 0; i < assembly.members.size(); ++i) {
     if (assembly.members[i].has_value()) {
       devices_[label_.members[i].id] = devices[*assembly.members[i]];
+    } else if (assembly.returned[i].has_value()) {
+      devices_[label_.members[i].id] = devices[*assembly.returned[i]];
     }
   }
   for (std::size_t i = 0; i < assembly.spares.size(); ++i) {
@@ -14,7 +18,35 @@ Disks::Disks(const Assembly& assembly, const std::vector<BlockDevice*>& devices)
       devices_[label_.spares[i]] = devices[*assembly.spares[i]];
     }
   }
-  suspects_ = assembly.absent;
+  find_missing();
+  suspects_ = away_ = assembly.absent;
+}
+
+void Disks::know(const DiskId& id, BlockDevice* device) {
+  if (devices_.contains(id)) {
+    return;  // a duplicate
+  }
+  std::erase_if(devices_, [&](const auto& entry) { return entry.second == device; });
+  devices_.emplace(id, device);
+  find_missing();
+}
+
+std::optional<DiskId> Disks::id_of(const BlockDevice* device) const {
+  const auto found =
+      std::ranges::find_if(devices_, [&](const auto& entry) { return entry.second == device; });
+  return found == devices_.end() ? std::optional<DiskId>() : found->first;
+}
+
+BlockDevice* Disks::device_called(const DiskId& id) const {
+  const auto found = devices_.find(id);
+  return found == devices_.end() ? nullptr : found->second;
+}
+
+void Disks::find_missing() {
+  missing_ = 0;
+  for (std::uint32_t i = 0; i < label_.disks; ++i) {
+    missing_ |= state(i) != DiskState::kFailed && device(i) == nullptr ? one(i) : 0;
+  }
 }
 
 void Disks::adopt(const GroupLabel& label) {
@@ -23,38 +55,43 @@ void Disks::adopt(const GroupLabel& label) {
     if (label.members[i].id != label_.members[i].id ||
         static_cast<DiskState>(label.members[i].state) == DiskState::kFailed) {
       suspects_ &= ~one(i);
+      away_ &= ~one(i);
     }
   }
   label_ = label;
   geometry_ = geometry_of(label);
-  for (std::uint32_t i = 0; i < label.disks; ++i) {
-    if (!devices_.empty() && state(i) != DiskState::kFailed && device(i) == nullptr) {
-      suspects_ |= one(i);
-    }
-  }
+  find_missing();
 }
 
 BlockDevice* Disks::device(std::uint32_t disk) const {
-  const auto found = devices_.find(label_.members[disk].id);
-  return found == devices_.end() ? nullptr : found->second;
+  return device_called(label_.members[disk].id);
 }
 
-BlockDevice* Disks::spare(std::uint32_t index) const {
-  const auto found = devices_.find(label_.spares[index]);
-  return found == devices_.end() ? nullptr : found->second;
-}
-
-ColumnSet Disks::failed() const {
+ColumnSet Disks::in_state(DiskState wanted) const {
   ColumnSet set = 0;
   for (std::uint32_t i = 0; i < label_.disks; ++i) {
-    set |= state(i) == DiskState::kFailed ? one(i) : 0;
+    set |= state(i) == wanted ? one(i) : 0;
   }
   return set;
 }
 
+ColumnSet Disks::rebuilding() const { return in_state(DiskState::kRebuilding) & written(); }
+
+std::uint64_t Disks::watermark() const {
+  std::uint64_t lowest = label_.stripes;
+  for (std::uint32_t i = 0; i < label_.disks; ++i) {
+    if (state(i) == DiskState::kRebuilding) {
+      lowest = std::min(lowest, label_.members[i].watermark);
+    }
+  }
+  return lowest;
+}
+
 ColumnSet Disks::suspects() const { return suspects_ & ~failed(); }
 
-ColumnSet Disks::written() const { return first(label_.disks) & ~failed() & ~suspects_; }
+ColumnSet Disks::written() const {
+  return first(label_.disks) & ~failed() & ~suspects_ & ~missing_;
+}
 
 ColumnSet Disks::readable(Stripe stripe) const {
   ColumnSet columns = 0;
@@ -62,7 +99,7 @@ ColumnSet Disks::readable(Stripe stripe) const {
     const bool holds = state(i) == DiskState::kInSync ||
                        (state(i) == DiskState::kRebuilding &&
                         static_cast<std::uint64_t>(stripe) < label_.members[i].watermark);
-    if (holds && (suspects_ & one(i)) == 0) {
+    if (holds && ((suspects_ | missing_) & one(i)) == 0) {
       columns |= one(geometry_.column_of(stripe, i));
     }
   }
@@ -83,10 +120,10 @@ ColumnSet Disks::expected(Stripe stripe) const {
   return columns_of(stripe, first(label_.disks) & ~failed());
 }
 
-void Disks::note_error(std::uint32_t disk, const Error& error) {
+void Disks::note_error(std::uint32_t disk, const BlockDevice& on, const Error& error) {
   if (error.code == Errc::kFenced) {
     fenced_ = true;
-  } else {
+  } else if (device(disk) == &on) {
     suspect(disk);
   }
 }

@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "platform/block_device.h"
@@ -18,13 +19,26 @@ class Disks {
  public:
   Disks(const Assembly& assembly, const std::vector<BlockDevice*>& devices);
 
+  // Members that it names and that are not known here: missing(), until somebody says know() or
+  // suspect_missing().
   void adopt(const GroupLabel& label);
+  // The label of `device` says that it is `id`.
+  void know(const DiskId& id, BlockDevice* device);
+  [[nodiscard]] bool knows(const DiskId& id) const { return devices_.contains(id); }
+  [[nodiscard]] std::optional<DiskId> id_of(const BlockDevice* device) const;
+  // Null: not known.
+  [[nodiscard]] BlockDevice* device_called(const DiskId& id) const;
+  // Members that have not failed, and are not there.
+  [[nodiscard]] ColumnSet missing() const { return missing_; }
+  void suspect_missing() {
+    suspects_ |= missing_;
+    away_ |= missing_;
+  }
   [[nodiscard]] const GroupLabel& label() const { return label_; }
   [[nodiscard]] const Geometry& geometry() const { return geometry_; }
 
   // Null: not there.
   [[nodiscard]] BlockDevice* device(std::uint32_t disk) const;
-  [[nodiscard]] BlockDevice* spare(std::uint32_t index) const;
   [[nodiscard]] DiskState state(std::uint32_t disk) const {
     return static_cast<DiskState>(label_.members[disk].state);
   }
@@ -34,6 +48,10 @@ class Disks {
   [[nodiscard]] ColumnSet writable(Stripe stripe) const;
   // As writable(), by the label alone.
   [[nodiscard]] ColumnSet expected(Stripe stripe) const;
+  // Disks that get writes and do not hold what they should yet: by the label, and there.
+  [[nodiscard]] ColumnSet rebuilding() const;
+  // Stripes below this are in sync on all disks that are rebuilt.
+  [[nodiscard]] std::uint64_t watermark() const;
   // Columns of the stripe whose disks get writes and do not hold what they should yet.
   [[nodiscard]] ColumnSet rebuilding(Stripe stripe) const {
     return writable(stripe) & ~readable(stripe);
@@ -42,11 +60,15 @@ class Disks {
   [[nodiscard]] ColumnSet written() const;
 
   // Something went wrong with it: a disk that missed a write is of no use until the label says so.
-  void note_error(std::uint32_t disk, const Error& error);
+  // Not of another disk that had its place before.
+  void note_error(std::uint32_t disk, const BlockDevice& on, const Error& error);
   void suspect(std::uint32_t disk) { suspects_ |= one(disk); }
   // Suspected, and the label does not say it yet.
   [[nodiscard]] ColumnSet suspects() const;
-  [[nodiscard]] ColumnSet failed() const;  // by the label
+  // Of those: not for an error, but as they are not there.
+  [[nodiscard]] ColumnSet away() const { return suspects() & away_; }
+  [[nodiscard]] ColumnSet in_state(DiskState wanted) const;  // by the label
+  [[nodiscard]] ColumnSet failed() const { return in_state(DiskState::kFailed); }
   [[nodiscard]] bool too_many_failed() const {
     return static_cast<std::uint32_t>(std::popcount(failed() | suspects())) >
            geometry_.check_columns();
@@ -56,11 +78,14 @@ class Disks {
 
  private:
   [[nodiscard]] ColumnSet columns_of(Stripe stripe, ColumnSet disks) const;
+  void find_missing();
 
   GroupLabel label_;
   Geometry geometry_;
   std::map<DiskId, BlockDevice*> devices_;
   ColumnSet suspects_ = 0;
+  ColumnSet missing_ = 0;
+  ColumnSet away_ = 0;
   bool fenced_ = false;
 };
 

@@ -6,12 +6,20 @@
 
 namespace duet::raid {
 
+namespace {
+
+constexpr std::uint32_t kStepBlocks = 4096;  // of a disk, in one step of a rebuild
+
+}  // namespace
+
 Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
                           const GroupId& group, const Geometry& geometry, NodeSet nodes,
                           FormatOptions options) {
-  DUET_CHECK(devices.size() == ids.size());
+  DUET_CHECK(devices.size() == ids.size() && options.spares.size() == options.spare_ids.size());
+  const std::uint32_t range = options.range_stripes;
   if (!geometry.valid() || devices.size() != geometry.disks || nodes == 0 ||
-      (nodes >> kNodesMax) != 0 || options.range_stripes == 0) {
+      options.spares.size() > kSparesMax || range == 0 || options.step_stripes % range != 0 ||
+      (nodes >> kNodesMax) != 0) {
     co_return Error{Errc::kInvalid, "these disks make no redundancy group"};
   }
   const auto label = std::make_unique<GroupLabel>();
@@ -23,26 +31,34 @@ Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const
   label->sequence = 1;
   label->generation = 1;
   label->nodes = nodes;
-  label->range_stripes = options.range_stripes;
+  label->range_stripes = range;
+  label->step_stripes = options.step_stripes != 0
+                            ? options.step_stripes
+                            : (kStepBlocks / geometry.chunk_blocks + range - 1) / range * range;
   const Status named = set_virtual_disks(*label, options.virtual_disks);
   if (!named.ok()) {
     co_return named;
   }
-  for (std::uint32_t i = 0; i < geometry.disks; ++i) {
-    label->members[i].id = ids[i];
-    if (devices[i]->block_count() < geometry.disk_blocks()) {
+  std::vector<BlockDevice*> all(devices.begin(), devices.end());
+  std::vector<DiskId> all_ids(ids.begin(), ids.end());
+  all.insert(all.end(), options.spares.begin(), options.spares.end());
+  all_ids.insert(all_ids.end(), options.spare_ids.begin(), options.spare_ids.end());
+  for (std::uint32_t i = 0; i < all.size(); ++i) {
+    (i < geometry.disks ? label->members[i].id : label->spares[i - geometry.disks]) = all_ids[i];
+    if (all[i]->block_count() < geometry.disk_blocks()) {
       co_return Error{Errc::kNoSpace, "a disk is too small for the redundancy group"};
     }
     for (std::uint32_t other = 0; other < i; ++other) {
-      if (ids[other] == ids[i]) {
+      if (all_ids[other] == all_ids[i]) {
         co_return Error{Errc::kExists, "two disks of a redundancy group with one id"};
       }
     }
   }
-  for (std::uint32_t i = 0; i < geometry.disks; ++i) {
-    label->own = i;
-    label->own_id = ids[i];
-    const Status written = co_await write_label(*devices[i], *label);
+  label->spare_count = static_cast<std::uint32_t>(options.spares.size());
+  for (std::uint32_t i = 0; i < all.size(); ++i) {
+    label->own = i < geometry.disks ? i : kSpare;
+    label->own_id = all_ids[i];
+    const Status written = co_await write_label(*all[i], *label);
     if (!written.ok()) {
       co_return written;
     }
@@ -125,6 +141,14 @@ void Group::node_started(NodeId node, std::uint64_t incarnation) {
   core_->node_started(node, incarnation);
 }
 void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
+void Group::add_device(BlockDevice& device) { core_->add_device(device); }
+Task<Status> Group::add_spare(BlockDevice& device, const DiskId& id, bool force) {
+  return core_->add_disk({static_cast<std::uint32_t>(WishVerb::kAddSpare), 0, id}, device, force);
+}
+Task<Status> Group::replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force) {
+  return core_->add_disk({static_cast<std::uint32_t>(WishVerb::kReplace), disk, id}, device, force);
+}
+Task<Status> Group::remove_spare(const DiskId& id) { return core_->remove_spare(id); }
 Task<Status> Group::close() { return core_->close(); }
 
 }  // namespace duet::raid

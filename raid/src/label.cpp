@@ -57,6 +57,17 @@ bool good_table(const GroupLabel& label) {
   return true;
 }
 
+// REQUIRES: the numbers of disks and spares fit.
+bool ids_differ(const GroupLabel& label) {
+  std::vector<DiskId> ids;
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    ids.push_back(label.members[i].id);
+  }
+  ids.insert(ids.end(), label.spares.begin(), label.spares.begin() + label.spare_count);
+  std::ranges::sort(ids);
+  return std::ranges::adjacent_find(ids) == ids.end();
+}
+
 }  // namespace
 
 std::vector<VirtualDiskEntry> virtual_disks_of(const GroupLabel& label) {
@@ -88,7 +99,36 @@ Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> en
 }
 
 bool supersedes(const GroupLabel& a, const GroupLabel& b) {
-  return a.sequence != b.sequence ? a.sequence > b.sequence : a.generation < b.generation;
+  if (a.sequence != b.sequence) {
+    return a.sequence > b.sequence;
+  }
+  return a.term != b.term ? a.term > b.term : a.generation < b.generation;
+}
+
+namespace {
+
+// Where a disk with this id belongs, by the newest label.
+std::optional<std::uint32_t> member_with(const GroupLabel& label, const DiskId& id) {
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    if (label.members[i].id == id) {
+      return i;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool may_be_used(const GroupLabel& newest, const GroupLabel& own) {
+  const std::optional<std::uint32_t> index = member_with(newest, own.own_id);
+  if (!index.has_value()) {
+    return true;
+  }
+  const LabelDisk& disk = newest.members[*index];
+  const auto state = static_cast<DiskState>(disk.state);
+  // Who became a member in the label that counts need not have got it.
+  return state == DiskState::kFailed || own.sequence + 1 >= newest.sequence ||
+         (state == DiskState::kRebuilding && disk.since == newest.sequence);
 }
 
 void encode_label(const GroupLabel& label, MutableBytes block) {
@@ -113,7 +153,9 @@ Result<GroupLabel> decode_label(ConstBytes block) {
   bool sane = geometry_of(label).valid() && label.spare_count <= kSparesMax &&
               (label.own < label.disks || label.own == kSpare) &&
               ((label.holders | label.owed) & ~label.nodes) == 0 &&
-              (label.nodes >> kNodesMax) == 0 && label.range_stripes > 0 && good_table(label);
+              (label.nodes >> kNodesMax) == 0 && label.range_stripes > 0 &&
+              label.step_stripes > 0 && label.step_stripes % label.range_stripes == 0 &&
+              good_table(label) && ids_differ(label);
   for (std::uint32_t i = 0; sane && i < label.disks; ++i) {
     const LabelDisk& disk = label.members[i];
     sane = disk.state >= 1 && disk.state <= 3 && disk.watermark <= label.stripes;
@@ -164,22 +206,13 @@ Task<Status> write_label(BlockDevice& device, const GroupLabel& label) {
 
 namespace {
 
-// Where a disk with this id belongs, by the newest label.
-std::optional<std::uint32_t> member_with(const GroupLabel& label, const DiskId& id) {
-  for (std::uint32_t i = 0; i < label.disks; ++i) {
-    if (label.members[i].id == id) {
-      return i;
-    }
-  }
-  return std::nullopt;
-}
-
 class Assembler {
  public:
   explicit Assembler(const GroupLabel& newest) {
     result_.label = newest;
     result_.members.resize(newest.disks);
     result_.spares.resize(newest.spare_count);
+    result_.returned.resize(newest.disks);
   }
 
   void place(std::size_t candidate, const GroupLabel& own) {
@@ -188,8 +221,10 @@ class Assembler {
       const LabelDisk& disk = label.members[*index];
       if (static_cast<DiskState>(disk.state) == DiskState::kFailed) {
         refuse(candidate, "the disk has failed, and the group went on without it");
-      } else if (own.sequence + 1 < label.sequence) {
-        // In sync disks have every label, but perhaps the last, which was being written.
+        if (!result_.returned[*index].has_value()) {
+          result_.returned[*index] = candidate;
+        }
+      } else if (!may_be_used(label, own)) {
         refuse(candidate, "the disk is stale: the group went on without it");
       } else if (result_.members[*index].has_value()) {
         refuse(candidate, "the disk is a duplicate of another");

@@ -24,8 +24,9 @@ enum class MessageKind : std::uint16_t {
   kHello = 2,     // HelloBody: first in each session
   kPrepare = 3,   // PrepareBody: the leader proposes a view
   kPrepared = 4,  // no body: ready for the view of this generation
-  kCommit = 5,    // CommitBody: the view is in the label, and counts
+  kCommit = 5,    // CommitBody: the view is in the label, and counts; or a newer label of it
   kReport = 6,    // ReportBody: to the leader
+  kStep = 7,      // StepBody: a step of the rebuild is on the disks
 };
 
 struct PacketHead {
@@ -79,13 +80,34 @@ struct CommitBody {
 };
 static_assert(sizeof(CommitBody) == 64 + kBlockBytes);
 
+// What an operator wants of the group's disks, until the label has it.
+enum class WishVerb : std::uint32_t {
+  kNone = 0,
+  kAddSpare = 1,     // `id` becomes a spare
+  kRemoveSpare = 2,  // `id` is none any more
+  kReplace = 3,      // `id` takes the place of `disk`, which has failed
+};
+struct Wish {
+  std::uint32_t verb = 0;  // WishVerb
+  std::uint32_t disk = 0;
+  DiskId id{};
+  friend bool operator==(const Wish&, const Wish&) = default;
+};
+static_assert(sizeof(Wish) == 24);
+
 struct ReportBody {
   std::uint32_t failed = 0;   // set of disks
   std::uint32_t renew = 0;    // 1: a session was lost, the locks must be told again
   std::uint32_t leaving = 0;  // 1: all is settled, I go
   std::uint32_t reserved0 = 0;
+  Wish wish;
 };
-static_assert(sizeof(ReportBody) == 16);
+static_assert(sizeof(ReportBody) == 40);
+
+struct StepBody {
+  std::uint64_t step = 0;
+};
+static_assert(sizeof(StepBody) == 8);
 
 [[nodiscard]] LockBody encode_lock(const LockMessage& message);
 // Error: kCorrupt.

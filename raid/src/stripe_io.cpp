@@ -52,7 +52,7 @@ Task<void> StripeIo::read(Sheet& sheet, ColumnSet columns) {
       // A block that cannot be read is computed; the disk goes on.
       sheet.bad |= one(op.tag);
       if (op.result.error().code == Errc::kFenced) {
-        disks_.note_error(geometry.disk_of(sheet.stripe, op.tag), op.result.error());
+        disks_.note_error(geometry.disk_of(sheet.stripe, op.tag), op.device, op.result.error());
       }
     }
   }
@@ -236,23 +236,36 @@ Task<void> StripeIo::carry_out(Sheet& sheet, const Intent& intent) {
     }
   });
   co_await batch.run();
+  note_errors(batch);
+}
+
+Task<void> StripeIo::put(Sheet& sheet, ColumnSet columns) {
+  const Geometry& geometry = disks_.geometry();
+  IoBatch batch;
+  for_each_column(columns & disks_.writable(sheet.stripe), [&](std::uint32_t column) {
+    const std::uint32_t disk = geometry.disk_of(sheet.stripe, column);
+    batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, sheet.first_row),
+                sheet.column(column), disk);
+    counters_.blocks_written += sheet.rows;
+  });
+  co_await batch.run();
+  note_errors(batch);
+}
+
+void StripeIo::note_errors(const IoBatch& batch) {
   for (const IoBatch::Op& op : batch.ops()) {
     if (!op.result.ok()) {
-      disks_.note_error(op.tag, op.result.error());
+      disks_.note_error(op.tag, op.device, op.result.error());
     }
   }
 }
 
-Task<void> StripeIo::flush() {
+Task<void> StripeIo::flush(ColumnSet disks) {
   IoBatch batch;
-  for_each_column(disks_.written(),
+  for_each_column(disks & disks_.written(),
                   [&](std::uint32_t disk) { batch.flush(*disks_.device(disk), disk); });
   co_await batch.run();
-  for (const IoBatch::Op& op : batch.ops()) {
-    if (!op.result.ok()) {
-      disks_.note_error(op.tag, op.result.error());
-    }
-  }
+  note_errors(batch);
 }
 
 Task<Status> StripeIo::recover(const FoundIntent& found) {

@@ -8,6 +8,7 @@
 #include "buffer.h"
 #include "disks.h"
 #include "intent_memory.h"
+#include "io_batch.h"
 #include "platform/task.h"
 #include "raid/group.h"
 
@@ -79,8 +80,11 @@ class StripeIo {
   // Error: kIo: too many disks failed; kFenced.
   Task<Status> recover(const FoundIntent& found);
 
-  // Flushes all disks that are written.  A disk that fails is noted in Disks.
-  Task<void> flush();
+  // Writes these columns of the sheet, all its rows.  A disk that fails is noted in Disks.
+  Task<void> put(Sheet& sheet, ColumnSet columns);
+
+  // Flushes those of the disks that are written.  A disk that fails is noted in Disks.
+  Task<void> flush(ColumnSet disks = ~ColumnSet{0});
 
  private:
   Task<void> read(Sheet& sheet, ColumnSet columns);
@@ -89,6 +93,7 @@ class StripeIo {
   void modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
               ColumnSet check);
   Task<Status> recover_partial(const FoundIntent& found);
+  void note_errors(const IoBatch& batch);
   [[nodiscard]] ColumnSet data() const { return first(disks_.geometry().data_columns()); }
   [[nodiscard]] ColumnSet all() const { return first(disks_.geometry().disks); }
 

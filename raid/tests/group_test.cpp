@@ -3,45 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "raid/virtual_disk.h"
-#include "world.h"
+#include "steps.h"
 
 namespace duet::raid::testing {
 namespace {
-
-Status write(World& world, std::size_t node, std::uint64_t block, std::size_t blocks,
-             std::uint64_t value, WriteKind kind = WriteKind::kInPlace) {
-  const Buffer buffer = filled(blocks, value);
-  const std::array<MutableBytes, 1> parts = {buffer.bytes()};
-  return world.run(world.group(node)->write(block, parts, kind));
-}
-::testing::AssertionResult reads(World& world, std::size_t node, std::uint64_t block,
-                                 std::size_t blocks, std::uint64_t value) {
-  const Buffer buffer(blocks);
-  const std::array<MutableBytes, 1> parts = {buffer.bytes()};
-  const Status read = world.run(world.group(node)->read(block, parts));
-  if (!read.ok()) {
-    return ::testing::AssertionFailure() << read.error().context;
-  }
-  const Buffer expected = filled(blocks, value);
-  if (!std::ranges::equal(buffer.bytes(), expected.bytes())) {
-    return ::testing::AssertionFailure() << "other bytes";
-  }
-  return ::testing::AssertionSuccess();
-}
-void boot_all(World& world) {
-  for (std::size_t node = 0; node < world.options_.nodes; ++node) {
-    world.boot(node);
-  }
-  ASSERT_TRUE(world.run_until([&] {
-    for (std::size_t node = 0; node < world.options_.nodes; ++node) {
-      if (!world.active(node) || std::popcount(world.group(node)->status().members) !=
-                                     static_cast<int>(world.options_.nodes)) {
-        return false;
-      }
-    }
-    return true;
-  }));
-}
 
 class Levels : public ::testing::TestWithParam<Geometry> {};
 
@@ -143,10 +108,6 @@ TEST(Group, AloneItsLabelKeepsOthersOutUntilItIsBack) {
 
 // ---- each of these is a fault that was there ----
 
-NodeSet members(World& world, std::size_t node) { return world.group(node)->status().members; }
-void run_turns(World& world, std::uint64_t turns) {
-  ASSERT_TRUE(world.scheduler.run_until([&turns] { return turns-- == 0; }));
-}
 // Nodes 0 and 1 go on without node 2.
 void lose_the_third(World& world) {
   boot_all(world);
@@ -154,19 +115,6 @@ void lose_the_third(World& world) {
   world.fence(2, world.dead_incarnation);
   ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 3 && members(world, 1) == 3; }));
 }
-// A write that need not end while the test looks on.
-void begin_write(World& world, std::size_t node, std::uint64_t block, std::size_t blocks,
-                 std::uint64_t value, std::shared_ptr<bool> answered) {
-  const auto task = [](Group& group, std::uint64_t first, Buffer buffer,
-                       std::shared_ptr<bool> done) -> Task<void> {
-    const std::array<MutableBytes, 1> parts = {buffer.bytes()};
-    const Status written = co_await group.write(first, parts, WriteKind::kInPlace);
-    *done = written.ok();
-  };
-  world.processes[node]->scope.spawn(
-      task(*world.group(node), block, filled(blocks, value), std::move(answered)));
-}
-
 TEST(Group, AWriteThatADiskMissedIsAnsweredWhenNobodyReadsThatDiskAnyMore) {
   // The disk fails for the leader alone, while it takes over from a node that came back.
   for (std::uint64_t turns = 0; turns < 400; turns += 2) {

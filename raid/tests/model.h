@@ -157,20 +157,20 @@ class Model {
   // REQUIRES: everything is flushed, nothing is under way.
   void verify_disks() {
     const Geometry& g = world_.options_.geometry;
-    const GroupLabel label = newest_label();
+    const GroupLabel label = world_.present_labels().front();
     const Codec codec(g);
     for (std::uint64_t s = 0; s < g.stripes; ++s) {
       const Stripe stripe{s};
       ColumnSet there = 0;
       for (std::uint32_t disk = 0; disk < g.disks; ++disk) {
-        const bool good =
-            static_cast<DiskState>(label.members[disk].state) == DiskState::kInSync &&
-            (!world_.failed_disks.contains(disk) || world_.only_seen_failed.contains(disk));
+        const bool good = static_cast<DiskState>(label.members[disk].state) == DiskState::kInSync &&
+                          (!world_.failed_disks.contains(world_.member(label, disk)) ||
+                           world_.only_seen_failed.contains(world_.member(label, disk)));
         there |= good ? one(g.column_of(stripe, disk)) : 0;
       }
       ASSERT_GE(std::popcount(there), static_cast<int>(g.data_columns()));
       for (std::uint32_t row = 0; row < g.chunk_blocks; ++row) {
-        verify_row(codec, stripe, row, there);
+        verify_row(codec, label, stripe, row, there);
       }
     }
   }
@@ -299,19 +299,8 @@ class Model {
     done(status);
   }
 
-  [[nodiscard]] GroupLabel newest_label() const {
-    GroupLabel newest;
-    for (const auto& disk : world_.disks) {
-      for (std::uint64_t turn = 0; turn < 2; ++turn) {
-        const Result<GroupLabel> label = decode_label(disk->block(label_block(turn)));
-        if (label.ok() && label.value().sequence >= newest.sequence) {
-          newest = label.value();
-        }
-      }
-    }
-    return newest;
-  }
-  void verify_row(const Codec& codec, Stripe stripe, std::uint32_t row, ColumnSet there) {
+  void verify_row(const Codec& codec, const GroupLabel& label, Stripe stripe, std::uint32_t row,
+                  ColumnSet there) {
     const Geometry& g = world_.options_.geometry;
     const Buffer buffer(g.disks);
     Columns columns{};
@@ -320,14 +309,15 @@ class Model {
       columns[column] = buffer.blocks(column, 1).data();
       if ((there & one(column)) != 0 &&
           std::popcount(source) < static_cast<int>(g.data_columns())) {
-        std::ranges::copy(world_.cell(stripe, column, row), columns[column]);
+        std::ranges::copy(world_.cell(label, stripe, column, row), columns[column]);
         source |= one(column);
       }
     }
     codec.decode(columns, source, first(g.disks) & ~source, kBlockBytes);
     for (std::uint32_t column = 0; column < g.disks; ++column) {
       if ((there & one(column)) != 0) {
-        ASSERT_TRUE(std::ranges::equal(world_.cell(stripe, column, row), buffer.blocks(column, 1)))
+        ASSERT_TRUE(
+            std::ranges::equal(world_.cell(label, stripe, column, row), buffer.blocks(column, 1)))
             << "I14: stripe " << static_cast<std::uint64_t>(stripe) << ", row " << row
             << ", column " << column << " does not match the others";
       }

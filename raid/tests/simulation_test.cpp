@@ -26,6 +26,12 @@ struct Reached {
   std::uint64_t recovered = 0;
   std::uint64_t views = 0;
   std::uint64_t degraded_reads = 0;
+  std::uint64_t rebuilt = 0;      // stripes
+  std::uint64_t resumed = 0;      // rebuilds that a new process found begun
+  std::uint64_t spares_lost = 0;  // while they were rebuilt
+  std::uint64_t wishes = 0;
+  std::uint64_t granted = 0;
+  std::uint64_t further = 0;  // disks that failed after everything was whole
 };
 
 WorldOptions some_options(sim::Random& random) {
@@ -39,9 +45,13 @@ WorldOptions some_options(sim::Random& random) {
                                                                 : 4;
   g.disks = least + static_cast<std::uint32_t>(random.below(g.level == Level::kMirror ? 2 : 3));
   g.chunk_blocks = 1 + static_cast<std::uint32_t>(random.below(3));
-  g.stripes = 3 + random.below(4);
+  g.stripes = 3 + random.below(random.one_in(2) ? 4 : 12);
   options.nodes = 2 + random.below(3);
   options.range_stripes = 1 + static_cast<std::uint32_t>(random.below(2));
+  options.step_stripes = options.range_stripes * (1 + static_cast<std::uint32_t>(random.below(2)));
+  options.spares = random.below(3);
+  options.blank = random.below(3);
+  options.background_blocks_per_s = random.one_in(3) ? 0 : 3'000 + random.below(30'000);
   options.slots = 3 + static_cast<std::uint32_t>(random.below(10));
   options.pages = g.disks * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
   return options;
@@ -136,6 +146,9 @@ class Simulation {
           rest();
         }
         break;
+      case 19:
+        wish(node);
+        break;
       default:
         if (random_.one_in(3)) {
           run_for(microseconds(random_.below(random_.one_in(20) ? 30'000 : 300)));
@@ -171,6 +184,9 @@ class Simulation {
       reached_.recovered += counters.recovered;
       reached_.views += counters.views;
       reached_.degraded_reads += counters.degraded_reads;
+      const RebuildStatus rebuild = world_.group(node)->status().rebuild;
+      reached_.resumed += rebuild.disks != 0 && rebuild.done_before > 0;
+      reached_.rebuilt += counters.rebuilt;
     }
   }
   void kill(std::size_t node) {
@@ -229,12 +245,50 @@ class Simulation {
       return now;
     });
   }
-  void fail_a_disk() {
+  // Members that do not hold everything, or may not, whichever label comes to count.
+  [[nodiscard]] ColumnSet lost() const {
+    ColumnSet set = 0;
+    for (const GroupLabel& label : world_.present_labels()) {
+      for (std::uint32_t i = 0; i < label.disks; ++i) {
+        const bool whole = static_cast<DiskState>(label.members[i].state) == DiskState::kInSync &&
+                           !world_.failed_disks.contains(world_.member(label, i));
+        set |= whole ? 0 : one(i);
+      }
+    }
+    return set;
+  }
+  // A disk that may fail: a member while the level allows it, or is of no use yet; or a spare.
+  [[nodiscard]] std::optional<std::size_t> may_fail() {
     const Geometry& g = world_.options_.geometry;
-    if (world_.failed_disks.size() < g.check_columns() && random_.one_in(3)) {
+    const std::vector<GroupLabel> labels = world_.present_labels();
+    const std::size_t disk = random_.below(world_.disks.size());
+    const bool all = static_cast<std::uint32_t>(std::popcount(lost())) < g.check_columns();
+    for (const GroupLabel& label : labels) {
+      for (std::uint32_t i = 0; i < label.disks; ++i) {
+        if (world_.member(label, i) == disk && !all && (lost() & one(i)) == 0) {
+          return std::nullopt;
+        }
+      }
+    }
+    if (world_.failed_disks.contains(disk)) {
+      return std::nullopt;
+    }
+    return disk;
+  }
+  void fail_a_disk() {
+    const std::optional<std::size_t> which = random_.one_in(2) ? may_fail() : std::nullopt;
+    if (which.has_value()) {
       ++reached_.disks_failed;
-      const std::size_t disk = random_.below(g.disks);
+      const std::size_t disk = *which;
       const std::size_t node = some_node();
+      const GroupLabel label = world_.present_labels().front();
+      for (std::uint32_t i = 0; i < label.disks; ++i) {
+        reached_.spares_lost +=
+            world_.member(label, i) == disk &&
+                    static_cast<DiskState>(label.members[i].state) == DiskState::kRebuilding
+                ? 1
+                : 0;
+      }
       world_.trace("fails, perhaps for one alone: disk", disk, node);
       constexpr std::array<sim::Fault, 3> kFaults = {
           sim::Fault::kReadError, sim::Fault::kWriteError, sim::Fault::kFlushError};
@@ -251,6 +305,55 @@ class Simulation {
         world_.fail_disk(disk);
       }
     }
+  }
+  // An operator adds a disk, takes a spare away, or gives a disk for a failed one: any disk that
+  // the group does not use, a new one or one that it had.
+  void wish(std::size_t node) {
+    Group* const group = world_.group(node);
+    if (group == nullptr || !world_.active(node) || random_.one_in(2)) {
+      return;
+    }
+    ++reached_.wishes;
+    const GroupLabel& label = group->status().label;
+    const std::size_t disk = random_.below(world_.disks.size());
+    const DiskId id = {0xADD, ++last_id_};
+    if (in_use(disk) || !given_.insert(disk).second) {
+      return;  // two operators may not give one disk
+    }
+    world_.named[id] = disk;
+    BlockDevice& device = *world_.processes[node]->connections.devices[disk];
+    const auto member = static_cast<std::uint32_t>(random_.below(label.disks));
+    const auto task = [](Simulation& simulation, std::size_t given,
+                         Task<Status> verb) -> Task<void> {
+      const Status done = co_await std::move(verb);
+      simulation.reached_.granted += done.ok();
+      simulation.given_.erase(given);
+    };
+    TaskScope& scope = world_.processes[node]->scope;
+    if (random_.one_in(4) && label.spare_count > 0) {
+      given_.erase(disk);
+      scope.spawn(task(*this, ~std::size_t{0}, group->remove_spare(label.spares[0])));
+    } else if (random_.one_in(2)) {
+      scope.spawn(task(*this, disk, group->add_spare(device, id, random_.one_in(2))));
+    } else {
+      scope.spawn(task(*this, disk, group->replace(member, device, id, random_.one_in(2))));
+    }
+  }
+  [[nodiscard]] bool in_use(std::size_t disk) const {
+    for (const GroupLabel& label : world_.present_labels()) {
+      for (std::uint32_t i = 0; i < label.disks; ++i) {
+        if (world_.member(label, i) == disk &&
+            static_cast<DiskState>(label.members[i].state) != DiskState::kFailed) {
+          return true;
+        }
+      }
+      for (std::uint32_t i = 0; i < label.spare_count; ++i) {
+        if (world_.named.at(label.spares[i]) == disk) {
+          return true;
+        }
+      }
+    }
+    return false;
   }
   void connect_all() {
     for (std::size_t a = 0; a < nodes(); ++a) {
@@ -363,9 +466,50 @@ class Simulation {
       }
       return true;
     })) << "intents are left";
+    ASSERT_TRUE(world_.run_until([&] {
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        if (!whole(world_.group(node)->status().label)) {
+          return false;
+        }
+      }
+      return true;
+    })) << "what has failed is not rebuilt: "
+        << state();
     if (!failed()) {
       model_.verify_disks();
     }
+    if (!failed() && random_.one_in(2)) {
+      lose_more();
+    }
+  }
+  // Nothing is to be rebuilt, nor could be.
+  [[nodiscard]] bool whole(const GroupLabel& label) const {
+    const auto usable = [this](const DiskId& id) {
+      return !world_.failed_disks.contains(world_.named.at(id));
+    };
+    const bool spare =
+        std::any_of(label.spares.begin(), label.spares.begin() + label.spare_count, usable);
+    for (std::uint32_t i = 0; i < label.disks; ++i) {
+      const auto state = static_cast<DiskState>(label.members[i].state);
+      if (state == DiskState::kRebuilding || (state == DiskState::kFailed && spare)) {
+        return false;
+      }
+    }
+    return true;
+  }
+  // As many further disks as the level allows, all at once.
+  void lose_more() {
+    const GroupLabel label = world_.present_labels().front();
+    const auto allowed = static_cast<int>(world_.options_.geometry.check_columns());
+    const auto first_disk = static_cast<std::uint32_t>(random_.below(label.disks));
+    for (std::uint32_t i = 0; i < label.disks; ++i) {
+      const std::uint32_t disk = (first_disk + i) % label.disks;
+      if (std::popcount(lost()) < allowed && (lost() & one(disk)) == 0) {
+        ++reached_.further;
+        world_.fail_disk(world_.member(label, disk));
+      }
+    }
+    model_.verify(some_node());
   }
   std::string state() {
     std::string text;
@@ -380,7 +524,17 @@ class Simulation {
               " view " + std::to_string(static_cast<std::uint64_t>(s.view)) + " members " +
               std::to_string(s.members) + " label " + std::to_string(s.label.generation) +
               " holders " + std::to_string(s.label.holders) + " intents " +
-              std::to_string(s.intents);
+              std::to_string(s.intents) + " disks";
+      for (std::uint32_t i = 0; i < s.label.disks; ++i) {
+        const LabelDisk& disk = s.label.members[i];
+        text += " " + std::to_string(world_.member(s.label, i)) + "ifr"[disk.state - 1] +
+                std::to_string(disk.watermark);
+      }
+      text += " spares " + std::to_string(s.label.spare_count) + " rebuilt to " +
+              std::to_string(s.rebuild.done);
+      if (s.rebuild.trouble.has_value()) {
+        text += " trouble: " + std::string(s.rebuild.trouble->context);
+      }
     }
     return text;
   }
@@ -399,6 +553,8 @@ class Simulation {
   };
   std::vector<Untold> untold_;
   std::set<std::size_t> closing_;
+  std::uint64_t last_id_ = 0;
+  std::set<std::size_t> given_;  // disks that an operator's verb is about
 };
 
 TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
@@ -416,7 +572,10 @@ TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
             << reached.shut_out << ", closed " << reached.closed << " of " << reached.closes
             << ", rests " << reached.rests << ", cuts " << reached.cuts << ", disks "
             << reached.disks_failed << ", intents recovered " << reached.recovered << ", views "
-            << reached.views << ", degraded reads " << reached.degraded_reads << '\n';
+            << reached.views << ", degraded reads " << reached.degraded_reads
+            << ", stripes rebuilt " << reached.rebuilt << ", rebuilds resumed " << reached.resumed
+            << ", spares lost " << reached.spares_lost << ", wishes granted " << reached.granted
+            << " of " << reached.wishes << ", further disks " << reached.further << '\n';
   if (std::getenv("DUET_SEED") == nullptr) {
     EXPECT_GT(reached.recovered, 200U);
     EXPECT_GT(reached.blackouts, 50U);
@@ -424,6 +583,11 @@ TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
     EXPECT_GT(reached.degraded_reads, 200U);
     EXPECT_GT(reached.closed, 50U);
     EXPECT_GT(reached.rests, 50U);
+    EXPECT_GT(reached.rebuilt, 500U);
+    EXPECT_GT(reached.resumed, 10U);
+    EXPECT_GT(reached.spares_lost, 5U);
+    EXPECT_GT(reached.granted, 20U);
+    EXPECT_GT(reached.further, 20U);
   }
 }
 

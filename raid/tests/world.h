@@ -276,6 +276,10 @@ struct WorldOptions {
   std::uint32_t pages = 64;
   std::uint32_t range_stripes = 1;
   std::vector<VirtualDiskEntry> virtual_disks;
+  std::size_t spares = 0;
+  std::size_t blank = 0;  // more disks, without a label
+  std::uint32_t step_stripes = 0;
+  std::uint64_t background_blocks_per_s = 0;
 };
 
 class World {
@@ -292,17 +296,25 @@ class World {
           format_intents(*memories[i], kGroup, node_id(i), options.slots, options.pages).ok());
     }
     processes.resize(options.nodes);
-    for (std::size_t i = 0; i < options.geometry.disks; ++i) {
+    const std::size_t members = options.geometry.disks;
+    for (std::size_t i = 0; i < members + options.spares + options.blank; ++i) {
       add_disk();
     }
     Connections connections(*this);
     std::vector<DiskId> ids;
     for (std::size_t i = 0; i < disks.size(); ++i) {
       ids.push_back(disk_id(i));
+      named[disk_id(i)] = i;
     }
-    const Status formatted =
-        run(format_group(connections.devices, ids, kGroup, options.geometry, nodes,
-                         {options.range_stripes, options.virtual_disks}));
+    const std::span<BlockDevice* const> devices = connections.devices;
+    const std::span<const DiskId> all_ids = ids;
+    const Status formatted = run(format_group(
+        devices.first(members), all_ids.first(members), kGroup, options.geometry, nodes,
+        {.range_stripes = options.range_stripes,
+         .virtual_disks = options.virtual_disks,
+         .spares = devices.subspan(members, options.spares),
+         .spare_ids = all_ids.subspan(members, options.spares),
+         .step_stripes = options.step_stripes}));
     DUET_CHECK(formatted.ok());
     for (const auto& disk : disks) {
       disk->lose_power(scheduler.random(), sim::SimDisk::Keep::kEverything);
@@ -425,8 +437,12 @@ class World {
     processes[node]->scope.spawn(open(*processes[node], node));
   }
   Task<void> open(Process& process, std::size_t node) {
-    GroupOptions options = {
-        .group = kGroup, .self = node_id(node), .incarnation = process.incarnation, .force = true};
+    GroupOptions options = {.group = kGroup,
+                            .self = node_id(node),
+                            .incarnation = process.incarnation,
+                            .force = true,
+                            .background_blocks_per_s = options_.background_blocks_per_s,
+                            .patience = std::chrono::milliseconds(20)};
     Result<std::unique_ptr<Group>> group = co_await Group::open(
         scheduler, process.connections.devices, *memories[node], *process.port, options);
     if (group.ok()) {
@@ -525,11 +541,36 @@ class World {
     return scheduler.run_until(done, 400'000) && done();
   }
 
+  // The disk that the label means.
+  [[nodiscard]] std::size_t member(const GroupLabel& label, std::uint32_t disk) const {
+    return named.at(label.members[disk].id);
+  }
   // What the disks hold, without any manager.
-  [[nodiscard]] const sim::SimDisk::Block& cell(Stripe stripe, std::uint32_t column,
-                                                std::uint32_t row) const {
+  [[nodiscard]] const sim::SimDisk::Block& cell(const GroupLabel& label, Stripe stripe,
+                                                std::uint32_t column, std::uint32_t row) const {
     const Geometry& g = options_.geometry;
-    return disks[g.disk_of(stripe, column)]->block(g.disk_block(stripe, row));
+    return disks[member(label, g.disk_of(stripe, column))]->block(g.disk_block(stripe, row));
+  }
+  // The labels on disks that may count: of each disk the newest, and none that is older by two.
+  [[nodiscard]] std::vector<GroupLabel> present_labels() const {
+    std::vector<GroupLabel> labels;
+    std::uint64_t newest = 0;
+    for (const auto& disk : disks) {
+      std::optional<GroupLabel> best;
+      for (std::uint64_t turn = 0; turn < 2; ++turn) {
+        const Result<GroupLabel> label = decode_label(disk->block(label_block(turn)));
+        if (label.ok() && (!best.has_value() || supersedes(label.value(), *best))) {
+          best = label.value();
+        }
+      }
+      if (best.has_value()) {
+        newest = std::max(newest, best->sequence);
+        labels.push_back(*best);
+      }
+    }
+    std::erase_if(labels, [&](const GroupLabel& label) { return label.sequence + 1 < newest; });
+    std::ranges::sort(labels, supersedes);
+    return labels;
   }
 
   const WorldOptions options_;
@@ -537,6 +578,7 @@ class World {
   Wire wire;
   std::vector<std::unique_ptr<sim::SimDisk>> disks;
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
+  std::map<DiskId, std::size_t> named;  // which disk has, or had, this id
   std::set<std::size_t> failed_disks;
   std::set<std::size_t> only_seen_failed;        // of those: by one process
   std::map<std::size_t, std::uint64_t> fenced;   // dead nodes that are known to be

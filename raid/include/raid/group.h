@@ -21,8 +21,10 @@
 
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -53,6 +55,12 @@ struct GroupOptions {
   // Intents are settled this long after the first write that is not.
   Duration settle_after = std::chrono::milliseconds(20);
   bool force = false;  // assemble()
+  // A rebuild reads and writes so many blocks per second at most, each node; 0: as it can.
+  std::uint64_t background_blocks_per_s = 0;
+  // Before each stripe it waits so long at most for requests that are under way.
+  Duration give_way = std::chrono::milliseconds(2);
+  // How long add_spare() and its like wait for the label to say so.
+  Duration patience = std::chrono::seconds(10);
 };
 
 struct GroupCounters {
@@ -65,10 +73,24 @@ struct GroupCounters {
   std::uint64_t blocks_written = 0;
   std::uint64_t settles = 0;    // flushes of all disks to end intents
   std::uint64_t recovered = 0;  // intents of others that were carried out
+  std::uint64_t rebuilt = 0;    // stripes of disks that are rebuilt
   std::uint64_t views = 0;
   std::uint64_t messages = 0;  // to other nodes
   std::uint64_t packets = 0;   // in which they went
   LockCounters locks;
+};
+
+// Of the disks that are being rebuilt, together.
+struct RebuildStatus {
+  ColumnSet disks = 0;            // none: nothing is being rebuilt
+  std::uint64_t stripes = 0;      // of the group
+  std::uint64_t done = 0;         // all stripes below are in sync, as far as this node knows
+  std::uint64_t recorded = 0;     // and of these the label says so
+  std::uint64_t done_before = 0;  // when this node first saw it
+  Instant began{};                // when this node first saw it
+  // Stripes that each node has rebuilt since then, as far as this node was told.
+  std::array<std::uint64_t, kNodesMax> shares{};
+  std::optional<Error> trouble;  // of the last step that this node tried
 };
 
 struct GroupStatus {
@@ -77,17 +99,24 @@ struct GroupStatus {
   NodeSet members = 0;
   bool leads = false;
   std::size_t intents = 0;  // not ended
+  RebuildStatus rebuild;
   GroupLabel label;
 };
 
 struct FormatOptions {
   std::uint32_t range_stripes = 1;  // that one lock covers
   std::span<const VirtualDiskEntry> virtual_disks;
+  // Hot spares, and an id for each.
+  std::span<BlockDevice* const> spares;
+  std::span<const DiskId> spare_ids;
+  // Of a rebuild: what one node does before it tells the others; whole ranges.  0: about 16 MiB
+  // of a disk.
+  std::uint32_t step_stripes = 0;
 };
 
 // Makes a new group: labels on all disks, which must be all zeros or all alike from
 // kDataStartBlock on (a new group's check data matches).
-// REQUIRES: `ids` has one id for each device.
+// REQUIRES: `ids` has one id for each device, options.spare_ids for each spare.
 // Error: kInvalid: the numbers make no group, or the virtual disks no table; kNoSpace: a disk is
 // too small; kExists: two disks have one id; kIo.
 Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
@@ -135,6 +164,22 @@ class Group {
   void node_started(NodeId node, std::uint64_t incarnation);
   // The operator, or who sees it first: this disk is not to be used any more.
   void disk_failed(std::uint32_t disk);
+
+  // Disks come and go.  What a node is to use it must have been given: a disk that is new is
+  // given to every node, by add_device(), before one node is told what it is for.  It outlives the
+  // group.  Does nothing with one that it has.
+  void add_device(BlockDevice& device);
+  // `device`, one of those given, becomes a hot spare called `id`, or takes the place of member
+  // `disk`, which has failed; it is rebuilt then.  The label of the group's disks says so when
+  // this comes back.  A spare takes the place of the next disk that fails, at once.
+  // Error: kExists: the id is in use, or the device by this group; kNoSpace: it is too small, or
+  // there are as many spares as can be; kRefused: it holds something, and `force` is not set; or
+  // the disk that is to be replaced has not failed; kIo; kTryAgain: the leader does not see the
+  // device, or there was no leader; kFenced; kClosed.
+  Task<Status> add_spare(BlockDevice& device, const DiskId& id, bool force);
+  Task<Status> replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force);
+  // A spare is none any more.  Error: kNotFound; kTryAgain; kFenced; kClosed.
+  Task<Status> remove_spare(const DiskId& id);
 
   // Ends in order: leaves nothing to recover.  Requests under way are waited for, new ones refused.
   Task<Status> close();

@@ -38,9 +38,13 @@ struct VirtualDiskEntry {
 // empty, not in the group, or in another; too many.
 Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> entries);
 
-// Whether `a` counts and not `b`.  Of two with one number, that of the older view: a leader that
-// ended left the other on a disk that the next leader could not read, so that view never began.
+// Whether `a` counts and not `b`.  Of two with one number, that of the later term: a leader that
+// ended left the other on a disk that the next leader could not read, so it never counted.
 [[nodiscard]] bool supersedes(const GroupLabel& a, const GroupLabel& b);
+
+// Whether the disk that has `own` may be used as what `newest` calls it: a member has every label,
+// but perhaps the last, which was being written.
+[[nodiscard]] bool may_be_used(const GroupLabel& newest, const GroupLabel& own);
 
 // The block of `label` as it stands on disk.
 void encode_label(const GroupLabel& label, MutableBytes block);
@@ -61,6 +65,8 @@ struct Assembly {
   // The candidate that is member i; none: not there.  The same for spares.
   std::vector<std::optional<std::size_t>> members;
   std::vector<std::optional<std::size_t>> spares;
+  // Members that failed, and are there.  They are among the refused, too.
+  std::vector<std::optional<std::size_t>> returned;
   struct Refusal {
     std::size_t candidate;
     Error why;

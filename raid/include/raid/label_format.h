@@ -39,7 +39,7 @@ enum class DiskState : std::uint32_t {
 struct LabelDisk {
   DiskId id{};
   std::uint32_t state = static_cast<std::uint32_t>(DiskState::kInSync);  // DiskState
-  std::uint32_t reserved0 = 0;
+  std::uint32_t away = 0;       // kFailed: 1: it only was not there; back again it is rebuilt
   std::uint64_t since = 0;      // the label's sequence when it came into this state
   std::uint64_t watermark = 0;  // kRebuilding: stripes below this are in sync
   friend bool operator==(const LabelDisk&, const LabelDisk&) = default;
@@ -81,8 +81,9 @@ struct GroupLabel {
   std::array<DiskId, kSparesMax> spares{};
   std::array<LabelVirtualDisk, kVirtualDisksMax> virtual_disks{};
   std::uint32_t range_stripes = 1;  // that one lock covers
-  std::uint32_t reserved0 = 0;
-  std::array<std::uint64_t, 130> reserved1{};
+  std::uint32_t step_stripes = 1;   // of a rebuild, that one node does; whole ranges
+  std::uint64_t term = 0;           // grows when somebody leads in place of one that is gone
+  std::array<std::uint64_t, 129> reserved{};
   std::uint32_t owed = 0;      // nodes whose intents the holders have, and must carry out first
   std::uint32_t checksum = 0;  // CRC-32C of the block with this field zero
 };
@@ -94,6 +95,7 @@ static_assert(offsetof(GroupLabel, members) == 96);
 static_assert(offsetof(GroupLabel, spares) == 1376);
 static_assert(offsetof(GroupLabel, virtual_disks) == 1504);
 static_assert(offsetof(GroupLabel, range_stripes) == 3040);
+static_assert(offsetof(GroupLabel, term) == 3048);
 static_assert(offsetof(GroupLabel, checksum) == 4092);
 static_assert(std::has_unique_object_representations_v<GroupLabel>, "no implicit padding");
 

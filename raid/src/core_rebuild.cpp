@@ -1,0 +1,239 @@
+// Rebuilding disks, by all nodes of the view at the same time.
+//
+//   steps of the label's size; step k is for the (k mod nodes)th node of the view
+//     each stripe: exclusive lock, its rows, no intent left -> compute from the others, write
+//     flush -> "step k is done" to all
+//   leader: all steps below k are done -> a label with a higher watermark -> to all
+//
+// Invariants:
+//   (1) Below the watermark of the label every stripe's data is on the disk, flushed before the
+//       label was written.
+//   (2) A stripe that was rebuilt is kept: every later write gets to the disk (core_disks.cpp), and
+//       no earlier intent is left that does not know it.
+//   (3) What is done stays done while the same disks are rebuilt, whoever comes or goes.
+//   (4) No step begins that is further than kWindow steps of each node above the watermark: that
+//       is all that is done again when everybody ends.
+//
+// A node may have an older watermark than another: it computes what the other reads.
+
+#include <algorithm>
+
+#include "core.h"
+
+namespace duet::raid {
+
+namespace {
+
+constexpr std::uint64_t kWindow = 4;  // steps of each node
+constexpr Duration kRetry = std::chrono::milliseconds(200);
+constexpr Duration kLook = std::chrono::microseconds(500);
+
+}  // namespace
+
+std::uint64_t Core::step_count() const {
+  const std::uint64_t step = disks_.label().step_stripes;
+  return (geometry().stripes + step - 1) / step;
+}
+
+std::uint64_t Core::stripes_below(std::uint64_t step) const {
+  return std::min(geometry().stripes, step * disks_.label().step_stripes);
+}
+
+// The step in which the label's watermark stands.
+std::uint64_t Core::first_step() const {
+  return disks_.watermark() == geometry().stripes
+             ? step_count()
+             : disks_.watermark() / disks_.label().step_stripes;
+}
+
+// A view begins, or a newer label of it is known.
+void Core::begin_rebuild() {
+  std::vector<std::pair<DiskId, std::uint64_t>> of;
+  for (std::uint32_t i = 0; i < geometry().disks; ++i) {
+    if (disks_.state(i) == DiskState::kRebuilding) {
+      of.emplace_back(disks_.label().members[i].id, disks_.label().members[i].since);
+    }
+  }
+  if (of != rebuild_.of) {
+    rebuild_ = Rebuild();
+    rebuild_.of = std::move(of);
+    if (!rebuild_.of.empty()) {
+      rebuild_.began = scheduler_.now();
+      rebuild_.done_before = disks_.watermark();
+    }
+  }
+  rebuild_.sweep.skip_to(first_step());
+  wake();
+}
+
+// What was done in earlier views: somebody may have missed it.
+void Core::repeat_steps() {
+  if (rebuild_.of.empty()) {
+    return;
+  }
+  for (std::uint64_t step = first_step(); step < rebuild_.sweep.reached(); ++step) {
+    tell_of_step(step);
+  }
+  for (const std::uint64_t step : rebuild_.sweep.done()) {
+    tell_of_step(step);
+  }
+}
+
+void Core::tell_of_step(std::uint64_t step) {
+  const StepBody body = {.step = step};
+  for_each_node(members_ & ~only(self_),
+                [&](NodeId node) { say(node, MessageKind::kStep, view_, bytes_of(body)); });
+}
+
+void Core::note_step(NodeId node, std::uint64_t step) {
+  if (rebuild_.of.empty() || step >= step_count()) {
+    return;
+  }
+  rebuild_.sweep.note(node, step, stripes_below(step + 1) - stripes_below(step));
+  if (progress_due()) {
+    changes_ += paused_ ? 0 : 1;  // before those who want to be let in
+    wake();
+  }
+}
+
+// ---- the leader ----
+
+bool Core::progress_due() const {
+  const std::uint64_t reached = rebuild_.sweep.reached();
+  if (!active_ || rebuild_.of.empty() || !leads() || reached <= first_step()) {
+    return false;
+  }
+  return reached == step_count() ||
+         reached - first_step() >= static_cast<std::uint64_t>(std::popcount(members_));
+}
+
+Task<Status> Core::write_progress() {
+  const auto label = std::make_unique<GroupLabel>(disks_.label());
+  ++label->sequence;
+  label->term = std::max(label->term, term_);
+  const std::uint64_t done = stripes_below(rebuild_.sweep.reached());
+  for (std::uint32_t i = 0; i < label->disks; ++i) {
+    LabelDisk& disk = label->members[i];
+    if (static_cast<DiskState>(disk.state) != DiskState::kRebuilding) {
+      continue;
+    }
+    disk.watermark = std::max(disk.watermark, done);
+    if (disk.watermark == label->stripes) {
+      disk.state = static_cast<std::uint32_t>(DiskState::kInSync);
+      disk.watermark = 0;
+      disk.since = label->sequence;
+    }
+  }
+  const Status written = co_await write_labels(*label);
+  if (!written.ok()) {
+    co_return written;
+  }
+  begin_rebuild();
+  tell_present_view(members_);
+  co_return Ok{};
+}
+
+// ---- every node ----
+
+// What this node does next.
+std::optional<std::uint64_t> Core::next_step() const {
+  if (!active_ || closing_ || looking_ > 0 || disks_.rebuilding() == 0 || rebuild_.of.empty()) {
+    return std::nullopt;
+  }
+  const auto nodes = static_cast<std::uint64_t>(std::popcount(members_));
+  return rebuild_.sweep.next(members_, self_,
+                             std::min(step_count(), first_step() + kWindow * nodes));
+}
+
+Task<void> Core::rebuild() {
+  for (;;) {
+    if (stopped_.has_value()) {
+      co_return;
+    }
+    const std::optional<std::uint64_t> step = next_step();
+    if (!step.has_value()) {
+      co_await changed_.wait();
+      continue;
+    }
+    const std::vector<std::pair<DiskId, std::uint64_t>> of = rebuild_.of;
+    const Status done = co_await rebuild_step(*step);
+    if (of != rebuild_.of) {
+      continue;
+    }
+    if (done.ok()) {
+      rebuild_.trouble.reset();
+      tell_of_step(*step);
+      note_step(self_, *step);
+      continue;
+    }
+    rebuild_.trouble = done.error();
+    notice_end();
+    tell_of_suspects();
+    co_await sleep(scheduler_, kRetry);
+  }
+}
+
+// Its stripes are on the disks, for good, when this comes back without an error.
+Task<Status> Core::rebuild_step(std::uint64_t step) {
+  const std::uint64_t end = stripes_below(step + 1);
+  for (std::uint64_t at = stripes_below(step); at < end; ++at) {
+    co_await give_way(std::uint64_t{geometry().disks} * geometry().chunk_blocks);
+    const Status done = co_await rebuild_stripe(Stripe{at});
+    if (!done.ok()) {
+      co_return done;
+    }
+  }
+  const ColumnSet disks = disks_.rebuilding();
+  co_await io_.flush(disks);
+  if (disks != disks_.rebuilding() || disks != disks_.in_state(DiskState::kRebuilding)) {
+    co_return Error{Errc::kIo, "a disk failed that was being rebuilt"};
+  }
+  co_return Ok{};
+}
+
+Task<Status> Core::rebuild_stripe(Stripe stripe) {
+  if (closing_) {
+    co_return Error{Errc::kClosed, "the redundancy group is being closed"};
+  }
+  const Request request(*this);
+  const std::uint32_t rows = geometry().chunk_blocks;
+  LockUse use(locks_, granted_);
+  const Status locked = co_await hold(use, stripe, LockMode::kExclusive);
+  if (!locked.ok()) {
+    co_return locked;
+  }
+  RowLocks::Hold hold_rows(rows_, stripe, 0, rows, true);
+  const Status held = co_await hold(hold_rows);
+  static_cast<void>(held);
+  const Status free = co_await end_intents(stripe, 0, rows);
+  if (!free.ok()) {
+    co_return free;
+  }
+  const ColumnSet wanted = disks_.rebuilding(stripe);
+  Sheet sheet(stripe, 0, rows);
+  const Status obtained = co_await io_.obtain(sheet, wanted);
+  if (!obtained.ok()) {
+    co_return obtained;
+  }
+  co_await io_.put(sheet, wanted);
+  ++counters_.rebuilt;
+  co_return Ok{};
+}
+
+// Requests go first, and the rate is kept.
+Task<void> Core::give_way(std::uint64_t blocks) {
+  const Instant until = scheduler_.now() + options_.give_way;
+  while (requests_ > 0 && scheduler_.now() < until) {
+    co_await sleep(scheduler_, kLook);
+  }
+  if (options_.background_blocks_per_s == 0) {
+    co_return;
+  }
+  if (background_due_ > scheduler_.now()) {
+    co_await sleep(scheduler_, background_due_ - scheduler_.now());
+  }
+  background_due_ = scheduler_.now() + std::chrono::nanoseconds(blocks * 1'000'000'000U /
+                                                                options_.background_blocks_per_s);
+}
+
+}  // namespace duet::raid
