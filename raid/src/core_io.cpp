@@ -82,7 +82,11 @@ Task<Status> Core::write(std::uint64_t block, std::span<const MutableBytes> part
 }
 
 Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode) {
-  use.want(range_of(stripe), mode, options_.prefetch);
+  return hold(use, stripe, mode, options_.prefetch);
+}
+
+Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t extra) {
+  use.want(range_of(stripe), mode, extra);
   for (;;) {
     if (const std::optional<Error> error = ended()) {
       co_return *error;

@@ -24,7 +24,7 @@ namespace duet::raid {
 
 namespace {
 
-constexpr std::uint64_t kWindow = 4;  // steps of each node
+constexpr std::uint64_t kWindow = 8;  // steps of each node
 constexpr Duration kRetry = std::chrono::milliseconds(200);
 constexpr Duration kLook = std::chrono::microseconds(500);
 
@@ -89,8 +89,9 @@ void Core::note_step(NodeId node, std::uint64_t step) {
   if (rebuild_.of.empty() || step >= step_count()) {
     return;
   }
-  rebuild_.sweep.note(node, step, stripes_below(step + 1) - stripes_below(step));
-  if (progress_due()) {
+  const std::uint64_t stripes = stripes_below(step + 1) - stripes_below(step);
+  const bool news = rebuild_.sweep.note(node, step, stripes);
+  if (news && progress_due()) {
     changes_ += paused_ ? 0 : 1;  // before those who want to be let in
     wake();
   }
@@ -178,7 +179,7 @@ Task<Status> Core::rebuild_step(std::uint64_t step) {
   const std::uint64_t end = stripes_below(step + 1);
   for (std::uint64_t at = stripes_below(step); at < end; ++at) {
     co_await give_way(std::uint64_t{geometry().disks} * geometry().chunk_blocks);
-    const Status done = co_await rebuild_stripe(Stripe{at});
+    const Status done = co_await rebuild_stripe(Stripe{at}, ranges_left(at, end));
     if (!done.ok()) {
       co_return done;
     }
@@ -191,14 +192,20 @@ Task<Status> Core::rebuild_step(std::uint64_t step) {
   co_return Ok{};
 }
 
-Task<Status> Core::rebuild_stripe(Stripe stripe) {
+// Ranges behind that of the stripe, before `end`: those of the step, and none of another node's.
+std::uint8_t Core::ranges_left(std::uint64_t stripe, std::uint64_t end) const {
+  const std::uint64_t left = (end - 1) / range_stripes() - stripe / range_stripes();
+  return static_cast<std::uint8_t>(std::min<std::uint64_t>(left, 255));
+}
+
+Task<Status> Core::rebuild_stripe(Stripe stripe, std::uint8_t extra) {
   if (closing_) {
     co_return Error{Errc::kClosed, "the redundancy group is being closed"};
   }
   const Request request(*this);
   const std::uint32_t rows = geometry().chunk_blocks;
   LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, stripe, LockMode::kExclusive);
+  const Status locked = co_await hold(use, stripe, LockMode::kExclusive, extra);
   if (!locked.ok()) {
     co_return locked;
   }

@@ -116,6 +116,16 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
         note_step(from, load<StepBody>(body, 0).step);
       }
       break;
+    case MessageKind::kScrub:
+      if (body.size() == sizeof(ScrubBody)) {
+        on_scrub(load<ScrubBody>(body, 0));
+      }
+      break;
+    case MessageKind::kScrubStep:
+      if (body.size() == sizeof(ScrubStepBody)) {
+        on_scrub_step(from, load<ScrubStepBody>(body, 0));
+      }
+      break;
   }
 }
 
@@ -495,6 +505,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   report();
   begin_rebuild();
   repeat_steps();
+  tell_of_scrub();
   if (disks_.missing() != 0) {
     scope_.spawn(look_for_members());
   } else if (look_is_worth_it()) {

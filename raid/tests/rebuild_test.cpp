@@ -183,7 +183,8 @@ TEST(Rebuild, WhenEverybodyDiesItGoesOnWhereTheLabelSays) {
     ASSERT_TRUE(world.run_until([&] { return all_whole(world); }));
     const std::uint64_t again =
         world.group(0)->counters().rebuilt + world.group(1)->counters().rebuilt;
-    EXPECT_LE(again, kSingle.stripes - enough);
+    // What was under way when a node came is done by two.
+    EXPECT_LE(again, kSingle.stripes - enough + 3 * world.options_.step_stripes);
     verify(world, model, 1);
     ASSERT_FALSE(HasFailure()) << "seed " << seed;
   }
@@ -203,9 +204,9 @@ TEST(Rebuild, TheRateIsKept) {
 }
 
 TEST(Rebuild, TwoNodesAreNearlyTwiceAsFastAsOne) {
-  const auto duration = [](bool alone) {
+  const auto duration = [](std::uint64_t seed, bool alone) {
     World world(
-        28,
+        seed,
         {.geometry = {.level = Level::kSingleParity, .disks = 4, .chunk_blocks = 4, .stripes = 400},
          .spares = 1,
          .step_stripes = 4});
@@ -221,8 +222,12 @@ TEST(Rebuild, TwoNodesAreNearlyTwiceAsFastAsOne) {
     EXPECT_TRUE(world.run_until([&] { return all_whole(world); }));
     return std::chrono::duration<double>(world.scheduler.now() - before).count();
   };
-  const double one = duration(true);
-  const double two = duration(false);
+  double one = 0;
+  double two = 0;
+  for (std::uint64_t seed = 28; seed < 33; ++seed) {
+    one += duration(seed, true);
+    two += duration(seed, false);
+  }
   std::cout << "one node " << one * 1000 << " ms, two " << two * 1000 << " ms: " << one / two
             << " times as fast\n";
   EXPECT_GT(one / two, 1.7);

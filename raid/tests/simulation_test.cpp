@@ -31,7 +31,10 @@ struct Reached {
   std::uint64_t spares_lost = 0;  // while they were rebuilt
   std::uint64_t wishes = 0;
   std::uint64_t granted = 0;
-  std::uint64_t further = 0;  // disks that failed after everything was whole
+  std::uint64_t scrubbed = 0;  // stripes
+  std::uint64_t scrubs_done = 0;
+  std::uint64_t others_read = 0;  // blocks computed though they could be read
+  std::uint64_t further = 0;      // disks that failed after everything was whole
 };
 
 WorldOptions some_options(sim::Random& random) {
@@ -49,9 +52,9 @@ WorldOptions some_options(sim::Random& random) {
   options.nodes = 2 + random.below(3);
   options.range_stripes = 1 + static_cast<std::uint32_t>(random.below(2));
   options.step_stripes = options.range_stripes * (1 + static_cast<std::uint32_t>(random.below(2)));
-  options.spares = random.below(3);
+  options.spares = random.below(4);
   options.blank = random.below(3);
-  options.background_blocks_per_s = random.one_in(3) ? 0 : 3'000 + random.below(30'000);
+  options.background_blocks_per_s = random.one_in(4) ? 0 : 150 + random.below(3'000);
   options.slots = 3 + static_cast<std::uint32_t>(random.below(10));
   options.pages = g.disks * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
   return options;
@@ -149,6 +152,18 @@ class Simulation {
       case 19:
         wish(node);
         break;
+      case 22:
+        if (random_.one_in(2 * calm_)) {
+          fail_a_disk();
+        }
+        break;
+      case 20:
+        if (world_.active(node) && random_.one_in(4)) {
+          const Status done = random_.one_in(8) ? world_.group(node)->stop_scrub()
+                                                : world_.group(node)->start_scrub();
+          static_cast<void>(done);  // it may run, or not
+        }
+        break;
       default:
         if (random_.one_in(3)) {
           run_for(microseconds(random_.below(random_.one_in(20) ? 30'000 : 300)));
@@ -168,7 +183,10 @@ class Simulation {
     const std::uint64_t most = random_.one_in(3) ? width + width / 2 : 3;
     const std::size_t count = 1 + random_.below(std::min(most, blocks - at));
     const auto done = [this](const Status&) { --busy_; };
-    if (random_.one_in(3)) {
+    if (random_.one_in(30)) {
+      ++busy_;
+      model_.begin_read_other(node, at, static_cast<std::uint32_t>(random_.below(4)), done);
+    } else if (random_.one_in(3)) {
       ++busy_;
       model_.begin_read(node, at, count, done);
     } else if (!model_.writing(at, count)) {
@@ -187,6 +205,11 @@ class Simulation {
       const RebuildStatus rebuild = world_.group(node)->status().rebuild;
       reached_.resumed += rebuild.disks != 0 && rebuild.done_before > 0;
       reached_.rebuilt += counters.rebuilt;
+      reached_.scrubbed += counters.scrubbed;
+      reached_.others_read += counters.others_read;
+      const ScrubStatus scrub = world_.group(node)->status().scrub;
+      EXPECT_TRUE(scrub.counts.repaired == 0 && scrub.counts.unsure == 0)
+          << "I14: a scrub at node " << node << " found what does not match";
     }
   }
   void kill(std::size_t node) {
@@ -476,11 +499,31 @@ class Simulation {
     })) << "what has failed is not rebuilt: "
         << state();
     if (!failed()) {
+      scrub_to_the_end();
+    }
+    if (!failed()) {
       model_.verify_disks();
     }
     if (!failed() && random_.one_in(2)) {
       lose_more();
     }
+  }
+  void scrub_to_the_end() {
+    const std::size_t starter = some_node();
+    const Status stopped = world_.group(starter)->stop_scrub();
+    static_cast<void>(stopped);
+    ASSERT_TRUE(world_.group(starter)->start_scrub().ok());
+    ASSERT_TRUE(world_.run_until([&] {
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        const ScrubStatus scrub = world_.group(node)->status().scrub;
+        if (scrub.running || scrub.done != scrub.stripes) {
+          return false;
+        }
+      }
+      return true;
+    })) << "a scrub does not end: "
+        << state();
+    ++reached_.scrubs_done;
   }
   // Nothing is to be rebuilt, nor could be.
   [[nodiscard]] bool whole(const GroupLabel& label) const {
@@ -575,7 +618,9 @@ TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
             << reached.views << ", degraded reads " << reached.degraded_reads
             << ", stripes rebuilt " << reached.rebuilt << ", rebuilds resumed " << reached.resumed
             << ", spares lost " << reached.spares_lost << ", wishes granted " << reached.granted
-            << " of " << reached.wishes << ", further disks " << reached.further << '\n';
+            << " of " << reached.wishes << ", stripes scrubbed " << reached.scrubbed
+            << ", whole scrubs " << reached.scrubs_done << ", blocks computed another way "
+            << reached.others_read << ", further disks " << reached.further << '\n';
   if (std::getenv("DUET_SEED") == nullptr) {
     EXPECT_GT(reached.recovered, 200U);
     EXPECT_GT(reached.blackouts, 50U);
@@ -588,6 +633,9 @@ TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
     EXPECT_GT(reached.spares_lost, 5U);
     EXPECT_GT(reached.granted, 20U);
     EXPECT_GT(reached.further, 20U);
+    EXPECT_GT(reached.scrubbed, 500U);
+    EXPECT_GT(reached.scrubs_done, 50U);
+    EXPECT_GT(reached.others_read, 100U);
   }
 }
 
