@@ -13,6 +13,8 @@
 #pragma once
 
 #include <deque>
+#include <functional>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -47,6 +49,9 @@ class Core final : public PeersUser, public LockTableUser {
   void add_device(BlockDevice& device);
   Task<Status> add_disk(Wish wish, BlockDevice& device, bool force);
   Task<Status> remove_spare(DiskId id);
+
+  // core_rebuild.cpp
+  void set_needed(const raid::Part& part, std::function<bool(Stripe)> needed);
 
   // core_scrub.cpp
   Status start_scrub();
@@ -175,7 +180,8 @@ class Core final : public PeersUser, public LockTableUser {
   void begin_rebuild();
   void repeat_steps();
   void tell_of_step(std::uint64_t step);
-  void note_step(NodeId node, std::uint64_t step);
+  void note_step(NodeId node, std::uint64_t step, bool passed_by);
+  [[nodiscard]] bool needed(std::uint64_t step) const;
   [[nodiscard]] std::uint64_t step_count() const;
   [[nodiscard]] std::uint64_t first_step() const;
   [[nodiscard]] std::uint64_t stripes_below(std::uint64_t step) const;
@@ -264,9 +270,12 @@ class Core final : public PeersUser, public LockTableUser {
     Instant began{};
     std::uint64_t done_before = 0;  // stripes
     Sweep sweep;
+    std::set<std::uint64_t> passed_by;  // steps, of those that are done
     std::optional<Error> trouble;
   };
   Rebuild rebuild_;
+  // Who speaks for which stripes.
+  std::map<std::uint64_t, std::pair<raid::Part, std::function<bool(Stripe)>>> needed_;
   Instant background_due_{};  // no stripe before, by the rate
 
   struct Scrub {

@@ -201,6 +201,9 @@ Task<Status> Core::scrub_stripe(Stripe stripe, std::uint8_t extra) {
   if (!free.ok()) {
     co_return free;
   }
+  if (disks_.loose(stripe)) {
+    co_return Ok{};  // it need not match
+  }
   Sheet sheet(stripe, 0, rows);
   const std::uint64_t number_before = scrub_.number;
   ScrubReport report;

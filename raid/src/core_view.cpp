@@ -113,7 +113,8 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
     case MessageKind::kStep:
       if (body.size() == sizeof(StepBody) && active_ && generation == view_ &&
           contains(members_, from)) {
-        note_step(from, load<StepBody>(body, 0).step);
+        const auto step = load<StepBody>(body, 0);
+        note_step(from, step.step, step.passed_by != 0);
       }
       break;
     case MessageKind::kScrub:

@@ -149,6 +149,9 @@ Task<Status> Group::replace(std::uint32_t disk, BlockDevice& device, const DiskI
   return core_->add_disk({static_cast<std::uint32_t>(WishVerb::kReplace), disk, id}, device, force);
 }
 Task<Status> Group::remove_spare(const DiskId& id) { return core_->remove_spare(id); }
+void Group::set_needed(const Part& part, std::function<bool(Stripe)> needed) {
+  core_->set_needed(part, std::move(needed));
+}
 Status Group::start_scrub() { return core_->start_scrub(); }
 Status Group::stop_scrub() { return core_->stop_scrub(); }
 Task<Status> Group::read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes) {

@@ -108,8 +108,9 @@ static_assert(sizeof(ReportBody) == 40);
 
 struct StepBody {
   std::uint64_t step = 0;
+  std::uint64_t passed_by = 0;  // 1: nobody needs its stripes, nothing was done
 };
-static_assert(sizeof(StepBody) == 8);
+static_assert(sizeof(StepBody) == 16);
 
 struct ScrubBody {
   std::uint64_t number = 0;   // the greatest is the one that counts

@@ -76,9 +76,13 @@ class StripeIo {
 
   // Completes an update: `fresh` has the new cells, which `spans` names, by column.  The sheet
   // then has all that changes: those columns, and the check columns.
+  // `written`: the cells that are to be written.  Besides those of `spans` the rows of disks that
+  // are rebuilt: so that a stripe that nobody needed, and a rebuild passed by, is whole where it
+  // is used.
   // Error: as obtain().
-  Task<Status> plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
-  // The intent of a planned update.
+  Task<Status> plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
+                    std::array<Span, kDisksMax>& written);
+  // The intent of a planned update; `spans`: what is written, of kFresh what may be lost.
   Update describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind);
   // Writes a planned update to all disks that must have it.  A disk that fails is noted in Disks.
   Task<void> carry_out(Sheet& sheet, const Intent& intent);

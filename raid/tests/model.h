@@ -39,6 +39,7 @@ class Model {
       Block& at = blocks_[block + i];
       DUET_CHECK(!at.writing);
       at.writing = true;
+      at.dead = false;
       op->values.push_back(++last_value_);
       at.possible.insert(last_value_);
       fill_block(op->buffer.blocks(i, 1), last_value_);
@@ -85,6 +86,27 @@ class Model {
       }
     }
     return false;
+  }
+
+  // What a stripe holds is not needed any more.
+  void discard(std::uint64_t stripe) {
+    const std::uint64_t width = world_.options_.geometry.stripe_blocks();
+    if (writing(stripe * width, width)) {
+      return;
+    }
+    for (std::uint64_t i = stripe * width; i < (stripe + 1) * width; ++i) {
+      blocks_[i].possible.clear();
+      blocks_[i].anything = true;
+      blocks_[i].dead = true;
+      ++blocks_[i].version;
+    }
+  }
+  [[nodiscard]] bool needed(Stripe stripe) const {
+    const std::uint64_t width = world_.options_.geometry.stripe_blocks();
+    const auto first_block =
+        blocks_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::uint64_t>(stripe) * width);
+    return std::any_of(first_block, first_block + static_cast<std::ptrdiff_t>(width),
+                       [](const Block& block) { return !block.dead; });
   }
 
   // To their end.
@@ -190,6 +212,7 @@ class Model {
     bool anything = false;  // no value of ours, perhaps
     bool fresh = false;     // a fresh write is under way
     bool writing = false;
+    bool dead = false;          // nobody has written it since it was discarded
     std::uint64_t version = 0;  // changes with each write that begins or ends
   };
   struct Operation {
@@ -321,6 +344,15 @@ class Model {
   void verify_row(const Codec& codec, const GroupLabel& label, Stripe stripe, std::uint32_t row,
                   ColumnSet there) {
     const Geometry& g = world_.options_.geometry;
+    bool counts = !is_loose(label, stripe);
+    for (std::uint32_t column = 0; column < g.data_columns(); ++column) {
+      counts = counts || !blocks_[static_cast<std::uint64_t>(stripe) * g.stripe_blocks() +
+                                  column * g.chunk_blocks + row]
+                              .anything;
+    }
+    if (!counts) {
+      return;
+    }
     const Buffer buffer(g.disks);
     Columns columns{};
     ColumnSet source = 0;

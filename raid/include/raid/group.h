@@ -23,6 +23,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -74,6 +75,7 @@ struct GroupCounters {
   std::uint64_t settles = 0;      // flushes of all disks to end intents
   std::uint64_t recovered = 0;    // intents of others that were carried out
   std::uint64_t rebuilt = 0;      // stripes of disks that are rebuilt
+  std::uint64_t passed_by = 0;    // stripes that nobody needed
   std::uint64_t scrubbed = 0;     // stripes
   std::uint64_t others_read = 0;  // by read_other()
   std::uint64_t healed = 0;       // blocks that repair() wrote
@@ -199,6 +201,11 @@ class Group {
   // given to every node, by add_device(), before one node is told what it is for.  It outlives the
   // group.  Does nothing with one that it has.
   void add_device(BlockDevice& device);
+  // Who lives on these stripes says whether one of them holds anything that is needed: a stripe of
+  // the group.  A rebuild asks at any time, and passes by a step whose stripes are all not needed;
+  // what they hold is nothing then, until it is written.  What is being written is needed.
+  // Stripes that nobody of this node speaks for are needed.  Null: nobody any more.
+  void set_needed(const Part& part, std::function<bool(Stripe)> needed);
   // `device`, one of those given, becomes a hot spare called `id`, or takes the place of member
   // `disk`, which has failed; it is rebuilt then.  The label of the group's disks says so when
   // this comes back.  A spare takes the place of the next disk that fails, at once.
