@@ -112,6 +112,13 @@ Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
       co_return Error{Errc::kCorrupt, "a disk is smaller than its label says"};
     }
   }
+  for (auto* const others : {&assembly.value().spares, &assembly.value().returned}) {
+    for (std::optional<std::size_t>& at : *others) {
+      if (at.has_value() && devices[*at]->block_count() < geometry.disk_blocks()) {
+        at.reset();  // of no use
+      }
+    }
+  }
   auto core = std::make_unique<Core>(scheduler, std::move(devices), std::move(assembly.value()),
                                      intents.value(), peers, options);
   core->start();

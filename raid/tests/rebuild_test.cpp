@@ -191,7 +191,12 @@ TEST(Rebuild, WhenEverybodyDiesItGoesOnWhereTheLabelSays) {
 }
 
 TEST(Rebuild, WhatNobodyNeedsIsPassedByAndWholeWhereItIsWrittenLater) {
-  for (const Geometry& g : {kSingle, kDouble}) {
+  // Wide ones modify check data where they may.
+  constexpr Geometry kWide = {
+      .level = Level::kSingleParity, .disks = 7, .chunk_blocks = 2, .stripes = 24};
+  constexpr Geometry kWideDouble = {
+      .level = Level::kDoubleParity, .disks = 8, .chunk_blocks = 2, .stripes = 24};
+  for (const Geometry& g : {kSingle, kDouble, kWide, kWideDouble}) {
     World world(29, {.geometry = g, .spares = 1, .step_stripes = 2});
     Model model(world);
     world.needed = [&model](Stripe stripe) { return model.needed(stripe); };
@@ -334,6 +339,32 @@ TEST(Disks, SparesComeAndGo) {
   EXPECT_EQ(world.group(1)->status().label.spares[0], id);
   // Blank again.
   ASSERT_TRUE(world.run(world.group(1)->add_spare(device(4), {0xADD, 2}, false)).ok());
+}
+
+TEST(Disks, ASpareThatOneNodeAddedIsKnownToTheNextLeader) {
+  World world(36, {.geometry = kSingle, .blank = 1, .step_stripes = 1});
+  Model model(world);
+  boot_all(world);
+  model.fill(0);
+  // Node 1 has looked at the disks before, and hears of it when it is let in.
+  model.kill(1);
+  world.fence(1, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 1; }));
+  world.boot(1);
+  world.wire.disconnect(0, 1);
+  ASSERT_TRUE(world.run_until([&] { return world.group(1) != nullptr; }));
+  const DiskId id = {0xADD, 1};
+  world.named[id] = 4;
+  BlockDevice& device = *world.processes[0]->connections.devices[4];
+  ASSERT_TRUE(world.run(world.group(0)->add_spare(device, id, false)).ok());
+  world.wire.connect(0, 1);
+  ASSERT_TRUE(world.run_until([&] { return world.active(1) && members(world, 1) == 3; }));
+  model.kill(0);
+  world.fence(0, world.dead_incarnation);
+  world.group(1)->disk_failed(2);
+  ASSERT_TRUE(world.run_until([&] { return member(world, 1, 2).id == id; }));
+  ASSERT_TRUE(world.run_until([&] { return all_whole(world); }));
+  verify(world, model, 1);
 }
 
 TEST(Disks, ADiskThatIsGivenWhileTheGroupRunsIsGivenToEveryNode) {

@@ -62,6 +62,8 @@ WorldOptions some_options(sim::Random& random, About about) {
   options.slots = 3 + static_cast<std::uint32_t>(random.below(10));
   options.pages = g.disks * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
   if (about == About::kDisks) {
+    g.disks += g.level == Level::kMirror ? 0 : static_cast<std::uint32_t>(random.below(4));
+    options.pages = 2 * g.disks * g.chunk_blocks;
     g.stripes = 8 + random.below(14);
     options.nodes = 2 + random.below(2);
     options.spares = 2 + random.below(2);
@@ -571,6 +573,18 @@ class Simulation {
         << state();
     ++reached_.scrubs_done;
   }
+  // The disk that had this id has a label with it.
+  [[nodiscard]] bool named_so(const DiskId& id) const {
+    const sim::SimDisk& disk = *world_.disks[world_.named.at(id)];
+    std::optional<GroupLabel> best;
+    for (std::uint64_t turn = 0; turn < 2; ++turn) {
+      const Result<GroupLabel> label = decode_label(disk.block(label_block(turn)));
+      if (label.ok() && (!best.has_value() || supersedes(label.value(), *best))) {
+        best = label.value();
+      }
+    }
+    return best.has_value() && best->own_id == id;
+  }
   // Nothing is to be rebuilt, nor could be.
   [[nodiscard]] bool whole(const GroupLabel& label) const {
     const auto usable = [this](const DiskId& id) {
@@ -619,8 +633,13 @@ class Simulation {
         text += " " + std::to_string(world_.member(s.label, i)) + "ifr"[disk.state - 1] +
                 std::to_string(disk.watermark);
       }
-      text += " spares " + std::to_string(s.label.spare_count) + " rebuilt to " +
-              std::to_string(s.rebuild.done);
+      text += " spares";
+      for (std::uint32_t i = 0; i < s.label.spare_count; ++i) {
+        const std::size_t disk = world_.named.at(s.label.spares[i]);
+        text +=
+            " " + std::to_string(disk) + (named_so(s.label.spares[i]) ? "" : " (another by now)");
+      }
+      text += " rebuilt to " + std::to_string(s.rebuild.done);
       if (s.rebuild.trouble.has_value()) {
         text += " trouble: " + std::string(s.rebuild.trouble->context);
       }
