@@ -225,8 +225,10 @@ bool Core::needed(std::uint64_t step) const {
 Task<Status> Core::rebuild_step(std::uint64_t step) {
   const std::uint64_t end = stripes_below(step + 1);
   for (std::uint64_t at = stripes_below(step); at < end; ++at) {
-    co_await give_way(std::uint64_t{geometry().disks} * geometry().chunk_blocks);
-    const Status done = co_await rebuild_stripe(Stripe{at}, ranges_left(at, end));
+    const Stripe stripe{at};
+    const std::uint64_t blocks = std::uint64_t{geometry().chunk_blocks} * geometry().disks;
+    co_await give_way(blocks);
+    const Status done = co_await rebuild_stripe(stripe, ranges_left(at, end));
     if (!done.ok()) {
       co_return done;
     }
