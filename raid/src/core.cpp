@@ -42,6 +42,7 @@ void Core::start() {
   }
   scope_.spawn(lead());
   scope_.spawn(rebuild());
+  scope_.spawn(scrub());
 }
 
 std::optional<Error> Core::ended() const {
@@ -105,6 +106,7 @@ GroupStatus Core::status() const {
                       .began = rebuild_.began,
                       .shares = rebuild_.sweep.shares(),
                       .trouble = rebuild_.trouble},
+          .scrub = scrub_status(),
           .label = disks_.label()};
 }
 

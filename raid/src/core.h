@@ -1,8 +1,9 @@
 // Core: what a Group is made of.
 //
-// Six files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets, who
-// leads, what every node does when the view changes), core_change.cpp (what the leader does),
-// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them).
+// Seven files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
+// who leads, what every node does when the view changes), core_change.cpp (what the leader does),
+// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them), core_scrub.cpp
+// (scrubbing, and what a layer with checksums of its own asks for).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
@@ -12,6 +13,8 @@
 #pragma once
 
 #include <deque>
+#include <functional>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -47,6 +50,16 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> add_disk(Wish wish, BlockDevice& device, bool force);
   Task<Status> remove_spare(DiskId id);
 
+  // core_rebuild.cpp
+  void set_needed(const raid::Part& part, std::function<bool(Stripe)> needed);
+
+  // core_scrub.cpp
+  Status start_scrub();
+  Status stop_scrub();
+  [[nodiscard]] ScrubStatus scrub_status() const;
+  Task<Status> read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes);
+  Task<Status> repair(std::uint64_t block, ConstBytes good);
+
   [[nodiscard]] const Geometry& geometry() const { return disks_.geometry(); }
   [[nodiscard]] const Assembly& assembly() const { return assembly_; }
   [[nodiscard]] GroupStatus status() const;
@@ -76,6 +89,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> write_rows(Part& part, WriteKind kind, std::uint32_t first_row, std::uint32_t rows,
                           const std::array<Span, kDisksMax>& spans, Sheet& fresh);
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode);
+  Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t extra);
   Task<Status> hold(RowLocks::Hold& rows);
   Task<Result<IntentLog::Handle>> begin(const Update& update);
   Task<Status> end_intents(Stripe stripe, std::uint32_t first_row, std::uint32_t rows);
@@ -160,17 +174,31 @@ class Core final : public PeersUser, public LockTableUser {
   Task<void> rebuild();
   [[nodiscard]] std::optional<std::uint64_t> next_step() const;
   Task<Status> rebuild_step(std::uint64_t step);
-  Task<Status> rebuild_stripe(Stripe stripe);
+  Task<Status> rebuild_stripe(Stripe stripe, std::uint8_t extra);
+  [[nodiscard]] std::uint8_t ranges_left(std::uint64_t stripe, std::uint64_t end) const;
   Task<void> give_way(std::uint64_t blocks);
   void begin_rebuild();
   void repeat_steps();
   void tell_of_step(std::uint64_t step);
-  void note_step(NodeId node, std::uint64_t step);
+  void note_step(NodeId node, std::uint64_t step, bool passed_by);
+  [[nodiscard]] bool needed(std::uint64_t step) const;
   [[nodiscard]] std::uint64_t step_count() const;
   [[nodiscard]] std::uint64_t first_step() const;
   [[nodiscard]] std::uint64_t stripes_below(std::uint64_t step) const;
   [[nodiscard]] bool progress_due() const;
   Task<Status> write_progress();
+
+  // core_scrub.cpp
+  Task<void> scrub();
+  [[nodiscard]] std::optional<std::uint64_t> next_scrub_step() const;
+  Task<Status> scrub_step(std::uint64_t step);
+  Task<Status> scrub_stripe(Stripe stripe, std::uint8_t extra);
+  void begin_scrub(std::uint64_t number);
+  void note_scrub_step(NodeId node, std::uint64_t step);
+  void tell_of_scrub();
+  void tell_of_scrub_step(std::uint64_t step);
+  void on_scrub(const ScrubBody& body);
+  void on_scrub_step(NodeId from, const ScrubStepBody& body);
 
   struct Peer {
     std::uint64_t session = 0;  // in which it said hello
@@ -242,10 +270,23 @@ class Core final : public PeersUser, public LockTableUser {
     Instant began{};
     std::uint64_t done_before = 0;  // stripes
     Sweep sweep;
+    std::set<std::uint64_t> passed_by;  // steps, of those that are done
     std::optional<Error> trouble;
   };
   Rebuild rebuild_;
+  // Who speaks for which stripes.
+  std::map<std::uint64_t, std::pair<raid::Part, std::function<bool(Stripe)>>> needed_;
   Instant background_due_{};  // no stripe before, by the rate
+
+  struct Scrub {
+    std::uint64_t number = 0;  // 0: there was none
+    bool running = false;
+    Instant began{};
+    Sweep sweep;
+    std::array<ScrubReport, kNodesMax> reports{};  // of each node
+    std::optional<Error> trouble;
+  };
+  Scrub scrub_;
 
   // As the leader.
   std::uint64_t term_ = 0;  // of the labels that this node writes

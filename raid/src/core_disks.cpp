@@ -161,7 +161,8 @@ Task<void> Core::look_for_disks() {
   const std::vector<BlockDevice*> devices = devices_;
   for (BlockDevice* const device : devices) {
     const std::optional<DiskId> known = disks_.id_of(device);
-    if (known.has_value() && in_use(disks_.label(), *known)) {
+    if ((known.has_value() && in_use(disks_.label(), *known)) ||
+        device->block_count() < geometry().disk_blocks()) {
       continue;
     }
     const Result<GroupLabel> label = co_await read_label(*device);
@@ -177,13 +178,15 @@ Task<void> Core::look_for_disks() {
   }
 }
 
-// Some disk that was away could be among those that this node has not read.
+// A spare, or a disk that was away, could be among those that this node has not read.
 bool Core::look_is_worth_it() const {
   const GroupLabel& label = disks_.label();
-  return std::any_of(label.members.begin(), label.members.begin() + label.disks,
-                     [this](const LabelDisk& disk) {
-                       return has_failed(disk) && disk.away != 0 && !disks_.knows(disk.id);
-                     });
+  const bool away = std::any_of(
+      label.members.begin(), label.members.begin() + label.disks, [this](const LabelDisk& disk) {
+        return has_failed(disk) && disk.away != 0 && !disks_.knows(disk.id);
+      });
+  return away || std::any_of(label.spares.begin(), label.spares.begin() + label.spare_count,
+                             [this](const DiskId& id) { return !disks_.knows(id); });
 }
 
 // The label has members that this node does not know.  Nothing begins before it has looked.

@@ -82,7 +82,11 @@ Task<Status> Core::write(std::uint64_t block, std::span<const MutableBytes> part
 }
 
 Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode) {
-  use.want(range_of(stripe), mode, options_.prefetch);
+  return hold(use, stripe, mode, options_.prefetch);
+}
+
+Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t extra) {
+  use.want(range_of(stripe), mode, extra);
   for (;;) {
     if (const std::optional<Error> error = ended()) {
       co_return *error;
@@ -182,17 +186,20 @@ Task<Status> Core::write_rows(Part& part, WriteKind kind, std::uint32_t first_ro
     co_return free;
   }
   Sheet sheet(part.stripe, first_row, rows);
-  const Status planned = co_await io_.plan(sheet, fresh, spans);
+  std::array<Span, kDisksMax> cells{};
+  const Status planned = co_await io_.plan(sheet, fresh, spans, cells);
   if (!planned.ok()) {
     notice_end();
     co_return planned;
   }
-  const Update update = io_.describe(sheet, spans, kind);
+  const Update update = io_.describe(sheet, kind == WriteKind::kInPlace ? cells : spans, kind);
   const Result<IntentLog::Handle> begun = co_await begin(update);
   if (!begun.ok()) {
     co_return begun.error();
   }
-  co_await io_.carry_out(sheet, update.intent);
+  Intent all_cells = update.intent;
+  all_cells.spans = cells;
+  co_await io_.carry_out(sheet, all_cells);
   const Status absorbed = co_await absorb_failures();
   if (!absorbed.ok()) {
     co_return absorbed;

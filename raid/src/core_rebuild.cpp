@@ -14,6 +14,12 @@
 //   (4) No step begins that is further than kWindow steps of each node above the watermark: that
 //       is all that is done again when everybody ends.
 //
+// Steps whose stripes nobody needs are passed by.  What the new disk holds there does not match the
+// others, so (a) the label that takes the watermark over them says that they are loose: from then
+// on updates there compute check data from all data of a row; and (b) below that, at nodes that
+// do not know that label yet, updates write the rows of the new disk, too.  So a row in which
+// something is needed always matches.
+//
 // A node may have an older watermark than another: it computes what the other reads.
 
 #include <algorithm>
@@ -24,7 +30,7 @@ namespace duet::raid {
 
 namespace {
 
-constexpr std::uint64_t kWindow = 4;  // steps of each node
+constexpr std::uint64_t kWindow = 8;  // steps of each node
 constexpr Duration kRetry = std::chrono::milliseconds(200);
 constexpr Duration kLook = std::chrono::microseconds(500);
 
@@ -63,6 +69,8 @@ void Core::begin_rebuild() {
     }
   }
   rebuild_.sweep.skip_to(first_step());
+  rebuild_.passed_by.erase(rebuild_.passed_by.begin(),
+                           rebuild_.passed_by.lower_bound(first_step()));
   wake();
 }
 
@@ -80,17 +88,21 @@ void Core::repeat_steps() {
 }
 
 void Core::tell_of_step(std::uint64_t step) {
-  const StepBody body = {.step = step};
+  const StepBody body = {.step = step, .passed_by = rebuild_.passed_by.contains(step) ? 1U : 0U};
   for_each_node(members_ & ~only(self_),
                 [&](NodeId node) { say(node, MessageKind::kStep, view_, bytes_of(body)); });
 }
 
-void Core::note_step(NodeId node, std::uint64_t step) {
+void Core::note_step(NodeId node, std::uint64_t step, bool passed_by) {
   if (rebuild_.of.empty() || step >= step_count()) {
     return;
   }
-  rebuild_.sweep.note(node, step, stripes_below(step + 1) - stripes_below(step));
-  if (progress_due()) {
+  const std::uint64_t stripes = stripes_below(step + 1) - stripes_below(step);
+  const bool news = rebuild_.sweep.note(node, step, stripes);
+  if (news && passed_by) {
+    rebuild_.passed_by.insert(step);
+  }
+  if (news && progress_due()) {
     changes_ += paused_ ? 0 : 1;  // before those who want to be let in
     wake();
   }
@@ -124,6 +136,12 @@ Task<Status> Core::write_progress() {
       disk.since = label->sequence;
     }
   }
+  for (const std::uint64_t step : rebuild_.passed_by) {
+    for (std::uint64_t at = stripes_below(step); at < std::min(done, stripes_below(step + 1));
+         ++at) {
+      set_loose(*label, Stripe{at});
+    }
+  }
   const Status written = co_await write_labels(*label);
   if (!written.ok()) {
     co_return written;
@@ -155,6 +173,13 @@ Task<void> Core::rebuild() {
       co_await changed_.wait();
       continue;
     }
+    if (!needed(*step)) {
+      counters_.passed_by += stripes_below(*step + 1) - stripes_below(*step);
+      note_step(self_, *step, true);
+      tell_of_step(*step);
+      co_await yield(scheduler_);
+      continue;
+    }
     const std::vector<std::pair<DiskId, std::uint64_t>> of = rebuild_.of;
     const Status done = co_await rebuild_step(*step);
     if (of != rebuild_.of) {
@@ -162,8 +187,8 @@ Task<void> Core::rebuild() {
     }
     if (done.ok()) {
       rebuild_.trouble.reset();
+      note_step(self_, *step, false);
       tell_of_step(*step);
-      note_step(self_, *step);
       continue;
     }
     rebuild_.trouble = done.error();
@@ -173,12 +198,37 @@ Task<void> Core::rebuild() {
   }
 }
 
+void Core::set_needed(const raid::Part& part, std::function<bool(Stripe)> needed) {
+  if (needed) {
+    needed_[part.first] = {part, std::move(needed)};
+  } else {
+    needed_.erase(part.first);
+  }
+}
+
+// Whether something in the step is, or could be.
+bool Core::needed(std::uint64_t step) const {
+  for (std::uint64_t at = stripes_below(step); at < stripes_below(step + 1); ++at) {
+    auto found = needed_.upper_bound(at);
+    if (found == needed_.begin()) {
+      return true;
+    }
+    const auto& [part, ask] = (--found)->second;
+    if (at - part.first >= part.count || ask(Stripe{at})) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // Its stripes are on the disks, for good, when this comes back without an error.
 Task<Status> Core::rebuild_step(std::uint64_t step) {
   const std::uint64_t end = stripes_below(step + 1);
   for (std::uint64_t at = stripes_below(step); at < end; ++at) {
-    co_await give_way(std::uint64_t{geometry().disks} * geometry().chunk_blocks);
-    const Status done = co_await rebuild_stripe(Stripe{at});
+    const Stripe stripe{at};
+    const std::uint64_t blocks = std::uint64_t{geometry().chunk_blocks} * geometry().disks;
+    co_await give_way(blocks);
+    const Status done = co_await rebuild_stripe(stripe, ranges_left(at, end));
     if (!done.ok()) {
       co_return done;
     }
@@ -191,14 +241,20 @@ Task<Status> Core::rebuild_step(std::uint64_t step) {
   co_return Ok{};
 }
 
-Task<Status> Core::rebuild_stripe(Stripe stripe) {
+// Ranges behind that of the stripe, before `end`: those of the step, and none of another node's.
+std::uint8_t Core::ranges_left(std::uint64_t stripe, std::uint64_t end) const {
+  const std::uint64_t left = (end - 1) / range_stripes() - stripe / range_stripes();
+  return static_cast<std::uint8_t>(std::min<std::uint64_t>(left, 255));
+}
+
+Task<Status> Core::rebuild_stripe(Stripe stripe, std::uint8_t extra) {
   if (closing_) {
     co_return Error{Errc::kClosed, "the redundancy group is being closed"};
   }
   const Request request(*this);
   const std::uint32_t rows = geometry().chunk_blocks;
   LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, stripe, LockMode::kExclusive);
+  const Status locked = co_await hold(use, stripe, LockMode::kExclusive, extra);
   if (!locked.ok()) {
     co_return locked;
   }

@@ -113,7 +113,18 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
     case MessageKind::kStep:
       if (body.size() == sizeof(StepBody) && active_ && generation == view_ &&
           contains(members_, from)) {
-        note_step(from, load<StepBody>(body, 0).step);
+        const auto step = load<StepBody>(body, 0);
+        note_step(from, step.step, step.passed_by != 0);
+      }
+      break;
+    case MessageKind::kScrub:
+      if (body.size() == sizeof(ScrubBody)) {
+        on_scrub(load<ScrubBody>(body, 0));
+      }
+      break;
+    case MessageKind::kScrubStep:
+      if (body.size() == sizeof(ScrubStepBody)) {
+        on_scrub_step(from, load<ScrubStepBody>(body, 0));
       }
       break;
   }
@@ -495,6 +506,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   report();
   begin_rebuild();
   repeat_steps();
+  tell_of_scrub();
   if (disks_.missing() != 0) {
     scope_.spawn(look_for_members());
   } else if (look_is_worth_it()) {

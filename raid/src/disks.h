@@ -56,6 +56,8 @@ class Disks {
   [[nodiscard]] ColumnSet rebuilding(Stripe stripe) const {
     return writable(stripe) & ~readable(stripe);
   }
+  // What the check data says of it counts only where it was written since.
+  [[nodiscard]] bool loose(Stripe stripe) const { return is_loose(label_, stripe); }
   // Disks that get writes.
   [[nodiscard]] ColumnSet written() const;
 

@@ -112,6 +112,13 @@ Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
       co_return Error{Errc::kCorrupt, "a disk is smaller than its label says"};
     }
   }
+  for (auto* const others : {&assembly.value().spares, &assembly.value().returned}) {
+    for (std::optional<std::size_t>& at : *others) {
+      if (at.has_value() && devices[*at]->block_count() < geometry.disk_blocks()) {
+        at.reset();  // of no use
+      }
+    }
+  }
   auto core = std::make_unique<Core>(scheduler, std::move(devices), std::move(assembly.value()),
                                      intents.value(), peers, options);
   core->start();
@@ -149,6 +156,17 @@ Task<Status> Group::replace(std::uint32_t disk, BlockDevice& device, const DiskI
   return core_->add_disk({static_cast<std::uint32_t>(WishVerb::kReplace), disk, id}, device, force);
 }
 Task<Status> Group::remove_spare(const DiskId& id) { return core_->remove_spare(id); }
+void Group::set_needed(const Part& part, std::function<bool(Stripe)> needed) {
+  core_->set_needed(part, std::move(needed));
+}
+Status Group::start_scrub() { return core_->start_scrub(); }
+Status Group::stop_scrub() { return core_->stop_scrub(); }
+Task<Status> Group::read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes) {
+  return core_->read_other(block, attempt, bytes);
+}
+Task<Status> Group::repair(std::uint64_t block, ConstBytes good) {
+  return core_->repair(block, good);
+}
 Task<Status> Group::close() { return core_->close(); }
 
 }  // namespace duet::raid

@@ -98,6 +98,26 @@ Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> en
   return good_table(label) ? Status(Ok{}) : Status(kBad);
 }
 
+namespace {
+
+std::uint64_t region_of(const GroupLabel& label, Stripe stripe) {
+  const std::uint64_t steps = (label.stripes + label.step_stripes - 1) / label.step_stripes;
+  const std::uint64_t steps_of_one = (steps + kLooseRegions - 1) / kLooseRegions;
+  return static_cast<std::uint64_t>(stripe) / label.step_stripes / steps_of_one;
+}
+
+}  // namespace
+
+bool is_loose(const GroupLabel& label, Stripe stripe) {
+  const std::uint64_t region = region_of(label, stripe);
+  return (label.loose[region / 64] >> (region % 64) & 1U) != 0;
+}
+
+void set_loose(GroupLabel& label, Stripe stripe) {
+  const std::uint64_t region = region_of(label, stripe);
+  label.loose[region / 64] |= std::uint64_t{1} << (region % 64);
+}
+
 bool supersedes(const GroupLabel& a, const GroupLabel& b) {
   if (a.sequence != b.sequence) {
     return a.sequence > b.sequence;

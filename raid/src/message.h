@@ -20,13 +20,15 @@
 namespace duet::raid {
 
 enum class MessageKind : std::uint16_t {
-  kLock = 1,      // LockBody
-  kHello = 2,     // HelloBody: first in each session
-  kPrepare = 3,   // PrepareBody: the leader proposes a view
-  kPrepared = 4,  // no body: ready for the view of this generation
-  kCommit = 5,    // CommitBody: the view is in the label, and counts; or a newer label of it
-  kReport = 6,    // ReportBody: to the leader
-  kStep = 7,      // StepBody: a step of the rebuild is on the disks
+  kLock = 1,       // LockBody
+  kHello = 2,      // HelloBody: first in each session
+  kPrepare = 3,    // PrepareBody: the leader proposes a view
+  kPrepared = 4,   // no body: ready for the view of this generation
+  kCommit = 5,     // CommitBody: the view is in the label, and counts; or a newer label of it
+  kReport = 6,     // ReportBody: to the leader
+  kStep = 7,       // StepBody: a step of the rebuild is on the disks
+  kScrub = 8,      // ScrubBody: a scrub begins, runs or was stopped.  Of no view, as the next
+  kScrubStep = 9,  // ScrubStepBody: a step of it is done
 };
 
 struct PacketHead {
@@ -106,8 +108,36 @@ static_assert(sizeof(ReportBody) == 40);
 
 struct StepBody {
   std::uint64_t step = 0;
+  std::uint64_t passed_by = 0;  // 1: nobody needs its stripes, nothing was done
 };
-static_assert(sizeof(StepBody) == 8);
+static_assert(sizeof(StepBody) == 16);
+
+struct ScrubBody {
+  std::uint64_t number = 0;   // the greatest is the one that counts
+  std::uint64_t reached = 0;  // all steps below are done
+  std::uint32_t running = 0;  // 0: it was stopped, or is done
+  std::uint32_t reserved0 = 0;
+};
+static_assert(sizeof(ScrubBody) == 24);
+
+struct ScrubRow {
+  std::uint64_t stripe = 0;
+  std::uint32_t row = 0;
+  std::uint32_t column = 0;
+};
+inline constexpr std::uint32_t kScrubRowsMax = 8;
+struct ScrubStepBody {
+  std::uint64_t number = 0;
+  std::uint64_t step = 0;
+  // What the sender has found in all its steps.
+  std::uint64_t repaired = 0;
+  std::uint64_t unreadable = 0;
+  std::uint64_t unsure = 0;
+  std::uint32_t rows = 0;  // of those that follow
+  std::uint32_t reserved0 = 0;
+  std::array<ScrubRow, kScrubRowsMax> first{};
+};
+static_assert(sizeof(ScrubStepBody) == 176);
 
 [[nodiscard]] LockBody encode_lock(const LockMessage& message);
 // Error: kCorrupt.

@@ -120,7 +120,14 @@ void StripeIo::modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksM
   }
 }
 
-Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans) {
+Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
+                            std::array<Span, kDisksMax>& written) {
+  written = spans;
+  const ColumnSet rebuilding = disks_.rebuilding(sheet.stripe);
+  for_each_column(rebuilding & data(), [&](std::uint32_t column) {
+    written[column] = {static_cast<std::uint16_t>(sheet.first_row),
+                       static_cast<std::uint16_t>(sheet.rows)};
+  });
   ColumnSet whole = 0;
   ColumnSet touched = 0;
   for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
@@ -139,7 +146,8 @@ Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, k
   // them: until the label says so the intent must be complete for who comes after.  One that
   // cannot be read, or is being rebuilt, cannot be modified, only computed.
   const ColumnSet check = all() & ~data() & disks_.expected(sheet.stripe);
-  const bool can_modify = ((touched | check) & ~readable) == 0;
+  const bool matches = rebuilding == 0 && !disks_.loose(sheet.stripe);
+  const bool can_modify = matches && ((touched | check) & ~readable) == 0;
   const bool can_rest = (rest & ~readable) == 0;
   if (can_modify && (!can_rest || count(touched | check) < count(rest))) {
     co_await read(sheet, touched | check);

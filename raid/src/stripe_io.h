@@ -58,6 +58,13 @@ struct Update {
   Buffer pages;  // of the intent
 };
 
+// What a scrub has found.
+struct ScrubReport {
+  ScrubCounts counts;
+  std::vector<ScrubFinding> first;  // at most kScrubRowsMax
+  void add(const ScrubFinding& finding);
+};
+
 class StripeIo {
  public:
   StripeIo(Disks& disks, GroupCounters& counters)
@@ -69,9 +76,13 @@ class StripeIo {
 
   // Completes an update: `fresh` has the new cells, which `spans` names, by column.  The sheet
   // then has all that changes: those columns, and the check columns.
+  // `written`: the cells that are to be written.  Besides those of `spans` the rows of disks that
+  // are rebuilt: so that a stripe that nobody needed, and a rebuild passed by, is whole where it
+  // is used.
   // Error: as obtain().
-  Task<Status> plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
-  // The intent of a planned update.
+  Task<Status> plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
+                    std::array<Span, kDisksMax>& written);
+  // The intent of a planned update; `spans`: what is written, of kFresh what may be lost.
   Update describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind);
   // Writes a planned update to all disks that must have it.  A disk that fails is noted in Disks.
   Task<void> carry_out(Sheet& sheet, const Intent& intent);
@@ -82,6 +93,22 @@ class StripeIo {
 
   // Writes these columns of the sheet, all its rows.  A disk that fails is noted in Disks.
   Task<void> put(Sheet& sheet, ColumnSet columns);
+
+  // Reads all columns and compares them; writes what is wrong for sure.
+  // REQUIRES: the sheet has all rows, and nothing yet; nobody writes them.
+  // Error: kIo: too few columns can be read; kFenced.
+  Task<Status> scrub(Sheet& sheet, ScrubReport& report);
+
+  // Ways to compute the column from others.
+  [[nodiscard]] std::uint32_t other_ways(Stripe stripe, std::uint32_t column) const;
+  // The columns from which one of them computes it.
+  [[nodiscard]] ColumnSet sources(Stripe stripe, std::uint32_t column, std::uint32_t way) const;
+  // Computes it from `sources`.
+  // Error: kIo: one of them cannot be read; kFenced.
+  Task<Status> obtain_other(Sheet& sheet, std::uint32_t column, ColumnSet sources);
+  // The sheet has `sources`, which are right.  Reads the other columns, and writes those that
+  // differ from what the sources say.  How many.
+  Task<std::uint64_t> heal(Sheet& sheet, ColumnSet sources);
 
   // Flushes those of the disks that are written.  A disk that fails is noted in Disks.
   Task<void> flush(ColumnSet disks = ~ColumnSet{0});
@@ -94,6 +121,10 @@ class StripeIo {
               ColumnSet check);
   Task<Status> recover_partial(const FoundIntent& found);
   void note_errors(const IoBatch& batch);
+  Task<void> scrub_whole(Sheet& sheet, ScrubReport& report);
+  void scrub_partly(Sheet& sheet, ScrubReport& report);
+  [[nodiscard]] std::optional<std::uint32_t> wrong_column(Sheet& syndromes, std::uint32_t row,
+                                                          ColumnSet wrong) const;
   [[nodiscard]] ColumnSet data() const { return first(disks_.geometry().data_columns()); }
   [[nodiscard]] ColumnSet all() const { return first(disks_.geometry().disks); }
 

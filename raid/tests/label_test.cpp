@@ -64,6 +64,59 @@ TEST(Assembly, OfTwoLabelsWithOneNumberThatOfTheViewThatNeverBeganDoesNotCount) 
   }
 }
 
+TEST(Assembly, ALeadersLastLabelThatOneDiskGotDoesNotCountAgainstItsSuccessors) {
+  // Of the same view: a watermark; the next leader could not read disk 0, and said so.
+  GroupLabel successor = example();
+  ++successor.sequence;
+  GroupLabel last = successor;
+  last.generation = 8;
+  successor.term = 1;
+  successor.members[0].state = static_cast<std::uint32_t>(DiskState::kFailed);
+  for (const std::uint32_t disk : {0U, 3U}) {
+    std::vector<Result<GroupLabel>> labels = all_disks(successor);
+    labels[0] = on_disk(last, 0);
+    std::swap(labels[0], labels[disk]);
+    const Result<Assembly> found = assemble(kGroup, labels, false);
+    ASSERT_TRUE(found.ok());
+    EXPECT_EQ(found.value().label.term, 1U);
+    EXPECT_EQ(found.value().returned[0], std::optional<std::size_t>(disk));
+  }
+}
+
+TEST(Assembly, ASpareThatBecameAMemberInTheNewestLabelNeedNotHaveGotIt) {
+  GroupLabel old = example();
+  GroupLabel newer = example();
+  newer.sequence = 20;
+  newer.members[1] = {
+      .id = {7, 99}, .state = static_cast<std::uint32_t>(DiskState::kRebuilding), .since = 20};
+  old.members[1].id = {7, 99};  // for on_disk: it is this disk's label, as a spare
+  std::vector<Result<GroupLabel>> labels = all_disks(newer);
+  labels[1] = on_disk(old, 1);
+  ASSERT_TRUE(assemble(kGroup, labels, false).ok());
+  EXPECT_TRUE(assemble(kGroup, labels, false).value().members[1].has_value());
+  // Once there is another label, it has missed one.
+  ++newer.sequence;
+  labels = all_disks(newer);
+  labels[1] = on_disk(old, 1);
+  EXPECT_FALSE(assemble(kGroup, labels, false).value().members[1].has_value());
+}
+
+TEST(Label, LooseRegionsCoverWholeStepsOfAnyGroup) {
+  for (const std::uint64_t stripes : {7ULL, 8192ULL * 3, 8192ULL * 3 + 1, 1ULL << 39U}) {
+    GroupLabel label = example();
+    label.stripes = stripes;
+    label.step_stripes = 3;
+    for (const std::uint64_t stripe : {std::uint64_t{0}, stripes / 2, stripes - 1}) {
+      EXPECT_FALSE(is_loose(label, Stripe{stripe})) << stripes;
+      set_loose(label, Stripe{stripe});
+      EXPECT_TRUE(is_loose(label, Stripe{stripe})) << stripes;
+      const std::uint64_t step = stripe / 3 * 3;
+      EXPECT_TRUE(is_loose(label, Stripe{step})) << stripes;
+      EXPECT_TRUE(is_loose(label, Stripe{std::min(step + 2, stripes - 1)})) << stripes;
+    }
+  }
+}
+
 TEST(Label, WhatIsWrittenIsReadAndNoBitOfItMayTurn) {
   const Buffer block(1);
   encode_label(example(), block.bytes());
@@ -97,6 +150,16 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].watermark = 101; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 2; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.range_stripes = 0; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.step_stripes = 0; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) {
+    l.range_stripes = 2;
+    l.step_stripes = 3;
+  }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].id = l.members[2].id; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) {
+    l.spare_count = 1;
+    l.spares[0] = l.members[2].id;
+  }));
 }
 
 // Whether a label with a table is refused when it is written and changed afterwards.

@@ -39,6 +39,7 @@ class Model {
       Block& at = blocks_[block + i];
       DUET_CHECK(!at.writing);
       at.writing = true;
+      at.dead = false;
       op->values.push_back(++last_value_);
       at.possible.insert(last_value_);
       fill_block(op->buffer.blocks(i, 1), last_value_);
@@ -59,12 +60,17 @@ class Model {
     op->node = node;
     op->block = block;
     op->done = std::move(done);
-    // What it may give is what is possible at any time while it runs.
-    for (std::size_t i = 0; i < count; ++i) {
-      op->allowed.push_back(blocks_[block + i].possible);
-      op->anything.push_back(blocks_[block + i].anything || blocks_[block + i].fresh);
-      op->versions.push_back(blocks_[block + i].version);
-    }
+    note_allowed(*op);
+    world_.processes[node]->scope.spawn(read_task(*this, op));
+  }
+  // As the layer above does whose checksum says that a block is wrong.
+  void begin_read_other(std::size_t node, std::uint64_t block, std::uint32_t attempt, Done done) {
+    auto op = std::make_shared<Operation>(1);
+    op->node = node;
+    op->block = block;
+    op->attempt = attempt;
+    op->done = std::move(done);
+    note_allowed(*op);
     world_.processes[node]->scope.spawn(read_task(*this, op));
   }
   void begin_flush(std::size_t node, Done done) {
@@ -80,6 +86,27 @@ class Model {
       }
     }
     return false;
+  }
+
+  // What a stripe holds is not needed any more.
+  void discard(std::uint64_t stripe) {
+    const std::uint64_t width = world_.options_.geometry.stripe_blocks();
+    if (writing(stripe * width, width)) {
+      return;
+    }
+    for (std::uint64_t i = stripe * width; i < (stripe + 1) * width; ++i) {
+      blocks_[i].possible.clear();
+      blocks_[i].anything = true;
+      blocks_[i].dead = true;
+      ++blocks_[i].version;
+    }
+  }
+  [[nodiscard]] bool needed(Stripe stripe) const {
+    const std::uint64_t width = world_.options_.geometry.stripe_blocks();
+    const auto first_block =
+        blocks_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::uint64_t>(stripe) * width);
+    return std::any_of(first_block, first_block + static_cast<std::ptrdiff_t>(width),
+                       [](const Block& block) { return !block.dead; });
   }
 
   // To their end.
@@ -185,6 +212,7 @@ class Model {
     bool anything = false;  // no value of ours, perhaps
     bool fresh = false;     // a fresh write is under way
     bool writing = false;
+    bool dead = false;          // nobody has written it since it was discarded
     std::uint64_t version = 0;  // changes with each write that begins or ends
   };
   struct Operation {
@@ -192,6 +220,7 @@ class Model {
     std::uint64_t number = 0;
     std::size_t node = 0;
     std::uint64_t block = 0;
+    std::optional<std::uint32_t> attempt;  // a way to compute it
     WriteKind kind = WriteKind::kInPlace;
     Buffer buffer;
     std::vector<std::uint64_t> values;
@@ -201,6 +230,15 @@ class Model {
     Done done;
   };
 
+  // What it may give is what is possible at any time while it runs.
+  void note_allowed(Operation& op) {
+    for (std::size_t i = 0; i < op.buffer.size() / kBlockBytes; ++i) {
+      const Block& at = blocks_[op.block + i];
+      op.allowed.push_back(at.possible);
+      op.anything.push_back(at.anything || at.fresh);
+      op.versions.push_back(at.version);
+    }
+  }
   static void fill_block(MutableBytes block, std::uint64_t value) {
     for (std::size_t at = 0; at < block.size(); at += 8) {
       store(block, at, value == 0 ? 0 : value * 0x9E37'79B9'7F4A'7C15U + at);
@@ -261,7 +299,11 @@ class Model {
   }
   static Task<void> read_task(Model& model, std::shared_ptr<Operation> op) {
     const std::array<MutableBytes, 1> parts = {op->buffer.bytes()};
-    const Status status = co_await model.world_.processes[op->node]->group->read(op->block, parts);
+    Group& group = *model.world_.processes[op->node]->group;
+    Task<Status> task = op->attempt.has_value()
+                            ? group.read_other(op->block, *op->attempt, op->buffer.bytes())
+                            : group.read(op->block, parts);
+    const Status status = co_await std::move(task);
     ++model.reads;
     for (std::size_t i = 0; status.ok() && i < op->allowed.size(); ++i) {
       Block& at = model.blocks_[op->block + i];
@@ -302,6 +344,15 @@ class Model {
   void verify_row(const Codec& codec, const GroupLabel& label, Stripe stripe, std::uint32_t row,
                   ColumnSet there) {
     const Geometry& g = world_.options_.geometry;
+    bool counts = !is_loose(label, stripe);
+    for (std::uint32_t column = 0; column < g.data_columns(); ++column) {
+      counts = counts || !blocks_[static_cast<std::uint64_t>(stripe) * g.stripe_blocks() +
+                                  column * g.chunk_blocks + row]
+                              .anything;
+    }
+    if (!counts) {
+      return;
+    }
     const Buffer buffer(g.disks);
     Columns columns{};
     ColumnSet source = 0;

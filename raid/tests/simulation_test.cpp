@@ -27,14 +27,21 @@ struct Reached {
   std::uint64_t views = 0;
   std::uint64_t degraded_reads = 0;
   std::uint64_t rebuilt = 0;      // stripes
+  std::uint64_t passed_by = 0;    // stripes that nobody needed
   std::uint64_t resumed = 0;      // rebuilds that a new process found begun
   std::uint64_t spares_lost = 0;  // while they were rebuilt
   std::uint64_t wishes = 0;
   std::uint64_t granted = 0;
-  std::uint64_t further = 0;  // disks that failed after everything was whole
+  std::uint64_t scrubbed = 0;  // stripes
+  std::uint64_t scrubs_done = 0;
+  std::uint64_t others_read = 0;  // blocks computed though they could be read
+  std::uint64_t further = 0;      // disks that failed after everything was whole
 };
 
-WorldOptions some_options(sim::Random& random) {
+// What a history is mostly about.
+enum class About : std::uint8_t { kNodes, kDisks };
+
+WorldOptions some_options(sim::Random& random, About about) {
   constexpr std::array<Level, 3> kLevels = {Level::kMirror, Level::kSingleParity,
                                             Level::kDoubleParity};
   WorldOptions options;
@@ -49,21 +56,34 @@ WorldOptions some_options(sim::Random& random) {
   options.nodes = 2 + random.below(3);
   options.range_stripes = 1 + static_cast<std::uint32_t>(random.below(2));
   options.step_stripes = options.range_stripes * (1 + static_cast<std::uint32_t>(random.below(2)));
-  options.spares = random.below(3);
+  options.spares = random.below(4);
   options.blank = random.below(3);
-  options.background_blocks_per_s = random.one_in(3) ? 0 : 3'000 + random.below(30'000);
+  options.background_blocks_per_s = random.one_in(4) ? 0 : 150 + random.below(3'000);
   options.slots = 3 + static_cast<std::uint32_t>(random.below(10));
   options.pages = g.disks * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
+  if (about == About::kDisks) {
+    g.disks += g.level == Level::kMirror ? 0 : static_cast<std::uint32_t>(random.below(4));
+    options.pages = 2 * g.disks * g.chunk_blocks;
+    g.stripes = 8 + random.below(14);
+    options.nodes = 2 + random.below(2);
+    options.spares = 2 + random.below(2);
+    options.blank = 2 + random.below(3);
+    options.background_blocks_per_s = random.one_in(4) ? 0 : 500 + random.below(4'000);
+  }
   return options;
 }
 
 class Simulation {
  public:
-  Simulation(std::uint64_t seed, Reached& reached)
-      : random_(seed * 31 + 7),
-        world_(seed, some_options(random_)),
+  Simulation(std::uint64_t seed, Reached& reached, About about)
+      : about_(about),
+        random_(seed * 31 + 7),
+        world_(seed, some_options(random_, about)),
         model_(world_),
         reached_(reached) {
+    if (random_.one_in(2)) {
+      world_.needed = [this](Stripe stripe) { return model_.needed(stripe); };
+    }
     for (std::size_t node = 0; node < nodes(); ++node) {
       world_.boot(node);
     }
@@ -90,6 +110,10 @@ class Simulation {
 
   void act() {
     const std::size_t node = some_node();
+    if (about_ == About::kDisks && random_.one_in(25)) {
+      act_on_disks(node);
+      return;
+    }
     const std::uint64_t what = random_.below(64);
     const bool fault = what < 5;
     switch (fault && !random_.one_in(calm_) ? 63 : what) {
@@ -149,6 +173,23 @@ class Simulation {
       case 19:
         wish(node);
         break;
+      case 22:
+        if (random_.one_in(2 * calm_)) {
+          fail_a_disk();
+        }
+        break;
+      case 21:
+        if (world_.needed) {
+          model_.discard(random_.below(world_.options_.geometry.stripes));
+        }
+        break;
+      case 20:
+        if (world_.active(node) && random_.one_in(4)) {
+          const Status done = random_.one_in(8) ? world_.group(node)->stop_scrub()
+                                                : world_.group(node)->start_scrub();
+          static_cast<void>(done);  // it may run, or not
+        }
+        break;
       default:
         if (random_.one_in(3)) {
           run_for(microseconds(random_.below(random_.one_in(20) ? 30'000 : 300)));
@@ -158,6 +199,27 @@ class Simulation {
     }
   }
 
+  void act_on_disks(std::size_t node) {
+    const std::uint64_t stripes = world_.options_.geometry.stripes;
+    switch (random_.below(5)) {
+      case 0:
+        fail_a_disk();
+        break;
+      case 1:
+        wish(node);
+        break;
+      case 2:
+        for (std::uint64_t left = 6, at = random_.below(stripes); left > 0; --left) {
+          model_.discard((at + left) % stripes);
+        }
+        break;
+      case 3:
+        rest();
+        break;
+      default:
+        run_for(microseconds(random_.below(20'000)));
+    }
+  }
   void use(std::size_t node) {
     if (world_.group(node) == nullptr || busy_ > 12) {
       return;
@@ -168,7 +230,10 @@ class Simulation {
     const std::uint64_t most = random_.one_in(3) ? width + width / 2 : 3;
     const std::size_t count = 1 + random_.below(std::min(most, blocks - at));
     const auto done = [this](const Status&) { --busy_; };
-    if (random_.one_in(3)) {
+    if (random_.one_in(30)) {
+      ++busy_;
+      model_.begin_read_other(node, at, static_cast<std::uint32_t>(random_.below(4)), done);
+    } else if (random_.one_in(3)) {
       ++busy_;
       model_.begin_read(node, at, count, done);
     } else if (!model_.writing(at, count)) {
@@ -187,6 +252,12 @@ class Simulation {
       const RebuildStatus rebuild = world_.group(node)->status().rebuild;
       reached_.resumed += rebuild.disks != 0 && rebuild.done_before > 0;
       reached_.rebuilt += counters.rebuilt;
+      reached_.passed_by += counters.passed_by;
+      reached_.scrubbed += counters.scrubbed;
+      reached_.others_read += counters.others_read;
+      const ScrubStatus scrub = world_.group(node)->status().scrub;
+      EXPECT_TRUE(scrub.counts.repaired == 0 && scrub.counts.unsure == 0)
+          << "I14: a scrub at node " << node << " found what does not match";
     }
   }
   void kill(std::size_t node) {
@@ -476,11 +547,43 @@ class Simulation {
     })) << "what has failed is not rebuilt: "
         << state();
     if (!failed()) {
+      scrub_to_the_end();
+    }
+    if (!failed()) {
       model_.verify_disks();
     }
     if (!failed() && random_.one_in(2)) {
       lose_more();
     }
+  }
+  void scrub_to_the_end() {
+    const std::size_t starter = some_node();
+    const Status stopped = world_.group(starter)->stop_scrub();
+    static_cast<void>(stopped);
+    ASSERT_TRUE(world_.group(starter)->start_scrub().ok());
+    ASSERT_TRUE(world_.run_until([&] {
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        const ScrubStatus scrub = world_.group(node)->status().scrub;
+        if (scrub.running || scrub.done != scrub.stripes) {
+          return false;
+        }
+      }
+      return true;
+    })) << "a scrub does not end: "
+        << state();
+    ++reached_.scrubs_done;
+  }
+  // The disk that had this id has a label with it.
+  [[nodiscard]] bool named_so(const DiskId& id) const {
+    const sim::SimDisk& disk = *world_.disks[world_.named.at(id)];
+    std::optional<GroupLabel> best;
+    for (std::uint64_t turn = 0; turn < 2; ++turn) {
+      const Result<GroupLabel> label = decode_label(disk.block(label_block(turn)));
+      if (label.ok() && (!best.has_value() || supersedes(label.value(), *best))) {
+        best = label.value();
+      }
+    }
+    return best.has_value() && best->own_id == id;
   }
   // Nothing is to be rebuilt, nor could be.
   [[nodiscard]] bool whole(const GroupLabel& label) const {
@@ -530,8 +633,13 @@ class Simulation {
         text += " " + std::to_string(world_.member(s.label, i)) + "ifr"[disk.state - 1] +
                 std::to_string(disk.watermark);
       }
-      text += " spares " + std::to_string(s.label.spare_count) + " rebuilt to " +
-              std::to_string(s.rebuild.done);
+      text += " spares";
+      for (std::uint32_t i = 0; i < s.label.spare_count; ++i) {
+        const std::size_t disk = world_.named.at(s.label.spares[i]);
+        text +=
+            " " + std::to_string(disk) + (named_so(s.label.spares[i]) ? "" : " (another by now)");
+      }
+      text += " rebuilt to " + std::to_string(s.rebuild.done);
       if (s.rebuild.trouble.has_value()) {
         text += " trouble: " + std::string(s.rebuild.trouble->context);
       }
@@ -539,12 +647,14 @@ class Simulation {
     return text;
   }
 
+  const About about_;
   sim::Random random_;
   World world_;
   Model model_;
   Reached& reached_;
   int busy_ = 0;
-  const std::uint64_t calm_ = 1 + random_.below(12);  // the greater, the fewer faults
+  const std::uint64_t calm_ =
+      (about_ == About::kDisks ? 3 : 1) + random_.below(12);  // the greater, the fewer faults
   // Dead, or shut out, and somebody is not told yet.
   struct Untold {
     std::size_t told;
@@ -557,14 +667,14 @@ class Simulation {
   std::set<std::size_t> given_;  // disks that an operator's verb is about
 };
 
-TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
+Reached explore(About about, std::uint64_t same, int fresh) {
   Reached reached;
-  for (const std::uint64_t seed : seeds(60, 60)) {
+  for (const std::uint64_t seed : seeds(same, fresh)) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
-    Simulation(seed, reached).run(1500);
+    Simulation(seed, reached, about).run(1500);
     if (::testing::Test::HasFailure()) {
       std::cout << "seed " << seed << '\n';
-      return;
+      break;
     }
   }
   std::cout << "writes " << reached.writes << ", reads " << reached.reads << ", kills "
@@ -573,21 +683,46 @@ TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
             << ", rests " << reached.rests << ", cuts " << reached.cuts << ", disks "
             << reached.disks_failed << ", intents recovered " << reached.recovered << ", views "
             << reached.views << ", degraded reads " << reached.degraded_reads
-            << ", stripes rebuilt " << reached.rebuilt << ", rebuilds resumed " << reached.resumed
-            << ", spares lost " << reached.spares_lost << ", wishes granted " << reached.granted
-            << " of " << reached.wishes << ", further disks " << reached.further << '\n';
-  if (std::getenv("DUET_SEED") == nullptr) {
+            << ", stripes rebuilt " << reached.rebuilt << ", passed by " << reached.passed_by
+            << ", rebuilds resumed " << reached.resumed << ", spares lost " << reached.spares_lost
+            << ", wishes granted " << reached.granted << " of " << reached.wishes
+            << ", stripes scrubbed " << reached.scrubbed << ", whole scrubs " << reached.scrubs_done
+            << ", blocks computed another way " << reached.others_read << ", further disks "
+            << reached.further << '\n';
+  return reached;
+}
+// Whether what was reached can be compared with what should be.
+bool tried_enough() {
+  return std::getenv("DUET_SEED") == nullptr && std::getenv("DUET_FRESH") == nullptr &&
+         !::testing::Test::HasFailure();
+}
+
+TEST(Simulation, WhateverHappensNothingAcknowledgedIsLostAndCheckDataMatches) {
+  const Reached reached = explore(About::kNodes, 60, 60);
+  if (tried_enough()) {
     EXPECT_GT(reached.recovered, 200U);
     EXPECT_GT(reached.blackouts, 50U);
     EXPECT_GT(reached.shut_out, 50U);
     EXPECT_GT(reached.degraded_reads, 200U);
     EXPECT_GT(reached.closed, 50U);
     EXPECT_GT(reached.rests, 50U);
+    EXPECT_GT(reached.scrubs_done, 50U);
+    EXPECT_GT(reached.others_read, 100U);
+  }
+}
+
+TEST(Simulation, WhateverHappensMeanwhileDisksAreRebuiltAndScrubbed) {
+  const Reached reached = explore(About::kDisks, 40, 60);
+  if (tried_enough()) {
+    EXPECT_GT(reached.blackouts, 10U);
     EXPECT_GT(reached.rebuilt, 500U);
-    EXPECT_GT(reached.resumed, 10U);
+    EXPECT_GT(reached.passed_by, 20U);
+    EXPECT_GT(reached.resumed, 1U);
     EXPECT_GT(reached.spares_lost, 5U);
     EXPECT_GT(reached.granted, 20U);
     EXPECT_GT(reached.further, 20U);
+    EXPECT_GT(reached.scrubbed, 500U);
+    EXPECT_GT(reached.scrubs_done, 50U);
   }
 }
 

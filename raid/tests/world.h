@@ -447,6 +447,9 @@ class World {
         scheduler, process.connections.devices, *memories[node], *process.port, options);
     if (group.ok()) {
       process.group = std::move(group.value());
+      if (needed) {
+        process.group->set_needed({0, options_.geometry.stripes}, needed);
+      }
       for (const auto& [other, incarnation] : started) {
         if (other != node) {
           process.group->node_started(node_id(other), incarnation);
@@ -578,6 +581,7 @@ class World {
   Wire wire;
   std::vector<std::unique_ptr<sim::SimDisk>> disks;
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
+  std::function<bool(Stripe)> needed;   // of all nodes
   std::map<DiskId, std::size_t> named;  // which disk has, or had, this id
   std::set<std::size_t> failed_disks;
   std::set<std::size_t> only_seen_failed;        // of those: by one process

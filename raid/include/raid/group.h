@@ -23,6 +23,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -71,9 +72,13 @@ struct GroupCounters {
   std::uint64_t reconstruct = 0;     // updates that read what they do not write
   std::uint64_t blocks_read = 0;     // of disks
   std::uint64_t blocks_written = 0;
-  std::uint64_t settles = 0;    // flushes of all disks to end intents
-  std::uint64_t recovered = 0;  // intents of others that were carried out
-  std::uint64_t rebuilt = 0;    // stripes of disks that are rebuilt
+  std::uint64_t settles = 0;      // flushes of all disks to end intents
+  std::uint64_t recovered = 0;    // intents of others that were carried out
+  std::uint64_t rebuilt = 0;      // stripes of disks that are rebuilt
+  std::uint64_t passed_by = 0;    // stripes that nobody needed
+  std::uint64_t scrubbed = 0;     // stripes
+  std::uint64_t others_read = 0;  // by read_other()
+  std::uint64_t healed = 0;       // blocks that repair() wrote
   std::uint64_t views = 0;
   std::uint64_t messages = 0;  // to other nodes
   std::uint64_t packets = 0;   // in which they went
@@ -93,6 +98,32 @@ struct RebuildStatus {
   std::optional<Error> trouble;  // of the last step that this node tried
 };
 
+// A row whose columns did not match, or a column of it that could not be read.
+struct ScrubFinding {
+  static constexpr std::uint32_t kUnknown = ~0U;
+  Stripe stripe{};
+  std::uint32_t row = 0;
+  std::uint32_t column = kUnknown;  // the one that was wrong, and was put right
+  friend bool operator==(const ScrubFinding&, const ScrubFinding&) = default;
+};
+struct ScrubCounts {
+  std::uint64_t repaired = 0;    // rows in which one column alone was wrong, and told which
+  std::uint64_t unreadable = 0;  // rows in which a column could not be read, and was written again
+  std::uint64_t unsure = 0;      // rows that do not match, and do not tell what is wrong
+  friend bool operator==(const ScrubCounts&, const ScrubCounts&) = default;
+};
+// Of the scrub that runs, or of the last one.
+struct ScrubStatus {
+  bool running = false;
+  std::uint64_t stripes = 0;
+  std::uint64_t done = 0;                         // all stripes below, as far as this node was told
+  Instant began{};                                // when this node first heard of it
+  std::array<std::uint64_t, kNodesMax> shares{};  // stripes
+  ScrubCounts counts;                             // of all nodes
+  std::vector<ScrubFinding> found;                // the first of each node
+  std::optional<Error> trouble;                   // of the last step that this node tried
+};
+
 struct GroupStatus {
   bool active = false;
   Generation view{};
@@ -100,6 +131,7 @@ struct GroupStatus {
   bool leads = false;
   std::size_t intents = 0;  // not ended
   RebuildStatus rebuild;
+  ScrubStatus scrub;
   GroupLabel label;
 };
 
@@ -169,6 +201,11 @@ class Group {
   // given to every node, by add_device(), before one node is told what it is for.  It outlives the
   // group.  Does nothing with one that it has.
   void add_device(BlockDevice& device);
+  // Who lives on these stripes says whether one of them holds anything that is needed: a stripe of
+  // the group.  A rebuild asks at any time, and passes by a step whose stripes are all not needed;
+  // what they hold is nothing then, until it is written.  What is being written is needed.
+  // Stripes that nobody of this node speaks for are needed.  Null: nobody any more.
+  void set_needed(const Part& part, std::function<bool(Stripe)> needed);
   // `device`, one of those given, becomes a hot spare called `id`, or takes the place of member
   // `disk`, which has failed; it is rebuilt then.  The label of the group's disks says so when
   // this comes back.  A spare takes the place of the next disk that fails, at once.
@@ -180,6 +217,24 @@ class Group {
   Task<Status> replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force);
   // A spare is none any more.  Error: kNotFound; kTryAgain; kFenced; kClosed.
   Task<Status> remove_spare(const DiskId& id);
+
+  // All nodes compare the data of every stripe with its check data, each a share.  Where it can be
+  // told what is wrong (of three copies, of P and Q) that is put right; where it cannot, nothing is
+  // changed: whoever has checksums of the data finds out (read_other).  A scrub ends with the last
+  // node that knows of it; it does not go on after all were down.
+  // Error: kExists: one runs; kTryAgain: this node is in no view; kNotFound: none runs.
+  Status start_scrub();
+  Status stop_scrub();
+
+  // For the layer above, whose checksum says that a block it has read is wrong.  Gives what the
+  // other disks say the block is: attempts 0, 1, ... are the different ways to compute it.
+  // Error: kNotFound: there are no more ways; kIo: this one is not possible; kFenced; kClosed.
+  // REQUIRES: `bytes` is one block, aligned to 4096.
+  Task<Status> read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes);
+  // `good`, which read_other() gave, is right: writes what was wrong, wherever in its row that is.
+  // Error: kRefused: the disks do not say so any more, as somebody has written the block meanwhile;
+  // kIo; kFenced; kClosed.
+  Task<Status> repair(std::uint64_t block, ConstBytes good);
 
   // Ends in order: leaves nothing to recover.  Requests under way are waited for, new ones refused.
   Task<Status> close();

@@ -27,6 +27,10 @@ struct Part {
   friend bool operator==(const Part&, const Part&) = default;
 };
 
+// Whether a rebuild passed by some stripes of the region that this one is in.
+[[nodiscard]] bool is_loose(const GroupLabel& label, Stripe stripe);
+void set_loose(GroupLabel& label, Stripe stripe);
+
 // A part that has a name, as the label's table has it.
 struct VirtualDiskEntry {
   std::string name;

@@ -25,6 +25,7 @@ constexpr std::uint64_t label_block(std::uint64_t sequence) {
 }
 
 inline constexpr std::uint32_t kSparesMax = 8;
+inline constexpr std::uint64_t kLooseRegions = 8192;
 inline constexpr std::uint32_t kSpare = 0xFFFF'FFFF;  // GroupLabel::own of a spare
 
 using DiskId = std::array<std::uint64_t, 2>;
@@ -83,7 +84,9 @@ struct GroupLabel {
   std::uint32_t range_stripes = 1;  // that one lock covers
   std::uint32_t step_stripes = 1;   // of a rebuild, that one node does; whole ranges
   std::uint64_t term = 0;           // grows when somebody leads in place of one that is gone
-  std::array<std::uint64_t, 129> reserved{};
+  // A bit for each region of stripes: the check data may not match where nobody needs the data.
+  std::array<std::uint64_t, 128> loose{};
+  std::uint64_t reserved = 0;
   std::uint32_t owed = 0;      // nodes whose intents the holders have, and must carry out first
   std::uint32_t checksum = 0;  // CRC-32C of the block with this field zero
 };
@@ -96,6 +99,7 @@ static_assert(offsetof(GroupLabel, spares) == 1376);
 static_assert(offsetof(GroupLabel, virtual_disks) == 1504);
 static_assert(offsetof(GroupLabel, range_stripes) == 3040);
 static_assert(offsetof(GroupLabel, term) == 3048);
+static_assert(sizeof(GroupLabel::loose) * 8 == kLooseRegions);
 static_assert(offsetof(GroupLabel, checksum) == 4092);
 static_assert(std::has_unique_object_representations_v<GroupLabel>, "no implicit padding");
 

@@ -31,6 +31,10 @@ class VirtualDisk final : public BlockDevice {
   [[nodiscard]] std::string_view name() const override { return name_; }
   void start(BlockOperation& operation) override;
 
+  // A block of it, as the group counts: for Group::read_other() and repair().
+  [[nodiscard]] std::uint64_t group_block(std::uint64_t block) const {
+    return first_block_ + block;
+  }
   // Whole stripes of it are written without a read: so many blocks, from a multiple of it on.
   [[nodiscard]] std::uint32_t stripe_blocks() const override {
     return group_.geometry().stripe_blocks();

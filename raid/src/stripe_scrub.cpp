@@ -1,0 +1,203 @@
+// The part of StripeIo that compares columns, and puts right what is wrong.
+//
+// Of check column c, what is there differs from what the data says by the syndrome s(c).  If one
+// column alone is wrong, by e:
+//
+//   check column c        s(c) = e, and no other syndrome
+//   data column i         s(c) = factor(c, i) x e, for all c
+//
+// With two check columns or more at most one column fits.  With one, any does.
+
+#include <algorithm>
+#include <bit>
+
+#include "message.h"
+#include "stripe_io.h"
+
+namespace duet::raid {
+
+namespace {
+
+std::uint32_t count(ColumnSet set) { return static_cast<std::uint32_t>(std::popcount(set)); }
+
+bool is_zero(ConstBytes bytes) {
+  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+}
+
+std::uint32_t highest(ColumnSet set) { return static_cast<std::uint32_t>(std::bit_width(set) - 1); }
+
+}  // namespace
+
+void ScrubReport::add(const ScrubFinding& finding) {
+  if (first.size() < kScrubRowsMax) {
+    first.push_back(finding);
+  }
+}
+
+Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
+  const ColumnSet readable = disks_.readable(sheet.stripe);
+  const std::uint32_t columns = disks_.geometry().data_columns();
+  if (count(readable) <= columns) {
+    co_return Ok{};  // nothing to compare with
+  }
+  co_await read(sheet, readable);
+  if (disks_.fenced()) {
+    co_return Error{Errc::kFenced, "a disk of the redundancy group refused this node"};
+  }
+  const ColumnSet bad = sheet.bad & readable;
+  if (bad != 0) {
+    const Status computed = co_await obtain(sheet, bad);
+    if (!computed.ok()) {
+      co_return computed;
+    }
+    co_await put(sheet, bad);
+    report.counts.unreadable += std::uint64_t{count(bad)} * sheet.rows;
+    report.add({sheet.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
+    co_return Ok{};
+  }
+  if (sheet.have == all()) {
+    co_await scrub_whole(sheet, report);
+    co_return Ok{};
+  }
+  scrub_partly(sheet, report);
+  co_return Ok{};
+}
+
+// All columns are there.
+Task<void> StripeIo::scrub_whole(Sheet& sheet, ScrubReport& report) {
+  Sheet syndromes(sheet.stripe, sheet.first_row, sheet.rows);
+  const ColumnSet check = all() & ~data();
+  Columns columns = sheet.columns(data());
+  const Columns to = syndromes.columns(check);
+  for (std::uint32_t i = disks_.geometry().data_columns(); i < disks_.geometry().disks; ++i) {
+    columns[i] = to[i];
+  }
+  codec_.encode(columns, sheet.bytes());
+  const Geometry& geometry = disks_.geometry();
+  for (std::uint32_t i = geometry.data_columns(); i < geometry.disks; ++i) {
+    add_to(syndromes.column(i), sheet.column(i));
+  }
+  IoBatch batch;
+  for (std::uint32_t row = sheet.first_row; row < sheet.first_row + sheet.rows; ++row) {
+    ColumnSet wrong = 0;
+    for (std::uint32_t i = geometry.data_columns(); i < geometry.disks; ++i) {
+      wrong |= is_zero(syndromes.cells(i, row, 1)) ? 0 : one(i);
+    }
+    if (wrong == 0) {
+      continue;
+    }
+    const std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
+    if (!column.has_value()) {
+      ++report.counts.unsure;
+      report.add({sheet.stripe, row});
+      continue;
+    }
+    ++report.counts.repaired;
+    report.add({sheet.stripe, row, *column});
+    const std::uint32_t difference =
+        *column < geometry.data_columns() ? geometry.data_columns() : *column;
+    add_to(sheet.cells(*column, row, 1), syndromes.cells(difference, row, 1));
+    const std::uint32_t disk = geometry.disk_of(sheet.stripe, *column);
+    batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, row),
+                sheet.cells(*column, row, 1), disk);
+    ++counters_.blocks_written;
+  }
+  co_await batch.run();
+  note_errors(batch);
+}
+
+// The only column of the row that can be wrong.
+std::optional<std::uint32_t> StripeIo::wrong_column(Sheet& syndromes, std::uint32_t row,
+                                                    ColumnSet wrong) const {
+  const Geometry& geometry = disks_.geometry();
+  const std::uint32_t data_columns = geometry.data_columns();
+  if (geometry.check_columns() < 2) {
+    return std::nullopt;
+  }
+  if (count(wrong) == 1) {
+    return highest(wrong);
+  }
+  // The factor of the first check column is 1: its syndrome is the difference.
+  const ConstBytes difference = syndromes.cells(data_columns, row, 1);
+  for (std::uint32_t i = 0; i < data_columns; ++i) {
+    bool fits = true;
+    for (std::uint32_t c = data_columns + 1; fits && c < geometry.disks; ++c) {
+      const Buffer expected(1);
+      Columns columns{};
+      columns[c] = expected.data();
+      codec_.update(columns, one(c), i, difference.data(), kBlockBytes);
+      fits = std::ranges::equal(expected.bytes(), syndromes.cells(c, row, 1));
+    }
+    if (fits) {
+      return i;
+    }
+  }
+  return std::nullopt;
+}
+
+// One column more than the data needs: it can be seen that something is wrong,
+// not what.
+void StripeIo::scrub_partly(Sheet& sheet, ScrubReport& report) {
+  const std::uint32_t last = highest(sheet.have);
+  const ColumnSet from = sheet.have & ~one(last);
+  Sheet expected(sheet.stripe, sheet.first_row, sheet.rows);
+  Columns columns = sheet.columns(from);
+  columns[last] = expected.column(last).data();
+  codec_.decode(columns, from, one(last), sheet.bytes());
+  for (std::uint32_t row = sheet.first_row; row < sheet.first_row + sheet.rows; ++row) {
+    if (!std::ranges::equal(sheet.cells(last, row, 1), expected.cells(last, row, 1))) {
+      ++report.counts.unsure;
+      report.add({sheet.stripe, row});
+    }
+  }
+}
+
+// ---- what a layer above with checksums asks for ----
+
+std::uint32_t StripeIo::other_ways(Stripe stripe, std::uint32_t column) const {
+  const std::uint32_t others = count(disks_.readable(stripe) & ~one(column));
+  const std::uint32_t needed = disks_.geometry().data_columns();
+  return others < needed ? 0 : others == needed ? 1 : others;
+}
+
+// All others, or all but one of them: check columns are left out first.
+ColumnSet StripeIo::sources(Stripe stripe, std::uint32_t column, std::uint32_t way) const {
+  ColumnSet others = disks_.readable(stripe) & ~one(column);
+  if (other_ways(stripe, column) == 1) {
+    return others;
+  }
+  ColumnSet rest = others;
+  for (; way > 0; --way) {
+    rest &= ~one(highest(rest));
+  }
+  return others & ~one(highest(rest));
+}
+
+Task<Status> StripeIo::obtain_other(Sheet& sheet, std::uint32_t column, ColumnSet sources) {
+  co_await read(sheet, sources);
+  if (disks_.fenced()) {
+    co_return Error{Errc::kFenced, "a disk of the redundancy group refused this node"};
+  }
+  if ((sources & ~sheet.have) != 0) {
+    co_return Error{Errc::kIo, "a block that is needed to compute another cannot be read"};
+  }
+  codec_.decode(sheet.columns(all()), sources, one(column), sheet.bytes());
+  co_return Ok{};
+}
+
+Task<std::uint64_t> StripeIo::heal(Sheet& sheet, ColumnSet sources) {
+  const ColumnSet rest = all() & ~sources;
+  codec_.decode(sheet.columns(all()), sources, rest, sheet.bytes());
+  Sheet there(sheet.stripe, sheet.first_row, sheet.rows);
+  co_await read(there, rest & disks_.readable(sheet.stripe));
+  ColumnSet wrong = there.bad;
+  for (std::uint32_t i = 0; i < disks_.geometry().disks; ++i) {
+    if ((there.have & one(i)) != 0 && !std::ranges::equal(there.column(i), sheet.column(i))) {
+      wrong |= one(i);
+    }
+  }
+  co_await put(sheet, wrong);
+  co_return count(wrong & disks_.writable(sheet.stripe));
+}
+
+}  // namespace duet::raid
