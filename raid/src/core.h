@@ -174,7 +174,10 @@ class Core final : public PeersUser, public LockTableUser {
   Task<void> rebuild();
   [[nodiscard]] std::optional<std::uint64_t> next_step() const;
   Task<Status> rebuild_step(std::uint64_t step);
-  Task<Status> rebuild_stripe(Stripe stripe, std::uint8_t extra);
+  Task<Status> rebuild_stripe(Stripe stripe);
+  using StripeWork = Task<Status> (Core::*)(Stripe);
+  Task<Status> for_each_stripe(std::uint64_t step, StripeWork work);
+  Task<Status> alone_with(Stripe stripe, std::uint8_t extra, StripeWork work);
   [[nodiscard]] std::uint8_t ranges_left(std::uint64_t stripe, std::uint64_t end) const;
   Task<void> give_way(std::uint64_t blocks);
   void begin_rebuild();
@@ -191,8 +194,7 @@ class Core final : public PeersUser, public LockTableUser {
   // core_scrub.cpp
   Task<void> scrub();
   [[nodiscard]] std::optional<std::uint64_t> next_scrub_step() const;
-  Task<Status> scrub_step(std::uint64_t step);
-  Task<Status> scrub_stripe(Stripe stripe, std::uint8_t extra);
+  Task<Status> scrub_stripe(Stripe stripe);
   void begin_scrub(std::uint64_t number);
   void note_scrub_step(NodeId node, std::uint64_t step);
   void tell_of_scrub();

@@ -223,15 +223,9 @@ bool Core::needed(std::uint64_t step) const {
 
 // Its stripes are on the disks, for good, when this comes back without an error.
 Task<Status> Core::rebuild_step(std::uint64_t step) {
-  const std::uint64_t end = stripes_below(step + 1);
-  for (std::uint64_t at = stripes_below(step); at < end; ++at) {
-    const Stripe stripe{at};
-    const std::uint64_t blocks = std::uint64_t{geometry().chunk_blocks} * geometry().disks;
-    co_await give_way(blocks);
-    const Status done = co_await rebuild_stripe(stripe, ranges_left(at, end));
-    if (!done.ok()) {
-      co_return done;
-    }
+  const Status done = co_await for_each_stripe(step, &Core::rebuild_stripe);
+  if (!done.ok()) {
+    co_return done;
   }
   const ColumnSet disks = disks_.rebuilding();
   co_await io_.flush(disks);
@@ -241,13 +235,36 @@ Task<Status> Core::rebuild_step(std::uint64_t step) {
   co_return Ok{};
 }
 
-// Ranges behind that of the stripe, before `end`: those of the step, and none of another node's.
-std::uint8_t Core::ranges_left(std::uint64_t stripe, std::uint64_t end) const {
-  const std::uint64_t left = (end - 1) / range_stripes() - stripe / range_stripes();
-  return static_cast<std::uint8_t>(std::min<std::uint64_t>(left, 255));
+Task<Status> Core::rebuild_stripe(Stripe stripe) {
+  const ColumnSet wanted = disks_.rebuilding(stripe);
+  Sheet sheet(stripe, 0, geometry().chunk_blocks);
+  const Status obtained = co_await io_.obtain(sheet, wanted);
+  if (!obtained.ok()) {
+    co_return obtained;
+  }
+  co_await io_.put(sheet, wanted);
+  ++counters_.rebuilt;
+  co_return Ok{};
 }
 
-Task<Status> Core::rebuild_stripe(Stripe stripe, std::uint8_t extra) {
+// ---- what a rebuild and a scrub do with each stripe of a step ----
+
+Task<Status> Core::for_each_stripe(std::uint64_t step, StripeWork work) {
+  const std::uint64_t end = stripes_below(step + 1);
+  for (std::uint64_t at = stripes_below(step); at < end; ++at) {
+    const Stripe stripe{at};
+    const std::uint64_t blocks = std::uint64_t{geometry().chunk_blocks} * geometry().disks;
+    co_await give_way(blocks);
+    const Status done = co_await alone_with(stripe, ranges_left(at, end), work);
+    if (!done.ok()) {
+      co_return done;
+    }
+  }
+  co_return Ok{};
+}
+
+// Nobody else reads or writes the stripe meanwhile, and no intent covers it.
+Task<Status> Core::alone_with(Stripe stripe, std::uint8_t extra, StripeWork work) {
   if (closing_) {
     co_return Error{Errc::kClosed, "the redundancy group is being closed"};
   }
@@ -265,15 +282,14 @@ Task<Status> Core::rebuild_stripe(Stripe stripe, std::uint8_t extra) {
   if (!free.ok()) {
     co_return free;
   }
-  const ColumnSet wanted = disks_.rebuilding(stripe);
-  Sheet sheet(stripe, 0, rows);
-  const Status obtained = co_await io_.obtain(sheet, wanted);
-  if (!obtained.ok()) {
-    co_return obtained;
-  }
-  co_await io_.put(sheet, wanted);
-  ++counters_.rebuilt;
-  co_return Ok{};
+  const Status done = co_await (this->*work)(stripe);
+  co_return done;
+}
+
+// Ranges behind that of the stripe, before `end`: those of the step, and none of another node's.
+std::uint8_t Core::ranges_left(std::uint64_t stripe, std::uint64_t end) const {
+  const std::uint64_t left = (end - 1) / range_stripes() - stripe / range_stripes();
+  return static_cast<std::uint8_t>(std::min<std::uint64_t>(left, 255));
 }
 
 // Requests go first, and the rate is kept.

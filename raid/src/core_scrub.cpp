@@ -154,7 +154,7 @@ Task<void> Core::scrub() {
       continue;
     }
     const std::uint64_t number_before = scrub_.number;
-    const Status done = co_await scrub_step(*step);
+    const Status done = co_await for_each_stripe(*step, &Core::scrub_stripe);
     tell_of_suspects();
     if (number_before != scrub_.number) {
       continue;
@@ -171,42 +171,11 @@ Task<void> Core::scrub() {
   }
 }
 
-Task<Status> Core::scrub_step(std::uint64_t step) {
-  const std::uint64_t end = stripes_below(step + 1);
-  for (std::uint64_t at = stripes_below(step); at < end; ++at) {
-    const Stripe stripe{at};
-    const std::uint64_t blocks = std::uint64_t{geometry().chunk_blocks} * geometry().disks;
-    co_await give_way(blocks);
-    const Status done = co_await scrub_stripe(stripe, ranges_left(at, end));
-    if (!done.ok()) {
-      co_return done;
-    }
-  }
-  co_return Ok{};
-}
-
-Task<Status> Core::scrub_stripe(Stripe stripe, std::uint8_t extra) {
-  if (closing_) {
-    co_return Error{Errc::kClosed, "the redundancy group is being closed"};
-  }
-  const Request request(*this);
-  const std::uint32_t rows = geometry().chunk_blocks;
-  LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, stripe, LockMode::kExclusive, extra);
-  if (!locked.ok()) {
-    co_return locked;
-  }
-  RowLocks::Hold hold_rows(rows_, stripe, 0, rows, true);
-  const Status held = co_await hold(hold_rows);
-  static_cast<void>(held);
-  const Status free = co_await end_intents(stripe, 0, rows);
-  if (!free.ok()) {
-    co_return free;
-  }
+Task<Status> Core::scrub_stripe(Stripe stripe) {
   if (disks_.loose(stripe)) {
     co_return Ok{};  // it need not match
   }
-  Sheet sheet(stripe, 0, rows);
+  Sheet sheet(stripe, 0, geometry().chunk_blocks);
   const std::uint64_t number_before = scrub_.number;
   ScrubReport report;
   const Status done = co_await io_.scrub(sheet, report);
