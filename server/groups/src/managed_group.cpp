@@ -369,26 +369,44 @@ std::string refusal_of(const Error& error, const std::string& path) {
 
 }  // namespace
 
-Task<std::string> ManagedGroup::add_spare(std::string path, bool force, Opener open,
-                                          Entropy& entropy) {
-  std::string wrong;
+// A disk that is blank, or is to lose what it holds, known to the group.  Null: `wrong` says why
+// not.
+Task<Slot*> ManagedGroup::take_blank(const std::string& path, bool force, const Opener& open,
+                                     std::string& wrong) {
   Slot* const slot = take(path, open, wrong);
   if (slot == nullptr) {
-    co_return wrong;
+    co_return nullptr;
   }
   const Status blank = co_await must_be_blank(*slot->device);
   if (!blank.ok() && !force) {
-    co_return refusal_of(blank.error(), path);
+    wrong = refusal_of(blank.error(), path);
+    co_return nullptr;
+  }
+  group_->add_device(*slot->device);
+  co_return slot;
+}
+
+// What came of giving it to the group under the name `id`.
+std::string ManagedGroup::given(Slot& slot, const std::string& path, const raid::DiskId& id,
+                                const Status& result) {
+  if (!result.ok()) {
+    return refusal_of(result.error(), path);
+  }
+  slot.id = id;
+  slot.problem.clear();
+  return {};
+}
+
+Task<std::string> ManagedGroup::add_spare(std::string path, bool force, Opener open,
+                                          Entropy& entropy) {
+  std::string wrong;
+  Slot* const slot = co_await take_blank(path, force, open, wrong);
+  if (slot == nullptr) {
+    co_return wrong;
   }
   const raid::DiskId id = {entropy.next(), entropy.next()};
-  group_->add_device(*slot->device);
   const Status added = co_await group_->add_spare(*slot->device, id, force);
-  if (!added.ok()) {
-    co_return refusal_of(added.error(), path);
-  }
-  slot->id = id;
-  slot->problem.clear();
-  co_return std::string();
+  co_return given(*slot, path, id, added);
 }
 
 Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bool force,
@@ -399,23 +417,13 @@ Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bo
                           disk, configured_.name);
   }
   std::string wrong;
-  Slot* const slot = take(path, open, wrong);
+  Slot* const slot = co_await take_blank(path, force, open, wrong);
   if (slot == nullptr) {
     co_return wrong;
   }
-  const Status blank = co_await must_be_blank(*slot->device);
-  if (!blank.ok() && !force) {
-    co_return refusal_of(blank.error(), path);
-  }
   const raid::DiskId id = {entropy.next(), entropy.next()};
-  group_->add_device(*slot->device);
   const Status replaced = co_await group_->replace(disk, *slot->device, id, force);
-  if (!replaced.ok()) {
-    co_return refusal_of(replaced.error(), path);
-  }
-  slot->id = id;
-  slot->problem.clear();
-  co_return std::string();
+  co_return given(*slot, path, id, replaced);
 }
 
 Task<std::string> ManagedGroup::remove_spare(std::string path) {

@@ -113,6 +113,10 @@ class ManagedGroup {
   std::string make_virtual_disks();
   // Null: why not is in `wrong`.
   Slot* take(const std::string& path, const Opener& open, std::string& wrong);
+  Task<Slot*> take_blank(const std::string& path, bool force, const Opener& open,
+                         std::string& wrong);
+  static std::string given(Slot& slot, const std::string& path, const raid::DiskId& id,
+                           const Status& result);
   // Of the blocks in front of the group's: raid looks at its own.  Error: kRefused, kIo.
   static Task<Status> must_be_blank(BlockDevice& disk);
   Task<Status> write_zeros(Slot& slot, std::uint64_t blocks, std::uint64_t& done);
