@@ -18,6 +18,9 @@ void PairNode::conflict() {
   for (const auto& gate : gates_) {
     gate->hold();
   }
+  for (const auto& gate : virtual_gates_) {
+    gate->hold();
+  }
   scope_.spawn(resolve_conflict());
 }
 
@@ -26,6 +29,14 @@ Task<void> PairNode::resolve_conflict() {
   step("conflict");
   tell(Severity::kWarning, "a disk refused this node: its key was removed",
        "none if a takeover is under way; else look who else uses these disks");
+  if (groups_.groups != nullptr) {
+    // Whoever removed it carries out what this process meant to write, and what it still writes
+    // must not come behind that: there is no way back but a new process.
+    halt();
+    conflict_ = false;
+    conflict_over_.wake_all();
+    co_return;
+  }
   co_await beater_.quiet();
   co_await note_writer_.quiet();
   for (const auto& gate : gates_) {
@@ -142,7 +153,10 @@ void PairNode::halt() {
     filers_[filer].answering = false;
     end_gates(filer);
   }
-  tell(Severity::kCritical, "a newer process of this node is there: this one ends", "");
+  tell(Severity::kCritical,
+       conflict_ ? "this process was shut out of its disks: it ends, and another begins"
+                 : "a newer process of this node is there: this one ends",
+       "");
   if (on_halt) {
     on_halt();
   }

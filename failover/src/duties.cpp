@@ -7,6 +7,9 @@ namespace duet::failover {
 // owns the filer.
 Task<Status> PairNode::Duties::set_solo_mark(std::uint64_t epoch,
                                              nvlog::Sequence first_unmirrored) {
+  while (!pair_.may_go_solo()) {
+    co_await sleep(pair_.scheduler_, pair_.options_.look);
+  }
   pair_.step("solo mark");
   const auto first = static_cast<std::uint64_t>(first_unmirrored);
   const Status marked = co_await pair_.marks_[filer_]->set(epoch, first);

@@ -15,7 +15,9 @@ void GatedDisk::open(std::uint64_t epoch) {
   DUET_CHECK(under_way() == 0 && waiting_io_.empty() && waiting_commands_.empty());
   state_ = State::kOpen;
   epoch_ = epoch;
-  disk_.begin_anew();  // of an earlier opening only what its root says counts
+  if (!shared_) {
+    disk_.begin_anew();  // of an earlier opening only what its root says counts
+  }
 }
 
 void GatedDisk::hold() {

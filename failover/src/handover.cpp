@@ -108,12 +108,17 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
                         .remedy = remedy(Alarm::kSoloPartner)});
     }
   }
-  for (const PairDisk& each : disks_) {
-    if (!each.disk->features().survives_power_loss && !options_.second_fence) {
-      result.push_back({.reason = "a disk's target forgets reservations and is the only fence",
-                        .remedy = "configure a second fence, or use another target"});
-      break;
-    }
+  const auto forgets = [](const auto& each) {
+    return !each.disk->features().survives_power_loss && each.disk->health().connected;
+  };
+  if (!options_.second_fence &&
+      (std::ranges::any_of(disks_, forgets) || std::ranges::any_of(groups_.disks, forgets))) {
+    result.push_back({.reason = "a disk's target forgets reservations and is the only fence",
+                      .remedy = "configure a second fence, or use another target"});
+  }
+  if (groups_.groups != nullptr && groups_.groups->state() == GroupsState::kWaiting) {
+    result.push_back({.reason = "a redundancy group is not managed by this node",
+                      .remedy = "see duet raid status; start the partner if it ran alone last"});
   }
   return result;
 }
@@ -321,8 +326,9 @@ Task<void> PairNode::prepare_for() {
   Slot& slot = filers_[asked.filer];
   bool ready =
       !conflict_ && !leaving_ && slot.state == FilerState::kAway && !gates_under_way(asked.filer);
+  ready = ready && (groups_.groups == nullptr || groups_.groups->ready(asked.filer));
   for (const PairDisk& each : disks_) {
-    if (!ready || each.filer != asked.filer) {
+    if (!ready || each.filer != asked.filer || each.grouped) {
       continue;
     }
     const Status joined =

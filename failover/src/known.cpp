@@ -296,6 +296,21 @@ void PairNode::follow_late_disks() {
       scope_.spawn(let_in_beside(disk));
     }
   }
+  for (std::size_t i = 0; i < groups_.disks.size(); ++i) {
+    const shelf::LateDisk* const late = groups_.disks[i].late;
+    const bool comes = late != nullptr && !late->admitted() && (late->here() || late->superseded());
+    if (comes && !letting_in_ && !conflict_ && scheduler_.now() >= let_in_at_) {
+      letting_in_ = true;
+      scope_.spawn(let_in_group_disk_beside(i));
+    }
+  }
+}
+
+// The group looks at it when it is told to use it.
+Task<void> PairNode::let_in_group_disk_beside(std::size_t disk) {
+  const Status let_in = co_await let_in_group_disk(disk);
+  letting_in_ = false;
+  let_in_at_ = scheduler_.now() + (let_in.ok() ? Duration(0) : options_.retry);
 }
 
 Task<void> PairNode::let_in_beside(std::size_t disk) {
@@ -306,11 +321,10 @@ Task<void> PairNode::let_in_beside(std::size_t disk) {
 
 // This node's key is on the disk, and those of its older processes are not.  kFenced: a newer one
 // is there, and this one has halted; kTryAgain: a partner is fencing, and goes first.
-Task<Status> PairNode::join_one(std::size_t disk) {
-  const Status joined =
-      co_await shelf::join_disk(*disks_[disk].disk, shelf::Reservation::kWriteExclusive);
+Task<Status> PairNode::join(shelf::SharedDisk& disk) {
+  const Status joined = co_await shelf::join_disk(disk, shelf::Reservation::kWriteExclusive);
   if (!joined.ok() && joined.error().code == Errc::kFenced) {
-    const Status again = co_await disks_[disk].disk->register_key();
+    const Status again = co_await disk.register_key();
     if (!again.ok() && again.error().code == Errc::kFenced) {
       halt();
       co_return again;
@@ -336,7 +350,7 @@ Task<Status> PairNode::let_in_late(std::size_t disk) {
                           "put the old disk back; if it is gone for good see OPERATIONS.md, \"A "
                           "disk is gone for good\"");
   }
-  const Status joined = co_await join_one(disk);
+  const Status joined = co_await join(*late.disk);
   if (!joined.ok()) {
     co_return joined;
   }

@@ -124,7 +124,8 @@ Task<Status> PairNode::swap_in(Claim& claim) {
 Task<Status> PairNode::join_disks(const Claim& claim) {
   step("join disks");
   for (const PairDisk& each : disks_) {
-    if (!claim.filers[each.filer]) {
+    // A group's disk was joined at the start, and whose key was removed since then ends.
+    if (!claim.filers[each.filer] || each.grouped) {
       continue;
     }
     const Status joined =
@@ -159,6 +160,9 @@ Task<Status> PairNode::raise_epochs(const Claim& claim) {
     if (!claim.filers[each.filer]) {
       continue;
     }
+    if (each.grouped && !each.disk->health().connected) {
+      continue;  // the filer lives without it; its marks count by quorum
+    }
     const Status raised = co_await each.disk->raise_epoch(filers_[each.filer].epoch);
     if (!raised.ok() && raised.error().code != Errc::kNotSupported) {
       co_return raised;
@@ -177,6 +181,7 @@ Task<void> PairNode::finish_opening(Claim& claim) {
     fail_all(claim, ready.error());
     co_return;
   }
+  co_await groups_ready(claim);
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     if (!claim.filers[filer]) {
       continue;

@@ -21,11 +21,12 @@ mailbox::MemberDisks members_of(const std::vector<PairDisk>& disks, std::uint32_
 
 PairNode::PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptions& options,
                    std::vector<PairDisk> disks, shelf::SharedDisk& arbitration,
-                   interconnect::PartnerLink& link)
+                   interconnect::PartnerLink& link, GroupParts groups)
     : scheduler_(scheduler),
       clock_(clock),
       options_(options),
       disks_(std::move(disks)),
+      groups_(std::move(groups)),
       link_(link),
       guard_(scheduler, clock, options.beat.lease),
       arbiter_(options.self, arbitration),
@@ -41,8 +42,13 @@ PairNode::PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptio
   arbiter_.on_moved = [this] { record_moved(); };
   for (const PairDisk& each : disks_) {
     DUET_CHECK(each.filer < kFilers);
-    gates_.push_back(std::make_unique<GatedDisk>(scheduler, *each.disk));
+    gates_.push_back(std::make_unique<GatedDisk>(scheduler, *each.disk, each.grouped));
     gates_.back()->on_fenced = [this] { conflict(); };
+  }
+  for (const VirtualDisk& each : groups_.virtual_disks) {
+    DUET_CHECK(each.filer < kFilers && groups_.groups != nullptr);
+    virtual_gates_.push_back(std::make_unique<GatedDisk>(scheduler, *each.disk));
+    virtual_gates_.back()->on_fenced = [this] { conflict(); };
   }
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     if (disks_[i].member) {
@@ -83,8 +89,13 @@ void PairNode::start() {
 std::vector<shelf::SharedDisk*> PairNode::disks_of(std::uint32_t filer) {
   std::vector<shelf::SharedDisk*> result;
   for (std::size_t i = 0; i < disks_.size(); ++i) {
-    if (disks_[i].filer == filer) {
+    if (disks_[i].filer == filer && !disks_[i].grouped) {
       result.push_back(gates_[i].get());
+    }
+  }
+  for (std::size_t i = 0; i < virtual_gates_.size(); ++i) {
+    if (groups_.virtual_disks[i].filer == filer) {
+      result.push_back(virtual_gates_[i].get());
     }
   }
   return result;
@@ -136,41 +147,48 @@ bool PairNode::hosts_any() const {
 }
 
 bool PairNode::reaches_disks_of(std::uint32_t filer) const {
-  return std::ranges::all_of(disks_, [filer](const PairDisk& each) {
-    return each.filer != filer || each.disk->health().connected;
+  const bool own = std::ranges::all_of(disks_, [filer](const PairDisk& each) {
+    return each.filer != filer || each.grouped || each.disk->health().connected;
   });
+  return own && (groups_.groups == nullptr || groups_.groups->ready(filer));
+}
+
+// All that the filer's writes go through: its disks, its virtual disks, and where its marks are.
+std::vector<GatedDisk*> PairNode::gates_of(std::uint32_t filer) const {
+  std::vector<GatedDisk*> result;
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (disks_[i].filer == filer) {
+      result.push_back(gates_[i].get());
+    }
+  }
+  for (std::size_t i = 0; i < virtual_gates_.size(); ++i) {
+    if (groups_.virtual_disks[i].filer == filer) {
+      result.push_back(virtual_gates_[i].get());
+    }
+  }
+  return result;
 }
 
 bool PairNode::gates_under_way(std::uint32_t filer) const {
-  for (std::size_t i = 0; i < disks_.size(); ++i) {
-    if (disks_[i].filer == filer && gates_[i]->under_way() > 0) {
-      return true;
-    }
-  }
-  return false;
+  return std::ranges::any_of(gates_of(filer),
+                             [](const GatedDisk* gate) { return gate->under_way() > 0; });
 }
 
 void PairNode::open_gates(std::uint32_t filer, std::uint64_t epoch) {
-  for (std::size_t i = 0; i < disks_.size(); ++i) {
-    if (disks_[i].filer == filer) {
-      gates_[i]->open(epoch);
-    }
+  for (GatedDisk* const gate : gates_of(filer)) {
+    gate->open(epoch);
   }
 }
 
 void PairNode::end_gates(std::uint32_t filer) {
-  for (std::size_t i = 0; i < disks_.size(); ++i) {
-    if (disks_[i].filer == filer) {
-      gates_[i]->end();
-    }
+  for (GatedDisk* const gate : gates_of(filer)) {
+    gate->end();
   }
 }
 
 Task<void> PairNode::gates_quiet(std::uint32_t filer) {
-  for (std::size_t i = 0; i < disks_.size(); ++i) {
-    if (disks_[i].filer == filer) {
-      co_await gates_[i]->quiet();
-    }
+  for (GatedDisk* const gate : gates_of(filer)) {
+    co_await gate->quiet();
   }
 }
 

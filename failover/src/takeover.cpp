@@ -12,20 +12,23 @@ constexpr std::uint64_t kBackOffMax = 5;  // 2^5 times the first wait: about a m
 
 }  // namespace
 
-Task<void> PairNode::take_over(bool forced) {
+// Of no filer, in a pair with redundancy groups: a partner that serves none is shut out of them.
+Task<void> PairNode::take_over(bool forced, bool arbitrated) {
   if (!record_) {
     co_return;
   }
   Claim claim;
   claim.takeover = claim.hard = true;
-  claim.forced = claim.always_wait = forced;
+  claim.forced = forced;
+  claim.arbitrated = arbitrated;
+  claim.always_wait = forced || arbitrated;
   bool any = false;
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     const bool its = record_->owners[filer].owner == peer_number();
     claim.filers[filer] = its && filers_[filer].state == FilerState::kAway;
     any = any || claim.filers[filer];
   }
-  if (!any) {
+  if (!any && !groups_need_partner()) {
     co_return;
   }
   taking_ = true;
@@ -35,6 +38,10 @@ Task<void> PairNode::take_over(bool forced) {
   const bool over = co_await wait_out_lease(claim);
   if (!over) {
     taking_ = false;
+    co_return;
+  }
+  if (!any) {
+    co_await exclude(claim);
     co_return;
   }
   const Status swapped = co_await swap_in(claim);
@@ -65,12 +72,32 @@ Task<void> PairNode::take_over(bool forced) {
        "repair the partner, start it, then duet giveback");
 }
 
+// It serves nothing, so there is nothing to open; but what this node writes waits for it no more.
+Task<void> PairNode::exclude(Claim& claim) {
+  const Status shut = co_await shut_out(claim);
+  taking_ = false;
+  if (shut.ok()) {
+    refused_takeovers_ = 0;
+    may_take_at_ = scheduler_.now() + 2 * options_.retry;
+    tell(Severity::kWarning, "the partner is shut out of the redundancy groups: it is dead",
+         "repair the partner and start it");
+    co_return;
+  }
+  may_take_at_ = scheduler_.now() + 2 * back_off(refused_takeovers_);
+  ++refused_takeovers_;
+  tell(Severity::kCritical, shut.error().context, "see duet raid status; it is tried again");
+}
+
 // Until the partner's mailbox did not change for its lease and a tenth.  False: it lives, or the
 // evidence is gone.
 Task<bool> PairNode::wait_out_lease(Claim& claim) {
-  step("wait out the lease");
   claim.beat = observer_.snapshot();
   claim.before = record_->owners;
+  if (claim.arbitrated) {
+    step("arbitrate");
+    co_return true;  // it lives: second_wait() waits for the end of what it may answer
+  }
+  step("wait out the lease");
   Duration waited{};
   for (;;) {
     const Evidence now = evidence();
@@ -104,12 +131,21 @@ Task<Status> PairNode::fence(Claim& claim) {
   const FilerSet claimed = claim.filers;
   const bool several = claimed[0] && claimed[1];
   Status last = Ok{};
+  claim.partner = newest_partner();
+  std::vector<shelf::SharedDisk*> left;  // of the groups
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::uint32_t filer = disks_[i].filer;
+    const bool record = claim.takeover && i == arbitration_;
+    if (disks_[i].grouped && !record) {
+      const Status fenced = co_await fence_for_group(*disks_[i].disk, left);
+      if (!fenced.ok()) {
+        co_return fenced;
+      }
+      continue;
+    }
     if (!claim.takeover && !claimed[filer]) {
       continue;
     }
-    const bool record = claim.takeover && i == arbitration_;
     const bool away = !disks_[i].disk->health().connected;
     Status fenced = Error{Errc::kIo, "a disk of the filer cannot be reached, so not be fenced"};
     // One filer's disk that is away holds up no other filer.
@@ -125,13 +161,38 @@ Task<Status> PairNode::fence(Claim& claim) {
     fail(claim, filer, fenced.error());
     last = fenced;
   }
-  if (claim.filers == FilerSet{}) {
+  for (const GroupDisk& each : groups_.disks) {
+    const Status fenced = co_await fence_for_group(*each.disk, left);
+    if (!fenced.ok()) {
+      co_return fenced;
+    }
+  }
+  if (claim.filers == FilerSet{} && claimed != FilerSet{}) {
     co_return last;
   }
-  if (claim.takeover && fence_partner && !claim.known_dead) {
-    co_return fence_partner();
+  const bool ends = claim.takeover || groups_.groups != nullptr;
+  if (ends && fence_partner && !claim.known_dead) {
+    const Status ended = fence_partner();
+    if (!ended.ok()) {
+      co_return ended;
+    }
   }
-  co_return Ok{};
+  co_return groups_.groups != nullptr ? shut_out_of_groups(left, claim.partner) : Status(Ok{});
+}
+
+// One that is away is left, and the group goes on without it, if it can.  kFenced: this node was
+// shut out itself.
+Task<Status> PairNode::fence_for_group(shelf::SharedDisk& disk,
+                                       std::vector<shelf::SharedDisk*>& left) {
+  Status fenced = Error{Errc::kIo, "a disk of a redundancy group cannot be reached"};
+  if (disk.health().connected) {
+    fenced = co_await fence_one(disk);
+  }
+  if (!fenced.ok() && fenced.error().code != Errc::kFenced) {
+    left.push_back(&disk);
+    co_return Ok{};
+  }
+  co_return fenced;
 }
 
 Task<Status> PairNode::fence_one(shelf::SharedDisk& disk) {

@@ -22,6 +22,9 @@ Task<void> PairNode::run() {
     say_members(node);
   }
   beater_.start();
+  if (groups_.groups != nullptr && !halted_) {
+    groups_.groups->begin();
+  }
   while (!halted_) {
     co_await look();
     follow_late_disks();
@@ -54,19 +57,30 @@ Task<bool> PairNode::enter() {
       const Status let_in = co_await let_in_late(i);
       all = all && let_in.ok();
     } else {
-      const Status joined = co_await join_one(i);
+      const Status joined = co_await join(*disks_[i].disk);
       all = all && joined.ok();
     }
+  }
+  if (all && !halted_) {
+    const Status joined = co_await join_group_disks();
+    all = joined.ok();
   }
   if (!all || halted_) {
     waits_for_ = "a disk that this node cannot join";
     co_return false;
   }
   // Which disks count, and where the record is, before anything is believed of any of them.
+  bool knows = false;
   if (away) {
-    co_return co_await enter_by_word();
+    knows = co_await enter_by_word();
+  } else {
+    knows = co_await enter_by_reading();
   }
-  co_return co_await enter_by_reading();
+  if (knows && groups_.groups != nullptr && !swaps_without_fence(arbitration_)) {
+    waits_for_ = "a disk for the owner record whose target can compare and swap";
+    co_return false;
+  }
+  co_return knows;
 }
 
 Task<bool> PairNode::enter_by_reading() {
@@ -256,6 +270,13 @@ Task<void> PairNode::act() {
       co_await take_over(forced);
     }
   }
+  const bool apart = must_arbitrate();
+  if (!apart) {
+    apart_since_ = scheduler_.now();
+  } else if (scheduler_.now() - apart_since_ >= options_.beat.lease * (1 + 2 * my_number()) &&
+             scheduler_.now() >= may_take_at_ && options_.automatic_takeover) {
+    co_await take_over(/*forced=*/false, /*arbitrated=*/true);
+  }
   // kGoSolo and kResync are the log's own: it knows its link better than a look does.
   // kReadOwner: every look reads it.  kAwaitRestart: nothing to do.
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
@@ -322,7 +343,9 @@ Task<void> PairNode::follow_record() {
     }
     if (!reaches_disks_of(filer)) {
       // To wait for it would hold up the loop, and with it what the other filer needs.
-      slot.waits_for = "a disk of it that this node reaches";
+      slot.waits_for = groups_.groups != nullptr && !groups_.groups->ready(filer)
+                           ? "its redundancy group, which waits for disks or for the partner"
+                           : "a disk of it that this node reaches";
       if (!calling_) {
         calling_ = true;
         scope_.spawn(call_disks_of(filer));

@@ -96,6 +96,7 @@ GroupStatus Core::status() const {
   return {.active = active_,
           .view = view_,
           .members = members_,
+          .incarnations = incarnations_,
           .leads = active_ && leads(),
           .intents = log_.size(),
           .rebuild = {.disks = disks_.rebuilding(),

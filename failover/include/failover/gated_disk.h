@@ -28,8 +28,10 @@ namespace duet::failover {
 
 class GatedDisk final : public shelf::SharedDisk {
  public:
-  GatedDisk(Scheduler& scheduler, shelf::SharedDisk& disk)
-      : scheduler_(scheduler), disk_(disk), ended_(scheduler) {}
+  // `shared`: others write to the disk too, so what they have not flushed is not forgotten when the
+  // gate opens.
+  GatedDisk(Scheduler& scheduler, shelf::SharedDisk& disk, bool shared = false)
+      : scheduler_(scheduler), disk_(disk), shared_(shared), ended_(scheduler) {}
   GatedDisk(const GatedDisk&) = delete;
   GatedDisk& operator=(const GatedDisk&) = delete;
 
@@ -48,6 +50,7 @@ class GatedDisk final : public shelf::SharedDisk {
 
   [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
   [[nodiscard]] std::string_view name() const override { return disk_.name(); }
+  [[nodiscard]] std::uint32_t stripe_blocks() const override { return disk_.stripe_blocks(); }
   void start(BlockOperation& operation) override;
   [[nodiscard]] shelf::DiskKey key() const override { return disk_.key(); }
   [[nodiscard]] shelf::DiskFeatures features() const override { return disk_.features(); }
@@ -64,6 +67,7 @@ class GatedDisk final : public shelf::SharedDisk {
       kind = what.kind;
       block = what.block;
       parts = what.parts;
+      fresh = what.fresh;
     }
     void run() override { gate.finish(*this); }
     GatedDisk& gate;
@@ -86,6 +90,7 @@ class GatedDisk final : public shelf::SharedDisk {
 
   Scheduler& scheduler_;
   shelf::SharedDisk& disk_;
+  const bool shared_;
   State state_ = State::kClosed;
   std::uint64_t epoch_ = 0;
   std::list<Io> io_;

@@ -38,6 +38,7 @@
 //   members change (rule 2)           members.cpp   replace_member(), follow_members()
 //   the record moves (rule 3)         place.cpp     move_record(), agree_to_move(), follow_place()
 //   a start without every disk        known.cpp     enter_by_word(), tell_partner(), let_in_late()
+//   redundancy groups                 group_duties.cpp  what differs in a pair that has them
 //
 // Ownership: borrows everything it is given; dies before it.  Destroying it is what kill -9 is.
 // Thread-safety: the scheduler's thread; may_answer() any.
@@ -55,6 +56,7 @@
 #include "failover/lease_guard.h"
 #include "failover/pair_message_format.h"
 #include "failover/report.h"
+#include "failover/shared_groups.h"
 #include "interconnect/partner_link.h"
 #include "mailbox/arbiter.h"
 #include "mailbox/beater.h"
@@ -76,6 +78,27 @@ struct PairDisk {
   // The same for both nodes, of no other disk; zero: not known yet, of one that is late.
   mailbox::DiskIdentity identity{};
   shelf::LateDisk* late = nullptr;  // `disk`, if it could not be reached at the start
+  // A redundancy group's: no filer's data is on it but the group's, which goes its own way.
+  bool grouped = false;
+};
+
+// A disk of a redundancy group on which nothing of the mailbox may ever be.
+struct GroupDisk {
+  shelf::SharedDisk* disk = nullptr;
+  shelf::LateDisk* late = nullptr;
+};
+
+// One that a filer lives on and that is no disk of its own: of a redundancy group.
+struct VirtualDisk {
+  shelf::SharedDisk* disk = nullptr;
+  std::uint32_t filer = 0;
+};
+
+// What a pair with redundancy groups has besides.
+struct GroupParts {
+  SharedGroups* groups = nullptr;
+  std::vector<GroupDisk> disks;
+  std::vector<VirtualDisk> virtual_disks;
 };
 
 struct PairOptions {
@@ -103,7 +126,7 @@ class PairNode final : private interconnect::ChannelUser {
   // disk of `disks` that held the owner record at first: where it is now, start() finds out.
   PairNode(Scheduler& scheduler, const BootClock& clock, const PairOptions& options,
            std::vector<PairDisk> disks, shelf::SharedDisk& arbitration,
-           interconnect::PartnerLink& link);
+           interconnect::PartnerLink& link, GroupParts groups = {});
   ~PairNode();
   PairNode(const PairNode&) = delete;
   PairNode& operator=(const PairNode&) = delete;
@@ -215,9 +238,11 @@ class PairNode final : private interconnect::ChannelUser {
     bool always_wait = false;
     bool known_dead = false;  // the owning process, by last words that leave it no time
     bool forced = false;
+    bool arbitrated = false;  // of two that live and do not hear each other this one goes on
     bool takeover = false;
     Instant begun{};
     Instant fenced{};
+    std::uint64_t partner = 0;  // its newest process that was known when the fence began
     Phases phases;
   };
 
@@ -261,10 +286,12 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] Duration back_off(std::uint64_t refusals) const;
   Task<void> close(std::uint32_t filer, std::string_view why);
   // takeover.cpp
-  Task<void> take_over(bool forced);
+  Task<void> take_over(bool forced, bool arbitrated = false);
   Task<bool> wait_out_lease(Claim& claim);
   Task<Status> fence(Claim& claim);
   Task<Status> fence_one(shelf::SharedDisk& disk);
+  Task<Status> fence_for_group(shelf::SharedDisk& disk, std::vector<shelf::SharedDisk*>& left);
+  Task<void> exclude(Claim& claim);
   Task<void> second_wait(Claim& claim);
   void cut_partner(const Claim& claim);
   Task<void> refuse(std::uint32_t filer, const Error& why);
@@ -324,13 +351,24 @@ class PairNode final : private interconnect::ChannelUser {
   void note_newest(const mailbox::MembersRead& read);
   void say_waiting();
   void follow_late_disks();
+  Task<void> let_in_group_disk_beside(std::size_t disk);
   Task<void> let_in_beside(std::size_t disk);
-  Task<Status> join_one(std::size_t disk);
+  Task<Status> join(shelf::SharedDisk& disk);
   Task<Status> let_in_late(std::size_t disk);
   Task<Status> look_at_late(std::size_t disk);
   Status refuse_late(std::string_view why, std::string_view remedy);
   // giveback.cpp
   void consider_giveback();
+  // group_duties.cpp
+  [[nodiscard]] bool groups_need_partner() const;
+  [[nodiscard]] bool must_arbitrate() const;
+  [[nodiscard]] std::uint64_t newest_partner() const;
+  [[nodiscard]] bool may_go_solo() const;
+  [[nodiscard]] bool swaps_without_fence(std::size_t disk) const;
+  Task<Status> join_group_disks();
+  Task<Status> let_in_group_disk(std::size_t disk);
+  Status shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left, std::uint64_t incarnation);
+  Task<void> groups_ready(Claim& claim);
   // handover.cpp
   Task<Status> hand_over(std::uint32_t filer);
   Task<void> rest(std::uint32_t filer);
@@ -358,6 +396,7 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool partner_shows_life() const;
   [[nodiscard]] bool hosts_any() const;
   [[nodiscard]] bool reaches_disks_of(std::uint32_t filer) const;
+  [[nodiscard]] std::vector<GatedDisk*> gates_of(std::uint32_t filer) const;
   [[nodiscard]] bool gates_under_way(std::uint32_t filer) const;
   void open_gates(std::uint32_t filer, std::uint64_t epoch);
   void end_gates(std::uint32_t filer);
@@ -367,9 +406,11 @@ class PairNode final : private interconnect::ChannelUser {
   const BootClock& clock_;
   const PairOptions options_;
   std::vector<PairDisk> disks_;
+  const GroupParts groups_;
   interconnect::PartnerLink& link_;
   LeaseGuard guard_;
-  std::vector<std::unique_ptr<GatedDisk>> gates_;  // as disks_
+  std::vector<std::unique_ptr<GatedDisk>> gates_;          // as disks_
+  std::vector<std::unique_ptr<GatedDisk>> virtual_gates_;  // as groups_.virtual_disks
   mailbox::Arbiter arbiter_;
   mailbox::Beater beater_;
   mailbox::Observer observer_;
@@ -414,6 +455,7 @@ class PairNode final : private interconnect::ChannelUser {
   std::optional<KnowledgeMessage> told_;  // the answer to that
   bool letting_in_ = false;               // a late disk
   Instant let_in_at_{};
+  Instant apart_since_{};          // that both live and do not hear each other
   std::size_t let_in_next_ = 0;    // asked first
   std::string_view late_refused_;  // why, told last
 

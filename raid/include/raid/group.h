@@ -128,6 +128,7 @@ struct GroupStatus {
   bool active = false;
   Generation view{};
   NodeSet members = 0;
+  std::array<std::uint64_t, kNodesMax> incarnations{};  // of the members
   bool leads = false;
   std::size_t intents = 0;  // not ended
   RebuildStatus rebuild;

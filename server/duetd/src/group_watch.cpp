@@ -114,8 +114,10 @@ std::string lost_disks(const admin::RaidGroupInfo& group) {
 
 std::vector<admin::RaidGroupInfo> GroupWatch::infos() const {
   std::vector<admin::RaidGroupInfo> infos;
-  for (const std::unique_ptr<groups::ManagedGroup>& group : groups_.all()) {
-    infos.push_back(info_of(*group, scheduler_.now()));
+  for (const std::unique_ptr<groups::ManagedGroup>& group : groups_) {
+    if (group->managed()) {
+      infos.push_back(info_of(*group, scheduler_.now()));
+    }
   }
   return infos;
 }

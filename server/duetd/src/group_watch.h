@@ -6,22 +6,25 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "admin/raid_info.h"
-#include "groups/node_groups.h"
+#include "groups/managed_group.h"
 #include "platform/task_scope.h"
 
 namespace duet::daemon {
 
 class GroupWatch {
  public:
-  GroupWatch(Scheduler& scheduler, const groups::NodeGroups& groups)
+  using Groups = std::vector<std::unique_ptr<groups::ManagedGroup>>;
+
+  GroupWatch(Scheduler& scheduler, const Groups& groups)
       : scheduler_(scheduler), groups_(groups), scope_(scheduler) {}
 
-  // From now on the trace is written; what is wrong already stands there at once.
-  // REQUIRES: the groups are open until stop(), also for the rest.
+  // From now on the trace is written; what is wrong already stands there at once.  Of a group that
+  // is not managed here nothing is said.
   void start();
   void stop() { scope_.cancel(); }
 
@@ -34,7 +37,7 @@ class GroupWatch {
   void look();
 
   Scheduler& scheduler_;
-  const groups::NodeGroups& groups_;
+  const Groups& groups_;
   std::map<std::string, std::string> told_;  // the state of each disk, by group and number
   TaskScope scope_;
 };

@@ -34,13 +34,14 @@ std::vector<address::FilerAddress> HostedFiler::filer_addresses(const config::Fi
 }
 
 HostedFiler::HostedFiler(Machine& machine, const config::Filer& configured,
-                         failover::PairNode& pair, nvlog::MirrorPort& port, ClientBook& clients,
-                         DiskAccess disks, SocketKeeper sockets)
+                         failover::PairNode& pair, nvlog::MirrorPort& port, PersistentMemory& log,
+                         ClientBook& clients, DiskAccess disks, SocketKeeper sockets)
     : machine_(machine),
       configured_(configured),
       index_(configured.index()),
       pair_(pair),
       port_(port),
+      log_(log),
       clients_(clients),
       served_(machine, configured, std::move(disks), std::move(sockets),
               clients.observer(configured)),
@@ -63,6 +64,11 @@ std::vector<std::string> HostedFiler::warnings() const {
     list.push_back(
         fmt::format("this node could not take over now: {}; {}", veto.reason, veto.remedy));
   }
+  if (warnings_of_groups_) {
+    for (std::string& warning : warnings_of_groups_()) {
+      list.push_back(std::move(warning));
+    }
+  }
   return list;
 }
 
@@ -78,7 +84,7 @@ Task<Result<failover::FilerFacts>> HostedFiler::facts() {
   }
   const wafl::DiskRoot& root = found.value();
   const nvlog::LogIdentity identity{.pair = root.pair, .filer = root.filer, .log_id = root.log_id};
-  const nvlog::RegionProbe own = nvlog::probe_headers(*machine_.memory);
+  const nvlog::RegionProbe own = nvlog::probe_headers(log_);
   const nvlog::MirrorPort::Copy copy = port_.copy(index_);
   failover::FilerFacts facts;
   facts.epoch = root.epoch;
@@ -111,9 +117,8 @@ Task<Result<failover::Opened>> HostedFiler::open(const failover::Opening& openin
                           .duties = pair_.duties_of(index_),
                           .gate = *this,
                           .mirror = {}};
-  auto opened =
-      co_await filer::Filer::open_in_pair(machine_.strand, machine_.clock, machine_.entropy,
-                                          disks(), *machine_.memory, std::move(options), pair);
+  auto opened = co_await filer::Filer::open_in_pair(
+      machine_.strand, machine_.clock, machine_.entropy, disks(), log_, std::move(options), pair);
   if (!opened.ok()) {
     co_return opened.error();
   }

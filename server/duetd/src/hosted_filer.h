@@ -12,8 +12,10 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "address/address_keeper.h"
 #include "client_book.h"
@@ -27,8 +29,10 @@ namespace duet::daemon {
 
 class HostedFiler final : public failover::FilerHost, private filer::AnswerGate {
  public:
+  // `log`: what of the node's memory is the logs'.
   HostedFiler(Machine& machine, const config::Filer& configured, failover::PairNode& pair,
-              nvlog::MirrorPort& port, ClientBook& clients, DiskAccess disks, SocketKeeper sockets);
+              nvlog::MirrorPort& port, PersistentMemory& log, ClientBook& clients, DiskAccess disks,
+              SocketKeeper sockets);
   ~HostedFiler();
 
   // failover::FilerHost
@@ -49,6 +53,11 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
 
   // The lease was renewed: the addresses live on.
   void renew_addresses();
+
+  // What `status` is to warn of besides.
+  void add_warnings(std::function<std::vector<std::string>()> more) {
+    warnings_of_groups_ = std::move(more);
+  }
 
   // The log asks for a CP; any time.
   void want_consistency_point();
@@ -86,12 +95,14 @@ class HostedFiler final : public failover::FilerHost, private filer::AnswerGate 
   const std::uint32_t index_;
   failover::PairNode& pair_;
   nvlog::MirrorPort& port_;
+  PersistentMemory& log_;
   ClientBook& clients_;
   ServedFiler served_;
   address::AddressKeeper addresses_;
   std::unique_ptr<PersistentMemory> copy_;  // of the partner's log, once it is cut off
   std::unique_ptr<filer::Filer> filer_;
-  bool cp_wanted_ = false;  // while the filer is being opened
+  std::function<std::vector<std::string>()> warnings_of_groups_;  // may be none
+  bool cp_wanted_ = false;                                        // while the filer is being opened
   bool ending_ = false;
   bool lining_up_ = false;
   std::size_t busy_ = 0;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "group_orders.h"
 #include "shelf/linux/open_disk.h"
 #include "supervisor/words_writer.h"
 #include "trace.h"
@@ -30,6 +31,7 @@ constexpr Duration kLookAgain = 20ms;
 constexpr Duration kReachWithin = 3s;
 constexpr Duration kOneAttempt = 1s;
 constexpr Duration kReachAgain = 1s;
+constexpr Duration kCloseWithin = 5s;
 
 constexpr std::string_view kNodeNames[] = {"a", "b"};
 
@@ -84,8 +86,10 @@ supervisor::WordsPlace words_place(const config::Config& config, const std::stri
   place.pair = config::pair_id(config.pair);
   place.node = mailbox_node(node);
   // Which of them are members is on the disks, and may change while the node runs.
-  for (const config::Disk& disk : config.filer_at_home(node_name)->disks) {
-    place.members.push_back(shelf::DiskUrl::parse(disk.path.text).value());
+  for (const config::PairDisk& disk : config.pair_disks()) {
+    if (disk.carries && disk.filer == node) {
+      place.members.push_back(shelf::DiskUrl::parse(disk.disk->path.text).value());
+    }
   }
   return place;
 }
@@ -118,7 +122,7 @@ supervisor::SupervisorOptions supervisor_options(const config::Config& config,
            {"message", written.ok() ? "written" : text_of(written.error())}});
   };
   // On one host the partner may have the same addresses by now, on the same interfaces.
-  const bool one_host = config.interconnect->transport == config::Transport::kSharedMemory;
+  const bool one_host = config.on_one_host();
   options.let_go = [addresses, one_host] {
     if (one_host) {
       return;
@@ -179,16 +183,17 @@ std::string claim_addresses(const config::Config& config, const std::string& nod
 
 Pair::Pair(Machine& machine, supervisor::ParentLink& parent)
     : machine_(machine), parent_(parent), id_(config::pair_id(machine.config.pair)) {
-  for (const config::Filer& filer : machine.config.filers) {
-    for (const config::Disk& disk : filer.disks) {
-      disks_.push_back({&disk, filer.index(), nullptr});
-    }
+  for (const config::PairDisk& each : machine.config.pair_disks()) {
+    disks_.push_back({each.disk, each.filer, each.group, each.carries, nullptr});
   }
+  std::ranges::stable_partition(disks_, &Disk::carries);
 }
 
 Pair::~Pair() {
   pair_.reset();  // before what it borrows; its hosts' disks are its own
   hosts_ = {};
+  watch_.reset();
+  groups_.reset();
   clients_.reset();
   port_.reset();
   link_.reset();
@@ -198,7 +203,11 @@ std::string Pair::open() {
   if (std::string wrong = machine_.map(*machine_.node.mirror, mirror_); !wrong.empty()) {
     return wrong;
   }
-  if (nvlog::probe_headers(*machine_.memory).blank) {
+  const std::vector<const config::RaidGroup*> groups = machine_.config.groups_of(machine_.node);
+  const std::uint64_t log_bytes = config::map_memory(groups, mirror_->bytes().size()).log_bytes;
+  copies_ = std::make_unique<MemorySlice>(*mirror_, 0, log_bytes);
+  log_ = std::make_unique<MemorySlice>(*machine_.memory, 0, log_bytes);
+  if (nvlog::probe_headers(*log_).blank) {
     trace(Level::kWarning, "blank_memory",
           {{"message",
             "this node's log memory is blank: its filer's last requests are with the "
@@ -230,8 +239,12 @@ Task<int> Pair::begin() {
     fmt::print(stderr, "duetd: {}\n", wrong);
     co_return kExitRefused;
   }
+  make_groups();
   make_pair();
   pair_->start();
+  if (watch_ != nullptr) {
+    watch_->start();
+  }
   trace(Level::kInfo, "node_started",
         {{"node", machine_.node.name}, {"incarnation", std::to_string(incarnation_)}});
   co_return kExitOk;
@@ -326,6 +339,13 @@ Task<std::string> Pair::choose_incarnation() {
 
 // By its label a disk is known whatever its URL.
 Task<Result<mailbox::DiskIdentity>> Pair::identify(std::size_t disk) {
+  if (disks_[disk].group != nullptr) {
+    const Result<raid::GroupLabel> label = co_await raid::read_label(*disks_[disk].device);
+    if (!label.ok() && label.error().code == Errc::kIo) {
+      co_return label.error();
+    }
+    co_return label.ok() ? label.value().own_id : mailbox::DiskIdentity{0, disk + 1};
+  }
   const Result<wafl::DiskProbe> probe = co_await wafl::probe(*disks_[disk].device);
   if (!probe.ok()) {
     co_return probe.error();
@@ -441,8 +461,69 @@ std::string Pair::open_tcp(const interconnect::LinkIdentity& identity) {
   return {};
 }
 
+void Pair::make_groups() {
+  if (machine_.config.groups.empty()) {
+    return;
+  }
+  const auto device_of = [this](const config::Disk& disk) -> shelf::SharedDisk* {
+    return std::ranges::find(disks_, &disk, &Disk::configured)->device.get();
+  };
+  groups_ = std::make_unique<groups::PairGroups>(machine_.strand, machine_.config, machine_.node,
+                                                 *mirror_, *link_, incarnation_, device_of);
+  groups_->on_trouble = [](const std::string& text) {
+    trace(Level::kError, "redundancy_group", {{"message", text}});
+  };
+  watch_ = std::make_unique<GroupWatch>(machine_.strand, groups_->all());
+}
+
+failover::GroupParts Pair::group_parts() const {
+  failover::GroupParts parts;
+  if (groups_ == nullptr) {
+    return parts;
+  }
+  parts.groups = groups_.get();
+  for (const Disk& disk : disks_) {
+    if (!disk.carries) {
+      parts.disks.push_back({disk.device.get(), disk.device.get()});
+    }
+  }
+  for (const config::Filer& filer : machine_.config.filers) {
+    for (const config::Disk& disk : filer.disks) {
+      if (disk.is_virtual()) {
+        parts.virtual_disks.push_back({&groups_->port(disk), filer.index()});
+      }
+    }
+  }
+  return parts;
+}
+
+DiskAccess Pair::disk_access(std::uint32_t filer) {
+  DiskAccess access;
+  access.list = [this, filer] { return disk_infos(filer); };
+  access.open = [](const std::string&) -> std::pair<BlockDevice*, std::string> {
+    return {nullptr,
+            "a filer of a pair takes no more disks: both nodes would have to know the new one at "
+            "once, and this build cannot do that; see OPERATIONS.md, \"A pair\""};
+  };
+  access.close = [](BlockDevice*) {};
+  if (groups_ == nullptr) {
+    return access;
+  }
+  access.groups = [this] { return watch_->infos(); };
+  access.order = [this](admin::RaidOrder order) {
+    const auto open = [](const config::Disk&) -> Result<std::unique_ptr<BlockDevice>> {
+      return Error{Errc::kRefused,
+                   "both nodes must know it: list it in the configuration, and restart them one "
+                   "after the other"};
+    };
+    groups::ManagedGroup* const group = groups_->find(order.group);
+    return carry_out(machine_, group, std::move(order), open);
+  };
+  return access;
+}
+
 void Pair::make_pair() {
-  port_ = std::make_unique<nvlog::MirrorPort>(*link_, *mirror_, id_);
+  port_ = std::make_unique<nvlog::MirrorPort>(*link_, *copies_, id_);
   clients_ = std::make_unique<ClientBook>(machine_.strand, *link_);
   const config::Failover& configured = machine_.config.failover;
   failover::PairOptions options;
@@ -455,27 +536,23 @@ void Pair::make_pair() {
   std::vector<failover::PairDisk> disks;
   shelf::SharedDisk* arbitration = nullptr;
   for (const Disk& disk : disks_) {
+    if (!disk.carries) {
+      continue;
+    }
     disks.push_back({.disk = disk.device.get(),
                      .filer = disk.filer,
                      .member = disk.configured->mailbox,
-                     .late = disk.device.get()});
+                     .late = disk.device.get(),
+                     .grouped = disk.group != nullptr});
     if (disk.configured->arbitration) {
       arbitration = disk.device.get();
     }
   }
   DUET_CHECK(arbitration != nullptr);
-  pair_ = std::make_unique<failover::PairNode>(machine_.strand, boot_clock_, options,
-                                               std::move(disks), *arbitration, *link_);
+  pair_ = std::make_unique<failover::PairNode>(
+      machine_.strand, boot_clock_, options, std::move(disks), *arbitration, *link_, group_parts());
   for (const config::Filer& filer : machine_.config.filers) {
     const std::uint32_t index = filer.index();
-    DiskAccess access{.list = [this, index] { return disk_infos(index); },
-                      .open = [](const std::string&) -> std::pair<BlockDevice*, std::string> {
-                        return {nullptr,
-                                "a filer of a pair takes no more disks: both nodes would have to "
-                                "know the new one at once, and this build cannot do that; see "
-                                "OPERATIONS.md, \"A pair\""};
-                      },
-                      .close = [](BlockDevice*) {}};
     const std::size_t first = first_listener(machine_.config, index);
     SocketKeeper sockets{
         .open = [this,
@@ -485,8 +562,11 @@ void Pair::make_pair() {
               // No parent: then nothing of it listens.
               static_cast<void>(parent_.close_listener(first + listener));
             }};
-    hosts_[index] = std::make_unique<HostedFiler>(machine_, filer, *pair_, *port_, *clients_,
-                                                  std::move(access), std::move(sockets));
+    hosts_[index] = std::make_unique<HostedFiler>(machine_, filer, *pair_, *port_, *log_, *clients_,
+                                                  disk_access(index), std::move(sockets));
+    if (watch_ != nullptr) {
+      hosts_[index]->add_warnings([this] { return watch_->warnings(); });
+    }
     pair_->set_host(index, *hosts_[index]);
   }
   pair_->on_want_cp = [this](std::uint32_t filer) { hosts_[filer]->want_consistency_point(); };
@@ -568,8 +648,34 @@ Task<int> Pair::stop() {
     const bool rested = co_await wait_for(away);
     clean = clean && rested;
   }
+  if (groups_ != nullptr) {
+    co_await close_groups();
+  }
   trace(Level::kInfo, "stopped");
   co_return clean ? kExitOk : kExitFailed;
+}
+
+// Where the partner is dead and was not shut out, nobody is there to be left to.
+Task<void> Pair::close_groups() {
+  watch_->stop();
+  bool done = false;
+  TaskScope scope(machine_.strand);
+  const auto close = [this, &done]() -> Task<void> {
+    const Status closed = co_await groups_->close();
+    done = true;
+    if (!closed.ok()) {
+      trace(Level::kError, "redundancy_group_not_closed",
+            {{"message", text_of(closed.error())},
+             {"remedy", "the next start finishes what it was writing"}});
+    }
+  };
+  scope.spawn(close());
+  const bool in_time = co_await wait_for([&done] { return done; }, kCloseWithin);
+  if (!in_time) {
+    trace(Level::kWarning, "redundancy_group_not_closed",
+          {{"message", "it waits for disks or for the partner"},
+           {"remedy", "the next start finishes what it was writing"}});
+  }
 }
 
 // False: it did not come true in time.
@@ -586,8 +692,13 @@ Task<bool> Pair::wait_for(std::function<bool()> condition, Duration patience) {
 
 std::vector<admin::DiskInfo> Pair::disk_infos(std::uint32_t filer) const {
   std::vector<admin::DiskInfo> infos;
+  for (const config::Disk& disk : hosts_[filer]->configured().disks) {
+    if (disk.is_virtual()) {
+      infos.push_back({disk.path.text, groups_->port(disk).block_count() * kBlockBytes});
+    }
+  }
   for (const Disk& disk : disks_) {
-    if (disk.filer == filer) {
+    if (disk.filer == filer && disk.group == nullptr) {
       infos.push_back({shelf::without_password(disk.configured->path.text),
                        disk.device->block_count() * kBlockBytes});
     }

@@ -20,11 +20,14 @@
 #include "address/address_claim.h"
 #include "client_book.h"
 #include "failover/pair_node.h"
+#include "group_watch.h"
+#include "groups/pair_groups.h"
 #include "hosted_filer.h"
 #include "interconnect/linux/shared_memory_link.h"
 #include "interconnect/linux/tcp_source.h"
 #include "nvlog/mirror_port.h"
 #include "platform/linux/clock.h"
+#include "platform/memory_slice.h"
 #include "role.h"
 #include "shelf/late_disk.h"
 #include "supervisor/parent_link.h"
@@ -59,6 +62,8 @@ class Pair final : public Role {
   struct Disk {
     const config::Disk* configured = nullptr;
     std::uint32_t filer = 0;
+    const config::RaidGroup* group = nullptr;  // null: of the filer's aggregate itself
+    bool carries = true;                       // mailbox or record may be there
     std::unique_ptr<shelf::LateDisk> device;
   };
   struct PastEvent {
@@ -78,7 +83,11 @@ class Pair final : public Role {
   std::string open_link();
   std::string open_shared_memory(const interconnect::LinkIdentity& identity);
   std::string open_tcp(const interconnect::LinkIdentity& identity);
+  void make_groups();
   void make_pair();
+  [[nodiscard]] failover::GroupParts group_parts() const;
+  [[nodiscard]] DiskAccess disk_access(std::uint32_t filer);
+  Task<void> close_groups();
   void told(const failover::Event& event);
   void stepped(std::string_view step);
   Task<void> look_for_older(shelf::SharedDisk& disk);
@@ -108,8 +117,11 @@ class Pair final : public Role {
   supervisor::ParentLink& parent_;
   const std::array<std::uint64_t, 2> id_;
   os::SystemBootClock boot_clock_;
-  std::unique_ptr<os::MappedMemory> mirror_;  // copies of the partner's logs
-  std::vector<Disk> disks_;
+  // Copies of the partner's logs, and what the groups of both nodes mean to write.
+  std::unique_ptr<os::MappedMemory> mirror_;
+  std::unique_ptr<MemorySlice> copies_;  // of mirror_: the logs'
+  std::unique_ptr<MemorySlice> log_;     // of the node's own memory
+  std::vector<Disk> disks_;              // those that carry first: as PairNode counts
   std::uint64_t incarnation_ = 0;
   std::unique_ptr<tls::TlsContext> tls_;
   std::unique_ptr<interconnect::StreamSource> source_;
@@ -117,6 +129,8 @@ class Pair final : public Role {
   interconnect::SharedMemoryLink* one_host_ = nullptr;  // link_, if it is one
   std::unique_ptr<nvlog::MirrorPort> port_;
   std::unique_ptr<ClientBook> clients_;
+  std::unique_ptr<groups::PairGroups> groups_;  // null: it has none
+  std::unique_ptr<GroupWatch> watch_;           // of groups_
   std::unique_ptr<failover::PairNode> pair_;
   std::array<std::unique_ptr<HostedFiler>, failover::kFilers> hosts_;
   std::deque<PastEvent> events_;

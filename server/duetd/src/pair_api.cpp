@@ -207,8 +207,12 @@ Json Pair::mailbox_json() const {
     for (std::size_t i = 0; of_node.known && differs && i < disks_.size(); ++i) {
       const bool is = is_member(i);
       if (disks_[i].filer == node && (is || disks_[i].configured->mailbox)) {
+        const bool names_node = is && disks_[i].group != nullptr;
         differences.push_back(fmt::format("{} is {} mailbox member of node {}: write `mailbox: {}`",
-                                          url_of(i), is ? "a" : "no", kNames[node], is));
+                                          url_of(i), is ? "a" : "no", kNames[node],
+                                          names_node ? kNames[node]
+                                          : is       ? "true"
+                                                     : "false"));
       }
     }
   }

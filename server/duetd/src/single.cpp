@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "group_orders.h"
 #include "notify.h"
 #include "platform/wait.h"
 #include "trace.h"
@@ -10,10 +11,6 @@
 namespace duet::daemon {
 
 namespace {
-
-// Until a disk that is failed stands in the labels of the others.
-constexpr std::chrono::milliseconds kLabelWait{10};
-constexpr int kLabelWaits = 1000;
 
 // What an error of Filer::open means to the operator, and what to do.
 std::string open_remedy(Errc code, const config::Config& config) {
@@ -42,13 +39,20 @@ Single::Single(Machine& machine)
     : machine_(machine),
       configured_(*machine.config.filer_at_home(machine.node.name)),
       groups_(machine.strand, machine.config, machine.node),
-      watch_(machine.strand, groups_),
+      watch_(machine.strand, groups_.all()),
       served_(machine, configured_,
               {.list = [this] { return disk_infos(); },
                .open = [this](const std::string& path) { return add_disk(path); },
                .close = [this](BlockDevice* device) { close_disk(device); },
                .groups = [this] { return watch_.infos(); },
-               .order = [this](admin::RaidOrder order) { return carry_out(std::move(order)); }}) {
+               .order =
+                   [this](admin::RaidOrder order) {
+                     const auto open = [this](const config::Disk& disk) {
+                       return os::open_block_device(machine_.strand, disk.path.text);
+                     };
+                     groups::ManagedGroup* const group = groups_.find(order.group);
+                     return carry_out(machine_, group, std::move(order), open);
+                   }}) {
   served_.more_warnings = [this] { return watch_.warnings(); };
 }
 
@@ -213,58 +217,6 @@ Task<void> Single::tell_rpcbind(bool set) {
 
 Task<admin::Response> Single::answer(admin::Request request) {
   return served_.answer(std::move(request));
-}
-
-Task<std::string> Single::carry_out(admin::RaidOrder order) {
-  using Verb = admin::RaidOrder::Verb;
-  groups::ManagedGroup* const group = groups_.find(order.group);
-  if (group == nullptr) {
-    co_return fmt::format("there is no redundancy group {}", order.group);
-  }
-  const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
-  if (!disk && (order.verb == Verb::kFail || order.verb == Verb::kReplace)) {
-    co_return fmt::format("group {} has no disk {}, or several; write its path or its number",
-                          order.group, order.disk);
-  }
-  const auto open = [this](const config::Disk& wanted) {
-    return os::open_block_device(machine_.strand, wanted.path.text);
-  };
-  std::string wrong;
-  if (order.verb == Verb::kFail) {
-    wrong = co_await fail_disk(*group, *disk);
-  } else if (order.verb == Verb::kReplace) {
-    wrong = co_await group->replace(*disk, order.path, order.force, open, machine_.entropy);
-  } else if (order.verb == Verb::kAddSpare) {
-    wrong = co_await group->add_spare(order.path, order.force, open, machine_.entropy);
-  } else {
-    wrong = co_await group->remove_spare(order.path);
-  }
-  co_return wrong;
-}
-
-Task<std::string> Single::fail_disk(const groups::ManagedGroup& group, std::uint32_t disk) {
-  const auto failed = [&group, disk] {
-    const raid::GroupLabel label = group.group().status().label;
-    return label.members[disk].state == static_cast<std::uint32_t>(raid::DiskState::kFailed);
-  };
-  if (failed()) {
-    co_return std::string();
-  }
-  const raid::DiskId id = group.group().status().label.members[disk].id;
-  if (group.can_lose().value_or(0) == 0) {
-    co_return fmt::format("group {} can lose no more disks: without this one its data were lost",
-                          group.configured().name);
-  }
-  group.group().disk_failed(disk);
-  for (int i = 0; i < kLabelWaits; ++i) {
-    // A spare may have its place by then.
-    const bool replaced = group.group().status().label.members[disk].id != id;
-    if (failed() || replaced) {
-      co_return std::string();
-    }
-    co_await sleep(machine_.strand, kLabelWait);
-  }
-  co_return "it is not in the labels of the other disks yet; see `duet raid status`";
 }
 
 std::vector<admin::DiskInfo> Single::disk_infos() const {

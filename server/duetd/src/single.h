@@ -37,8 +37,6 @@ class Single final : public Role {
   };
   Task<int> open_all();
   Task<int> open_filer();
-  Task<std::string> carry_out(admin::RaidOrder order);
-  Task<std::string> fail_disk(const groups::ManagedGroup& group, std::uint32_t disk);
   Task<void> tell_rpcbind(bool set);
   [[nodiscard]] std::vector<admin::DiskInfo> disk_infos() const;
   std::pair<BlockDevice*, std::string> add_disk(const std::string& path);

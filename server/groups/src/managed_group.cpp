@@ -6,6 +6,7 @@
 #include <charconv>
 #include <map>
 
+#include "groups/lone_peers.h"
 #include "raid/intent_format.h"
 
 namespace duet::groups {
@@ -51,8 +52,12 @@ std::string_view remedy_of(Errc code) {
 }  // namespace
 
 ManagedGroup::ManagedGroup(Scheduler& scheduler, const std::string& file,
-                           const config::RaidGroup& configured, raid::NodeId self)
-    : scheduler_(scheduler), file_(file), configured_(configured), self_(self) {
+                           const config::RaidGroup& configured, raid::NodeId self, Connect connect)
+    : scheduler_(scheduler),
+      file_(file),
+      configured_(configured),
+      self_(self),
+      connect_(std::move(connect)) {
   for (const config::Disk& disk : configured.disks) {
     slots_.push_back({.configured = &disk});
   }
@@ -101,6 +106,7 @@ Task<std::vector<Result<raid::GroupLabel>>> ManagedGroup::read_labels() {
     Result<raid::GroupLabel> label = co_await raid::read_label(*slot.device);
     if (label.ok()) {
       slot.id = label.value().own_id;
+      slot.problem.clear();
     } else {
       slot.problem = text_of(label.error());
     }
@@ -111,8 +117,8 @@ Task<std::vector<Result<raid::GroupLabel>>> ManagedGroup::read_labels() {
 
 // The id of a group is drawn when it is made.  Of several that the disks name the one counts that
 // most of them name; the memory, which names one too, is as good as a disk.
-Task<std::string> ManagedGroup::find_group(PersistentMemory& memory) {
-  const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
+std::string ManagedGroup::find_group(const PersistentMemory& memory,
+                                     const std::vector<Result<raid::GroupLabel>>& labels) {
   std::map<raid::GroupId, std::size_t> named;
   for (const Result<raid::GroupLabel>& label : labels) {
     if (label.ok()) {
@@ -120,7 +126,7 @@ Task<std::string> ManagedGroup::find_group(PersistentMemory& memory) {
     }
   }
   if (named.empty()) {
-    co_return fmt::format(
+    return fmt::format(
         "{}: none of its disks carries the label of a group; correct their paths, or format them "
         "with `duet init`",
         place());
@@ -134,12 +140,10 @@ Task<std::string> ManagedGroup::find_group(PersistentMemory& memory) {
   const auto tied =
       std::ranges::count_if(named, [&](const auto& entry) { return entry.second == most->second; });
   if (tied > 1) {
-    co_return fmt::format("{}: its disks belong to different groups; name the disks of one",
-                          place());
+    return fmt::format("{}: its disks belong to different groups; name the disks of one", place());
   }
   id_ = most->first;
-  knows_newest_ = knows_newest(memory, labels);
-  co_return ready_memory(memory, labels);
+  return {};
 }
 
 // Whether no disk that is not there can have a newer label than those that are.  The only node that
@@ -166,6 +170,16 @@ std::string ManagedGroup::ready_memory(PersistentMemory& memory,
   if (holds_intents_of(memory, id_)) {
     return {};
   }
+  const raid::MemoryLayout layout = configured_.intents();
+  const auto format = [&]() -> std::string {
+    const Status formatted = raid::format_intents(memory, id_, self_, layout.slots, layout.pages);
+    return formatted.ok() ? ""
+                          : fmt::format("{}: the memory: {}", place(), text_of(formatted.error()));
+  };
+  if (connect_ && !header_of(memory)) {
+    // The partner's has all of it, or is asked in vain: a blank one is known to hold nothing.
+    return format();
+  }
   const Result<raid::Assembly> assembly = raid::assemble(id_, labels, /*force=*/false);
   if (!assembly.ok()) {
     return fmt::format("{}: {}; {}", place(), text_of(assembly.error()),
@@ -179,14 +193,24 @@ std::string ManagedGroup::ready_memory(PersistentMemory& memory,
         "without what it held",
         place());
   }
-  const raid::MemoryLayout layout = configured_.intents();
-  const Status formatted = raid::format_intents(memory, id_, self_, layout.slots, layout.pages);
-  return formatted.ok() ? ""
-                        : fmt::format("{}: the memory: {}", place(), text_of(formatted.error()));
+  return format();
 }
 
 Task<std::string> ManagedGroup::open(PersistentMemory& memory, std::uint64_t incarnation) {
-  std::string wrong = co_await find_group(memory);
+  std::string wrong = co_await start(memory, incarnation);
+  if (wrong.empty()) {
+    wrong = co_await manage();
+  }
+  co_return wrong;
+}
+
+Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t incarnation) {
+  const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
+  std::string wrong = find_group(memory, labels);
+  if (wrong.empty()) {
+    knows_newest_ = knows_newest(memory, labels);
+    wrong = ready_memory(memory, labels);
+  }
   if (!wrong.empty()) {
     co_return wrong;
   }
@@ -198,9 +222,12 @@ Task<std::string> ManagedGroup::open(PersistentMemory& memory, std::uint64_t inc
       owners.push_back(&slot);
     }
   }
+  peers_.reset();
+  peers_ = connect_ ? connect_(id_) : std::make_unique<LonePeers>();
   const raid::GroupOptions options = {
       .group = id_, .self = self_, .incarnation = incarnation, .force = knows_newest_};
-  auto opened = co_await raid::Group::open(scheduler_, std::move(devices), memory, peers_, options);
+  auto opened =
+      co_await raid::Group::open(scheduler_, std::move(devices), memory, *peers_, options);
   if (!opened.ok()) {
     co_return fmt::format("{}: {}; {}", place(), text_of(opened.error()),
                           remedy_of(opened.error().code));
@@ -209,12 +236,34 @@ Task<std::string> ManagedGroup::open(PersistentMemory& memory, std::uint64_t inc
   for (const raid::Assembly::Refusal& refusal : group_->refused()) {
     owners[refusal.candidate]->problem = text_of(refusal.why);
   }
+  co_return std::string();
+}
+
+Task<std::string> ManagedGroup::manage() {
   const Status active = co_await group_->wait_active();
   if (!active.ok()) {
     co_return fmt::format("{}: {}; {}", place(), text_of(active.error()),
                           remedy_of(active.error().code));
   }
-  co_return make_virtual_disks();
+  std::string wrong = make_virtual_disks();
+  managed_ = wrong.empty();
+  co_return wrong;
+}
+
+Task<Result<std::unique_ptr<raid::Onlooker>>> ManagedGroup::look(const PersistentMemory& memory) {
+  if (id_ == raid::GroupId{}) {
+    const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
+    if (const std::string wrong = find_group(memory, labels); !wrong.empty()) {
+      co_return Error{Errc::kNotFound, "the disks do not tell which redundancy group they are"};
+    }
+  }
+  std::vector<BlockDevice*> devices;
+  for (const Slot& slot : slots_) {
+    if (slot.device != nullptr) {
+      devices.push_back(slot.device.get());
+    }
+  }
+  co_return co_await raid::Onlooker::open(std::move(devices), id_);
 }
 
 std::string ManagedGroup::make_virtual_disks() {

@@ -2,6 +2,8 @@
 // disks on it.
 //
 //   open_disks() -> [format()] -> open() -> virtual disks -> close()
+//                              -> start() -> manage() ---^       in a pair: the first waits for
+//                                                                nobody, the second for the partner
 //
 // A disk that is not there, or cannot be opened or read, is noted; whether the group can do without
 // it is the group's to say.
@@ -19,11 +21,11 @@
 #include <vector>
 
 #include "config/config.h"
-#include "groups/lone_peers.h"
 #include "platform/block_device.h"
 #include "platform/entropy.h"
 #include "platform/persistent_memory.h"
 #include "raid/group.h"
+#include "raid/onlooker.h"
 #include "raid/virtual_disk.h"
 
 namespace duet::groups {
@@ -52,9 +54,13 @@ class ManagedGroup {
   // Gives a disk of the configuration.  Error kRefused: somebody else uses it.
   using Opener = std::function<Result<std::unique_ptr<BlockDevice>>(const config::Disk&)>;
 
-  // `file`: the configuration's, for messages.  REQUIRES: what is borrowed outlives it.
+  // Gives the other managers of a group.
+  using Connect = std::function<std::unique_ptr<raid::Peers>(const raid::GroupId&)>;
+
+  // `file`: the configuration's, for messages.  `connect`: in a pair; else there are no others.
+  // REQUIRES: what is borrowed outlives it.
   ManagedGroup(Scheduler& scheduler, const std::string& file, const config::RaidGroup& configured,
-               raid::NodeId self);
+               raid::NodeId self, Connect connect = nullptr);
   ~ManagedGroup();
   ManagedGroup(const ManagedGroup&) = delete;
   ManagedGroup& operator=(const ManagedGroup&) = delete;
@@ -73,8 +79,19 @@ class ManagedGroup {
   // Finds the group among the disks, finishes what a crash left undone, and manages it.
   // Empty, or why not, with a remedy.
   Task<std::string> open(PersistentMemory& memory, std::uint64_t incarnation);
+  // Its two halves; each gives an empty text, or why not.  start() may be tried again.
+  Task<std::string> start(PersistentMemory& memory, std::uint64_t incarnation);
+  Task<std::string> manage();
 
-  // REQUIRES: open() came to a good end, for all below.
+  // What stands on its disks now, without managing the group.  `memory` as open()'s.
+  // Error: kNotFound: the disks do not tell which group they are; else as Onlooker::open().
+  Task<Result<std::unique_ptr<raid::Onlooker>>> look(const PersistentMemory& memory);
+  // Null: start() did not come to a good end yet.
+  [[nodiscard]] raid::Group* manager() const { return group_.get(); }
+  // manage() came to a good end.
+  [[nodiscard]] bool managed() const { return managed_; }
+
+  // REQUIRES: managed(), for all below.
 
   // Null: the group has none of that name.
   [[nodiscard]] BlockDevice* virtual_disk(std::string_view name) const;
@@ -105,7 +122,8 @@ class ManagedGroup {
  private:
   [[nodiscard]] std::string place() const;
   Task<std::vector<Result<raid::GroupLabel>>> read_labels();
-  Task<std::string> find_group(PersistentMemory& memory);
+  std::string find_group(const PersistentMemory& memory,
+                         const std::vector<Result<raid::GroupLabel>>& labels);
   std::string ready_memory(PersistentMemory& memory,
                            const std::vector<Result<raid::GroupLabel>>& labels) const;
   [[nodiscard]] bool knows_newest(const PersistentMemory& memory,
@@ -125,12 +143,14 @@ class ManagedGroup {
   const std::string& file_;
   const config::RaidGroup& configured_;
   const raid::NodeId self_;
-  LonePeers peers_;
+  const Connect connect_;
+  std::unique_ptr<raid::Peers> peers_;
   std::deque<config::Disk> added_;  // disks that came later
   std::deque<Slot> slots_;
   std::vector<std::unique_ptr<BlockDevice>> retired_;  // that the group may still know
   raid::GroupId id_{};
   bool knows_newest_ = false;
+  bool managed_ = false;
   std::unique_ptr<raid::Group> group_;
   std::vector<std::unique_ptr<raid::VirtualDisk>> virtual_disks_;
 };

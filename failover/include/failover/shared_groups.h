@@ -1,0 +1,52 @@
+// SharedGroups: what the pair does to the redundancy groups that both nodes manage, whatever they
+// are.
+//
+//   waiting --the partner's manager, or its fence--> shared <--> alone
+//
+// A group's manager waits for the partner in everything that it writes, until the partner's process
+// leaves in order or is known to be fenced.  So a pair that has groups
+//   - fences a dead partner also when that serves no filer;
+//   - lets no log go solo before the partner is fenced or gone: while both live and do not hear
+//   each
+//     other one of them is shut out (rule 6, "arbitrate: the loser halts");
+//   - ends a process whose key was removed from a disk: the others have carried out what it meant
+//   to
+//     write, and its own writes must not come behind that (rule 10, without the way back).
+//
+// Ownership: PairNode borrows it.  Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/result.h"
+#include "shelf/shared_disk.h"
+
+namespace duet::failover {
+
+enum class GroupsState : std::uint8_t {
+  kWaiting,  // some group is not managed by this node: nothing is known of who else is at work
+  kShared,   // the partner's process may be at work on some group, too
+  kAlone,    // on all of them this node alone is
+};
+
+class SharedGroups {
+ public:
+  virtual ~SharedGroups() = default;
+
+  // This process has joined every disk that it reaches; of no older one of this node anything is
+  // under way.  Called once.
+  virtual void begin() = 0;
+  [[nodiscard]] virtual GroupsState state() const = 0;
+  // The virtual disks of the filer can be read and written here.
+  [[nodiscard]] virtual bool ready(std::uint32_t filer) const = 0;
+  // The partner's process of that incarnation, and its older ones, are shut out of all the groups'
+  // disks but these: nothing of them is under way, and nothing will come.  Those left are not used
+  // any more.
+  // Error: kIo: a group cannot do without them.
+  virtual Status partner_fenced(std::uint64_t incarnation,
+                                std::span<shelf::SharedDisk* const> left) = 0;
+};
+
+}  // namespace duet::failover

@@ -1,0 +1,109 @@
+// What differs in a pair that has redundancy groups (shared_groups.h says why).
+//
+//   a dead partner is fenced also when it serves nothing     take_over() of no filer
+//   no log goes solo before that                             may_go_solo()
+//   both live and do not hear each other: one goes on        must_arbitrate() -> take_over()
+//   a fence is one for the groups, too                       shut_out_of_groups() -> groups_ready()
+
+#include <algorithm>
+
+#include "failover/pair_node.h"
+#include "shelf/fence.h"
+
+namespace duet::failover {
+
+namespace {
+
+// Intents of the dead are carried out within a fraction of a second.
+constexpr Duration kGroupsReadyWithin = std::chrono::seconds(5);
+
+}  // namespace
+
+bool PairNode::groups_need_partner() const {
+  return groups_.groups != nullptr && groups_.groups->state() != GroupsState::kAlone;
+}
+
+// Node a is a few beats ahead of node b.  Who has lost the disks, too, is silent there and not
+// asked.
+bool PairNode::must_arbitrate() const {
+  const bool apart = groups_.groups != nullptr && groups_.groups->state() == GroupsState::kShared &&
+                     evidence().link == LinkEvidence::kLost &&
+                     beat_evidence() == BeatEvidence::kChanging &&
+                     evidence().mirror == MirrorEvidence::kSynced && record_readable_ &&
+                     guard_.may_answer() && !conflict_ && !leaving_;
+  return apart;
+}
+
+// Incarnations of a node grow.
+std::uint64_t PairNode::newest_partner() const {
+  std::uint64_t newest = peer_incarnation_;
+  if (observer_.beat()) {
+    newest = std::max(newest, observer_.beat()->header.incarnation);
+  }
+  if (words_) {
+    newest = std::max(newest, words_->dead_incarnation);
+  }
+  for (const mailbox::OwnerEntry& entry : record_ ? record_->owners : mailbox::Owners{}) {
+    newest = std::max(newest, entry.owner == peer_number() ? entry.incarnation : 0);
+  }
+  return newest;
+}
+
+// A partner that is heard of may serve on, and the log is mirrored again; one that is not is fenced
+// first.
+bool PairNode::may_go_solo() const { return !groups_need_partner() || link_up() || halted_; }
+
+// Elsewhere a swap removes the partner's key, which ends its process.
+bool PairNode::swaps_without_fence(std::size_t disk) const {
+  return disks_[disk].disk->features().compare_and_swap;
+}
+
+Task<Status> PairNode::join_group_disks() {
+  for (std::size_t i = 0; i < groups_.disks.size() && !halted_; ++i) {
+    shelf::LateDisk* const late = groups_.disks[i].late;
+    if (late != nullptr && !late->reachable() && !late->superseded()) {
+      late->dismiss();
+      continue;
+    }
+    const Status joined = co_await let_in_group_disk(i);
+    if (!joined.ok()) {
+      co_return joined;
+    }
+  }
+  co_return Ok{};
+}
+
+Task<Status> PairNode::let_in_group_disk(std::size_t disk) {
+  const GroupDisk& let_in = groups_.disks[disk];
+  const Status joined = co_await join(*let_in.disk);
+  if (joined.ok() && let_in.late != nullptr) {
+    let_in.late->admit();
+  }
+  co_return joined;
+}
+
+Status PairNode::shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left,
+                                    std::uint64_t incarnation) {
+  step("shut out of the groups");
+  return groups_.groups->partner_fenced(incarnation, left);
+}
+
+// What this node manages now it can read; of what it does not, nothing is opened.
+Task<void> PairNode::groups_ready(Claim& claim) {
+  if (groups_.groups == nullptr) {
+    co_return;
+  }
+  const Instant deadline = scheduler_.now() + kGroupsReadyWithin;
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    while (claim.filers[filer] && !groups_.groups->ready(filer)) {
+      if (scheduler_.now() >= deadline || filers_[filer].lost || halted_) {
+        fail(claim, filer,
+             Error{Errc::kRefused, "this node cannot manage the filer's redundancy group"});
+        break;
+      }
+      co_await sleep(scheduler_, std::chrono::milliseconds(2));
+    }
+  }
+}
+
+}  // namespace duet::failover

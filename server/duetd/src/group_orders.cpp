@@ -1,0 +1,67 @@
+#include "group_orders.h"
+
+#include <fmt/format.h>
+
+#include "platform/wait.h"
+
+namespace duet::daemon {
+
+namespace {
+
+// Until a disk that is failed stands in the labels of the others.
+constexpr std::chrono::milliseconds kLabelWait{10};
+constexpr int kLabelWaits = 1000;
+
+Task<std::string> fail_disk(Machine& machine, const groups::ManagedGroup& group,
+                            std::uint32_t disk) {
+  const auto failed = [&group, disk] {
+    const raid::GroupLabel label = group.group().status().label;
+    return label.members[disk].state == static_cast<std::uint32_t>(raid::DiskState::kFailed);
+  };
+  if (failed()) {
+    co_return std::string();
+  }
+  const raid::DiskId id = group.group().status().label.members[disk].id;
+  if (group.can_lose().value_or(0) == 0) {
+    co_return fmt::format("group {} can lose no more disks: without this one its data were lost",
+                          group.configured().name);
+  }
+  group.group().disk_failed(disk);
+  for (int i = 0; i < kLabelWaits; ++i) {
+    // A spare may have its place by then.
+    const bool replaced = group.group().status().label.members[disk].id != id;
+    if (failed() || replaced) {
+      co_return std::string();
+    }
+    co_await sleep(machine.strand, kLabelWait);
+  }
+  co_return "it is not in the labels of the other disks yet; see `duet raid status`";
+}
+
+}  // namespace
+
+Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin::RaidOrder order,
+                            groups::ManagedGroup::Opener open) {
+  using Verb = admin::RaidOrder::Verb;
+  if (group == nullptr || !group->managed()) {
+    co_return fmt::format("there is no redundancy group {} that this node manages", order.group);
+  }
+  const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
+  if (!disk && (order.verb == Verb::kFail || order.verb == Verb::kReplace)) {
+    co_return fmt::format("group {} has no disk {}, or several; write its path or its number",
+                          order.group, order.disk);
+  }
+  std::string wrong;
+  if (order.verb == Verb::kFail) {
+    wrong = co_await fail_disk(machine, *group, *disk);
+  } else if (order.verb == Verb::kReplace) {
+    wrong = co_await group->replace(*disk, order.path, order.force, open, machine.entropy);
+  } else if (order.verb == Verb::kAddSpare) {
+    wrong = co_await group->add_spare(order.path, order.force, open, machine.entropy);
+  } else {
+    wrong = co_await group->remove_spare(order.path);
+  }
+  co_return wrong;
+}
+
+}  // namespace duet::daemon

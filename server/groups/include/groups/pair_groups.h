@@ -1,0 +1,94 @@
+// PairGroups: the redundancy groups of a pair, on one of its nodes.
+//
+//   disks (the pair's) -> ManagedGroup --PeersPort--> the partner's ManagedGroup
+//                           |  intents in the memory that the partner writes into
+//                           '-> VirtualPort -> filer
+//
+// Invariants:
+//   (1) Nothing of a group is written before begin(): this process has joined the disks by then.
+//   (2) The partner's manager counts as gone only after partner_fenced(), or when it said so
+//   itself.
+//
+// Ownership: owns groups and ports; borrows disks, memory and link.  Destroying it is what a crash
+// is to the partner.  Thread-safety: the scheduler's thread.
+
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "failover/shared_groups.h"
+#include "groups/managed_group.h"
+#include "groups/virtual_port.h"
+#include "interconnect/partner_link.h"
+#include "platform/memory_slice.h"
+#include "platform/task_scope.h"
+#include "raid/peers_port.h"
+
+namespace duet::groups {
+
+class PairGroups final : public failover::SharedGroups {
+ public:
+  // Of the configuration's disks, the pair's.
+  using DiskOf = std::function<shelf::SharedDisk*(const config::Disk&)>;
+
+  // `mirror`: the memory whose windows `link` grants; map_memory() says what of it is the groups'.
+  // `incarnation`: of this process; those of a node grow.
+  // REQUIRES: what is borrowed outlives it.
+  PairGroups(Scheduler& scheduler, const config::Config& config, const config::Node& node,
+             PersistentMemory& mirror, interconnect::PartnerLink& link, std::uint64_t incarnation,
+             const DiskOf& disk_of);
+  ~PairGroups() override;
+  PairGroups(const PairGroups&) = delete;
+  PairGroups& operator=(const PairGroups&) = delete;
+
+  // failover::SharedGroups
+  void begin() override;
+  [[nodiscard]] failover::GroupsState state() const override;
+  [[nodiscard]] bool ready(std::uint32_t filer) const override;
+  Status partner_fenced(std::uint64_t incarnation,
+                        std::span<shelf::SharedDisk* const> left) override;
+
+  // Of this one of the configuration's, which is virtual.
+  [[nodiscard]] shelf::SharedDisk& port(const config::Disk& disk) const;
+  [[nodiscard]] const std::vector<std::unique_ptr<ManagedGroup>>& all() const { return groups_; }
+  // Null: there is none of that name.
+  [[nodiscard]] ManagedGroup* find(std::string_view name) const;
+
+  // Leaves the groups to the partner, or leaves nothing to finish.  The first error.
+  // REQUIRES: nothing is under way on the virtual disks, and nothing will come.
+  Task<Status> close();
+
+  // What an operator is to know; a text with its remedy.
+  std::function<void(const std::string&)> on_trouble;
+
+ private:
+  struct Port {
+    const config::Disk* disk = nullptr;
+    std::uint32_t filer = 0;
+    std::unique_ptr<VirtualPort> port;
+  };
+  Task<void> keep_opening(std::size_t group);
+  Status leave_disks(const ManagedGroup& group, std::span<shelf::SharedDisk* const> left) const;
+  void tell_fenced(raid::Group& manager, std::uint64_t incarnation) const;
+  [[nodiscard]] raid::NodeId partner() const;
+
+  Scheduler& scheduler_;
+  const raid::NodeId self_;
+  const std::uint64_t incarnation_;
+  const DiskOf disk_of_;
+  raid::PeersPort peers_;
+  std::vector<std::unique_ptr<MemorySlice>> intents_;  // by group
+  std::vector<std::unique_ptr<ManagedGroup>> groups_;
+  std::vector<Port> ports_;
+  std::uint64_t fenced_ = 0;  // the newest process of the partner that was
+  bool was_fenced_ = false;   // one was, perhaps unknown
+  bool closing_ = false;
+  TaskScope scope_;
+};
+
+}  // namespace duet::groups
