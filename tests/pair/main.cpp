@@ -54,6 +54,10 @@ class Run {
     }
     heal();
     const bool healed = world_.oracle.complaint().empty() && served_again();
+    std::string wrong;
+    if (healed && world_.process(0)->groups != nullptr) {
+      wrong = world_.scrub();
+    }
     add(totals_.steps, world_.steps);
     add(totals_.events, world_.events);
     add(totals_.decisions, world_.decisions);
@@ -63,7 +67,7 @@ class Run {
     if (!world_.oracle.complaint().empty()) {
       return world_.oracle.complaint();
     }
-    return healed ? "" : "the faults have ended, and not all is served again: " + state();
+    return healed ? wrong : "the faults have ended, and not all is served again: " + state();
   }
 
  private:
@@ -87,6 +91,7 @@ class Run {
     options.givebacks_per_hour = 1 + random.below(5);
     options.waits_for_disks = random.one_in(4);
     options.late_disks = random.one_in(3);
+    options.groups = random.one_in(2);
     options.verbose = verbose;
     return options;
   }
@@ -396,7 +401,8 @@ class Run {
     return world_.run_until(
         [this] {
           return world_.answering(0) >= 0 && world_.answering(1) >= 0 && world_.synced(0) &&
-                 world_.synced(1) && agreed();
+                 world_.synced(1) && agreed() &&
+                 (world_.process(0)->groups == nullptr || world_.sharing() == 2);
         },
         90s);
   }

@@ -670,7 +670,8 @@ Task<void> Pair::close_groups() {
     }
   };
   scope.spawn(close());
-  const bool in_time = co_await wait_for([&done] { return done; }, kCloseWithin);
+  const std::function<bool()> ended = [&done] { return done; };
+  const bool in_time = co_await wait_for(ended, kCloseWithin);
   if (!in_time) {
     trace(Level::kWarning, "redundancy_group_not_closed",
           {{"message", "it waits for disks or for the partner"},

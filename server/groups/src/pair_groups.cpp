@@ -1,6 +1,7 @@
 #include "groups/pair_groups.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/check.h"
 
@@ -31,7 +32,7 @@ PairGroups::PairGroups(Scheduler& scheduler, const config::Config& config, const
                        PersistentMemory& mirror, interconnect::PartnerLink& link,
                        std::uint64_t incarnation, const DiskOf& disk_of)
     : scheduler_(scheduler),
-      self_(node.name == "b" ? 1 : 0),
+      self_{static_cast<std::uint8_t>(node.name == "b" ? 1 : 0)},
       incarnation_(incarnation),
       disk_of_(disk_of),
       peers_(scheduler, link, incarnation),
@@ -49,7 +50,7 @@ PairGroups::PairGroups(Scheduler& scheduler, const config::Config& config, const
         std::make_unique<ManagedGroup>(scheduler, config.file, *configured[i], self_, connect));
     const std::string wrong = groups_.back()->open_disks(
         [&](const config::Disk& disk) -> Result<std::unique_ptr<BlockDevice>> {
-          return std::make_unique<Borrowed>(*disk_of_(disk));
+          return std::unique_ptr<BlockDevice>(new Borrowed(*disk_of_(disk)));
         });
     DUET_CHECK(wrong.empty());
   }

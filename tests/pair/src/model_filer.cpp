@@ -1,5 +1,7 @@
 #include "model_filer.h"
 
+#include <algorithm>
+
 namespace duet::pair {
 
 namespace {
@@ -26,7 +28,7 @@ bool valid(const ModelRoot& root) {
 
 ModelFiler::ModelFiler(Scheduler& scheduler, sim::Random& random, failover::PairNode& pair,
                        const mailbox::Writer& self, std::uint32_t filer, PersistentMemory& memory,
-                       nvlog::MirrorPort& port, Oracle& oracle)
+                       nvlog::MirrorPort& port, Oracle& oracle, bool on_group)
     : scheduler_(scheduler),
       random_(random),
       pair_(pair),
@@ -35,10 +37,68 @@ ModelFiler::ModelFiler(Scheduler& scheduler, sim::Random& random, failover::Pair
       memory_(memory),
       port_(port),
       oracle_(oracle),
-      disks_(pair.disks_of(filer)),
+      on_group_(on_group),
       arrival_(*this),
       scope_(scheduler) {
-  disks_.resize(kRootDisks);
+  const std::vector<shelf::SharedDisk*> disks = pair.disks_of(filer);
+  for (std::size_t i = 0; i < kRootDisks; ++i) {
+    roots_.push_back(on_group ? RootPlace{disks[0], kRootBlocks[i]}
+                              : RootPlace{disks[i], kRootBlock});
+  }
+}
+
+namespace {
+
+// What a CP writes; no two of one filer, epoch and number.
+std::vector<std::byte> data_of(std::uint32_t filer, std::uint64_t cp) {
+  std::vector<std::byte> data(kDataBlocks * kBlockBytes);
+  for (std::size_t at = 0; at < data.size(); at += 512) {
+    const std::array<std::uint64_t, 3> mark{filer + 1, cp, at};
+    store(MutableBytes(data), at, mark);
+  }
+  return data;
+}
+
+std::uint64_t data_block(std::uint64_t cp) { return kDataBlock + cp % 2 * kDataBlocks; }
+
+}  // namespace
+
+Task<Status> ModelFiler::write_data(std::uint64_t cp) {
+  if (!on_group_) {
+    co_return Ok{};
+  }
+  const auto buffer = std::make_unique<std::array<mailbox::SectorBuffer, kDataBlocks>>();
+  const std::vector<std::byte> data = data_of(filer_, cp);
+  std::vector<MutableBytes> parts;
+  for (std::size_t i = 0; i < kDataBlocks; ++i) {
+    parts.push_back((*buffer)[i].bytes());
+    std::ranges::copy(ConstBytes(data).subspan(i * kBlockBytes, kBlockBytes), parts[i].begin());
+  }
+  const Status written = co_await roots_[0].disk->write(data_block(cp), parts);
+  if (!written.ok()) {
+    co_return written;
+  }
+  const Status flushed = co_await roots_[0].disk->flush();
+  co_return flushed;
+}
+
+Task<Status> ModelFiler::check_data(std::uint64_t cp) {
+  if (!on_group_ || cp <= 1) {
+    co_return Ok{};
+  }
+  const auto buffer = std::make_unique<std::array<mailbox::SectorBuffer, kDataBlocks>>();
+  std::vector<MutableBytes> parts;
+  for (mailbox::SectorBuffer& each : *buffer) {
+    parts.push_back(each.bytes());
+  }
+  const Status read = co_await roots_[0].disk->read(data_block(cp), parts);
+  const std::vector<std::byte> data = data_of(filer_, cp);
+  for (std::size_t i = 0; read.ok() && i < kDataBlocks; ++i) {
+    if (!std::ranges::equal(parts[i], ConstBytes(data).subspan(i * kBlockBytes, kBlockBytes))) {
+      oracle_.complain("I14: data that a root refers to are lost");
+    }
+  }
+  co_return read;
 }
 
 nvlog::LogIdentity ModelFiler::identity() const {
@@ -49,8 +109,8 @@ Task<Result<ModelRoot>> ModelFiler::read_root() {
   const auto buffer = std::make_unique<mailbox::SectorBuffer>();
   Result<ModelRoot> newest = Error{Errc::kCorrupt, "no root"};
   bool all = true;
-  for (shelf::SharedDisk* const disk : disks_) {
-    const Status read = co_await disk->read(kRootBlock, buffer->parts());
+  for (const RootPlace& place : roots_) {
+    const Status read = co_await place.disk->read(place.block, buffer->parts());
     if (!read.ok()) {
       all = false;
       continue;
@@ -79,8 +139,20 @@ Task<Status> ModelFiler::write_root(ModelRoot root) {
                 static_cast<std::uint64_t>(self_.incarnation);
   const auto buffer = std::make_unique<mailbox::SectorBuffer>();
   store(buffer->bytes(), 0, sealed(root));
-  for (shelf::SharedDisk* const disk : disks_) {
-    const Status written = co_await disk->write_durable(kRootBlock, buffer->parts());
+  const Status data = co_await write_data(root.cp);
+  if (!data.ok()) {
+    co_return data;
+  }
+  for (const RootPlace& place : roots_) {
+    Status written = Ok{};
+    if (on_group_) {
+      written = co_await place.disk->write(place.block, buffer->parts());
+      if (written.ok()) {
+        written = co_await place.disk->flush();
+      }
+    } else {
+      written = co_await place.disk->write_durable(place.block, buffer->parts());
+    }
     if (!written.ok()) {
       co_return written;
     }
@@ -117,6 +189,10 @@ Task<Result<failover::Opened>> ModelFiler::open(const failover::Opening& opening
   const Result<ModelRoot> root = co_await read_root();
   if (!root.ok()) {
     co_return root.error();
+  }
+  const Status data = co_await check_data(root.value().cp);
+  if (!data.ok()) {
+    co_return data.error();
   }
   port_.close(filer_);
   epoch_ = opening.epoch;

@@ -1,4 +1,7 @@
 // ModelFiler: a FilerHost that is small: 16 registers, a root in two copies, the real mirrored log.
+//
+// On a redundancy group each CP has data as well, written as fresh blocks before the root that
+// refers to them: an opening finds those of its root.
 
 #pragma once
 
@@ -10,6 +13,7 @@
 #include "nvlog/mirrored_log.h"
 #include "oracle.h"
 #include "platform/task_scope.h"
+#include "shared_group.h"
 #include "sim/random.h"
 
 namespace duet::pair {
@@ -39,7 +43,7 @@ class ModelFiler final : public failover::FilerHost {
  public:
   ModelFiler(Scheduler& scheduler, sim::Random& random, failover::PairNode& pair,
              const mailbox::Writer& self, std::uint32_t filer, PersistentMemory& memory,
-             nvlog::MirrorPort& port, Oracle& oracle);
+             nvlog::MirrorPort& port, Oracle& oracle, bool on_group);
 
   Task<Result<failover::FilerFacts>> facts() override;
   void admit_partner(std::uint64_t epoch) override;
@@ -79,6 +83,8 @@ class ModelFiler final : public failover::FilerHost {
   Task<Status> checkpoint(bool log_empty);
   Task<Status> write_root(ModelRoot root);
   Task<Result<ModelRoot>> read_root();
+  Task<Status> write_data(std::uint64_t cp);
+  Task<Status> check_data(std::uint64_t cp);
   [[nodiscard]] nvlog::LogIdentity identity() const;
 
   Scheduler& scheduler_;
@@ -89,7 +95,12 @@ class ModelFiler final : public failover::FilerHost {
   PersistentMemory& memory_;
   nvlog::MirrorPort& port_;
   Oracle& oracle_;
-  std::vector<shelf::SharedDisk*> disks_;
+  struct RootPlace {
+    shelf::SharedDisk* disk;
+    std::uint64_t block;
+  };
+  const bool on_group_;
+  std::vector<RootPlace> roots_;
   std::unique_ptr<PersistentMemory> copy_;
   std::unique_ptr<nvlog::MirroredLog> log_;
   std::uint64_t life_ = 0;  // of this opening; requests of another one end

@@ -138,6 +138,7 @@ class NodeDisk final : public shelf::SharedDisk {
   [[nodiscard]] shelf::DiskFeatures features() const override { return disk_->features(); }
   [[nodiscard]] shelf::DiskHealth health() const override { return disk_->health(); }
   void use_epoch(std::uint64_t epoch) override { disk_->use_epoch(epoch); }
+  void begin_anew() override { disk_->begin_anew(); }
   void start_command(shelf::DiskCommand& command) override {
     Command& mine = commands_.emplace_back(*this, command);
     mine.self = std::prev(commands_.end());
@@ -150,6 +151,7 @@ class NodeDisk final : public shelf::SharedDisk {
       kind = what.kind;
       block = what.block;
       parts = what.parts;
+      fresh = what.fresh;
     }
     void run() override {
       original.result = result;

@@ -3,6 +3,8 @@
 #include <cstdio>
 
 #include "nvlog/record_format.h"
+#include "raid/group.h"
+#include "sim/sim_block_device.h"
 
 namespace duet::pair {
 
@@ -12,9 +14,19 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t kHalfBytes = 8192;
 
-// A region smaller than format_area() would make.
-std::unique_ptr<sim::SimPersistentMemory> blank_memory() {
-  const std::uint64_t bytes = nvlog::region_bytes(kHalfBytes);
+const config::Node& node_of(std::uint32_t number) {
+  return *SharedGroup::config().node(number == 0 ? "a" : "b");
+}
+
+std::uint64_t mirror_bytes(bool groups) {
+  const std::uint64_t logs = nvlog::region_bytes(kHalfBytes);
+  return groups ? (logs + kBlockBytes - 1) / kBlockBytes * kBlockBytes +
+                      SharedGroup::config().groups.front().intent_bytes()
+                : logs;
+}
+
+// A region smaller than format_area() would make, and behind it what the groups have.
+std::unique_ptr<sim::SimPersistentMemory> blank_memory(std::uint64_t bytes) {
   auto memory = std::make_unique<sim::SimPersistentMemory>(bytes);
   nvlog::RegionHeader header;
   header.half_bytes = kHalfBytes;
@@ -43,6 +55,7 @@ shelf::DiskFeatures features_of(const WorldOptions& options) {
 Process::~Process() {
   pair.reset();
   hosts = {};
+  groups.reset();
   port.reset();
   link.reset();
   disks.clear();
@@ -55,7 +68,8 @@ World::Disk::Disk(sim::SimScheduler& scheduler, std::size_t number, const WorldO
       target(scheduler, data, label,
              {.features = features_of(options),
               .late_one_in = options.late_one_in,
-              .slow_one_in = options.late_one_in}) {}
+              .slow_one_in = options.late_one_in,
+              .fail_after = options.groups ? 12s : 2s}) {}
 
 World::World(const WorldOptions& options)
     : scheduler(options.seed),
@@ -68,10 +82,13 @@ World::World(const WorldOptions& options)
         [this, i](const sim::SimDisk::Event& event) { check_write(i, event); });
   }
   for (std::uint32_t node = 0; node < 2; ++node) {
-    own_[node] = blank_memory();
-    mirror_[node] = blank_memory();
+    own_[node] = blank_memory(nvlog::region_bytes(kHalfBytes));
+    mirror_[node] = blank_memory(mirror_bytes(options.groups));
   }
   format();
+  if (options.groups) {
+    format_group();
+  }
   scope_.spawn(client());
   scope_.spawn(watch());
 }
@@ -89,7 +106,7 @@ void World::format() {
   record.filers = {mailbox::OwnerEntry{.owner = 0, .previous = 0, .epoch = 1},
                    mailbox::OwnerEntry{.owner = 1, .previous = 1, .epoch = 1}};
   disks_[options_.arbitration]->data.put(mailbox::kArbitrationBlock, block_of(record));
-  for (std::size_t i = 0; i < kDisks; ++i) {
+  for (std::size_t i = 0; i < kDisks && !options_.groups; ++i) {
     if (i % kDisksPerFiler >= kRootDisks) {
       continue;
     }
@@ -100,10 +117,75 @@ void World::format() {
   }
 }
 
+// What is in the rows of the roots besides is zero.
+void World::format_group() {
+  std::vector<std::unique_ptr<sim::SimBlockDevice>> devices;
+  std::vector<BlockDevice*> pointers;
+  std::vector<raid::DiskId> ids;
+  for (std::size_t i = 0; i < kDisks; ++i) {
+    devices.push_back(std::make_unique<sim::SimBlockDevice>(scheduler, disks_[i]->data));
+    pointers.push_back(devices.back().get());
+    ids.push_back(identity(i));
+  }
+  const raid::GroupId id{0x6472'6F77, 0x7269'6170};
+  const std::vector<raid::VirtualDiskEntry> parts = SharedGroup::parts();
+  bool done = false;
+  const auto make = [&]() -> Task<void> {
+    const Status made = co_await raid::format_group(pointers, ids, id, SharedGroup::geometry(),
+                                                    /*nodes=*/3, {.virtual_disks = parts});
+    DUET_CHECK(made.ok());
+    done = true;
+  };
+  scope_.spawn(make());
+  DUET_CHECK(scheduler.run_until([&done] { return done; }, 100'000));
+  const raid::MemoryLayout layout = SharedGroup::config().groups.front().intents();
+  for (std::uint32_t node = 0; node < 2; ++node) {
+    const config::MemoryMap map = config::map_memory(SharedGroup::config().groups_of(node_of(node)),
+                                                     mirror_[node]->bytes().size());
+    MemorySlice part(*mirror_[node], map.intents[0].offset, map.intents[0].bytes);
+    const Status made = raid::format_intents(
+        part, id, raid::NodeId{static_cast<std::uint8_t>(node)}, layout.slots, layout.pages);
+    DUET_CHECK(made.ok());
+  }
+  for (std::uint32_t filer = 0; filer < 2; ++filer) {
+    const ModelRoot root{.filer = filer, .epoch = 1, .cp = 1, .log_empty = 1};
+    std::array<std::byte, kBlockBytes> block{};
+    store(MutableBytes(block), 0, sealed(root));
+    for (std::size_t copy = 0; copy < kRootDisks; ++copy) {
+      const SharedGroup::Cell cell = SharedGroup::root(filer, copy);
+      disks_[cell.disk]->data.put(cell.block, block);
+      disks_[cell.check_disk]->data.put(cell.block, block);
+    }
+  }
+}
+
+void World::check_root(std::uint32_t filer, const sim::SimDisk& disk, std::uint64_t block) {
+  const auto root = load<ModelRoot>(disk.block(block), 0);
+  if (!valid(root)) {
+    oracle.complain("a root that is none");
+    return;
+  }
+  oracle.landed(filer, root.epoch, root.writer);
+}
+
 void World::check_write(std::size_t disk, const sim::SimDisk::Event& event) {
+  if (event.kind != sim::SimDisk::EventKind::kWrite) {
+    return;
+  }
+  for (std::uint32_t filer = 0; options_.groups && filer < 2; ++filer) {
+    for (std::size_t i = 0; i < kRootDisks; ++i) {
+      const SharedGroup::Cell cell = SharedGroup::root(filer, i);
+      if (cell.disk == disk && event.block <= cell.block &&
+          cell.block < event.block + event.blocks) {
+        sim::SimDisk copy(disks_[disk]->data);
+        copy.lose_power(scheduler.random(), sim::SimDisk::Keep::kEverything);
+        check_root(filer, copy, cell.block);
+      }
+    }
+  }
   const bool root_or_record =
-      event.block == kRootBlock || event.block == mailbox::kArbitrationBlock;
-  if (event.kind != sim::SimDisk::EventKind::kWrite || !root_or_record) {
+      (event.block == kRootBlock && !options_.groups) || event.block == mailbox::kArbitrationBlock;
+  if (!root_or_record) {
     return;
   }
   sim::SimDisk copy(disks_[disk]->data);
@@ -121,12 +203,7 @@ void World::check_write(std::size_t disk, const sim::SimDisk::Event& event) {
     }
     return;
   }
-  const auto root = load<ModelRoot>(copy.block(kRootBlock), 0);
-  if (!valid(root)) {
-    oracle.complain("a root that is none");
-    return;
-  }
-  oracle.landed(static_cast<std::uint32_t>(disk / kDisksPerFiler), root.epoch, root.writer);
+  check_root(static_cast<std::uint32_t>(disk / kDisksPerFiler), copy, kRootBlock);
 }
 
 std::unique_ptr<shelf::SharedDisk> World::connect(Process& process, std::uint32_t node,
@@ -182,13 +259,29 @@ void World::boot(std::uint32_t node) {
                      .filer = static_cast<std::uint32_t>(i / kDisksPerFiler),
                      .member = i % kDisksPerFiler < kRootDisks,
                      .identity = away ? mailbox::DiskIdentity{} : identity(i),
-                     .late = late});
+                     .late = late,
+                     .grouped = options_.groups});
   }
   process->link = std::make_unique<NodeLink>(
       process->scheduler, wire_.open({kPair, interconnect::Node{static_cast<std::uint8_t>(node)},
-                                      interconnect::Incarnation{incarnations_[node] * 2 + node}},
+                                      interconnect::Incarnation{incarnations_[node]}},
                                      *mirror_[node]));
-  process->port = std::make_unique<nvlog::MirrorPort>(*process->link, *mirror_[node], kPair);
+  process->copies =
+      std::make_unique<MemorySlice>(*mirror_[node], 0, nvlog::region_bytes(kHalfBytes));
+  process->port = std::make_unique<nvlog::MirrorPort>(*process->link, *process->copies, kPair);
+  failover::GroupParts groups;
+  if (options_.groups) {
+    const auto disk_of = [raw = process.get()](const config::Disk& disk) {
+      return raw->disks[std::stoul(disk.path.text)].get();
+    };
+    process->groups = std::make_unique<groups::PairGroups>(
+        process->scheduler, SharedGroup::config(), node_of(node), *mirror_[node], *process->link,
+        incarnations_[node], disk_of);
+    groups.groups = process->groups.get();
+    for (const config::Filer& filer : SharedGroup::config().filers) {
+      groups.virtual_disks.push_back({&process->groups->port(filer.disks[0]), filer.index()});
+    }
+  }
   failover::PairOptions options;
   options.self = self;
   options.automatic_takeover = options_.automatic_takeover;
@@ -196,19 +289,20 @@ void World::boot(std::uint32_t node) {
   options.giveback_after = 1s;
   options.givebacks_per_hour = options_.givebacks_per_hour;
   options.record_patience = 1s;
-  process->pair =
-      std::make_unique<failover::PairNode>(process->scheduler, process->clock, options, disks,
-                                           *process->disks[options_.arbitration], *process->link);
+  process->pair = std::make_unique<failover::PairNode>(process->scheduler, process->clock, options,
+                                                       disks, *process->disks[options_.arbitration],
+                                                       *process->link, groups);
   for (std::uint32_t filer = 0; filer < 2; ++filer) {
     process->hosts[filer] =
         std::make_unique<ModelFiler>(process->scheduler, scheduler.random(), *process->pair, self,
-                                     filer, *own_[node], *process->port, oracle);
+                                     filer, *own_[node], *process->port, oracle, options_.groups);
     process->pair->set_host(filer, *process->hosts[filer]);
   }
   Process* const raw = process.get();
   process->pair->identify = [this, raw](std::size_t disk) {
     return identify(disk, *raw->disks[disk]);
   };
+  process->pair->on_halt = [this, node] { restart_soon_[node] = options_.groups; };
   process->pair->on_want_cp = [raw](std::uint32_t filer) { raw->hosts[filer]->want_cp(); };
   process->pair->on_step = [this, node](std::string_view step) {
     ++steps[std::string(step)];
@@ -251,8 +345,10 @@ void World::lose_power(std::uint32_t node, bool blank) {
   DUET_CHECK(processes_[node] == nullptr);
   if (blank) {
     // The partner may still be connected to what was there.
-    old_memories_.push_back(std::exchange(own_[node], blank_memory()));
-    old_memories_.push_back(std::exchange(mirror_[node], blank_memory()));
+    const std::uint64_t logs = own_[node]->bytes().size();
+    old_memories_.push_back(std::exchange(own_[node], blank_memory(logs)));
+    old_memories_.push_back(
+        std::exchange(mirror_[node], blank_memory(mirror_bytes(options_.groups))));
     return;
   }
   own_[node]->lose_power(scheduler.random());
@@ -265,6 +361,15 @@ void World::at(Duration later, std::function<void()> what) {
 
 void World::do_due() {
   for (std::uint32_t node = 0; node < 2; ++node) {
+    if (std::exchange(restart_soon_[node], false) && processes_[node] != nullptr) {
+      // As its supervisor does.
+      kill(node);
+      at(std::chrono::milliseconds(scheduler.random().below(300)), [this, node] {
+        if (processes_[node] == nullptr) {
+          boot(node);
+        }
+      });
+    }
     if (std::exchange(kill_soon_[node], false) && processes_[node] != nullptr) {
       kill(node);
       if (auto_restart) {
@@ -374,6 +479,24 @@ int World::answering(std::uint32_t filer) {
     }
   }
   return -1;
+}
+
+int World::sharing() const {
+  int nodes = 0;
+  for (const auto& process : processes_) {
+    nodes += process != nullptr && process->groups->state() == failover::GroupsState::kShared;
+  }
+  return nodes;
+}
+
+std::string World::scrub() {
+  raid::Group& group = *processes_[0]->groups->all()[0]->manager();
+  DUET_CHECK(group.start_scrub().ok());
+  if (!run_until([&group] { return !group.status().scrub.running; }, 60s)) {
+    return "the scrub does not end";
+  }
+  const raid::ScrubCounts counts = group.status().scrub.counts;
+  return counts == raid::ScrubCounts{} ? "" : "I14: check data do not match";
 }
 
 // By the word of its owner: one that was taken over while it slept does not know yet.

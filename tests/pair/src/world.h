@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "groups/pair_groups.h"
 #include "interconnect/sim/sim_link.h"
 #include "model_filer.h"
 #include "node_seams.h"
@@ -41,6 +42,7 @@ struct WorldOptions {
   // target that is slow, not one that is away.
   bool waits_for_disks = false;
   bool late_disks = false;  // each disk is one that is opened beside the start
+  bool groups = false;      // the filers live on virtual disks of one group of all disks
 };
 
 // What a process is; destroying it is kill -9.
@@ -52,7 +54,9 @@ struct Process {
   NodeBootClock clock;
   std::vector<std::unique_ptr<shelf::SharedDisk>> disks;
   std::unique_ptr<NodeLink> link;
+  std::unique_ptr<MemorySlice> copies;  // of the mirror memory: the logs'
   std::unique_ptr<nvlog::MirrorPort> port;
+  std::unique_ptr<groups::PairGroups> groups;
   std::array<std::unique_ptr<ModelFiler>, 2> hosts;
   std::unique_ptr<failover::PairNode> pair;
 };
@@ -98,6 +102,10 @@ class World {
   // Who may answer for the filer now: 0, 1, or -1.
   [[nodiscard]] int answering(std::uint32_t filer);
   [[nodiscard]] bool synced(std::uint32_t filer);
+  // Both nodes manage the group, and its data match its check data: empty, or what is wrong.
+  std::string scrub();
+  // How many nodes have the other in the group's view.
+  [[nodiscard]] int sharing() const;
 
   sim::SimScheduler scheduler;
   Oracle oracle;
@@ -131,6 +139,8 @@ class World {
     shelf::testing::SimTarget target;
   };
   void format();
+  void format_group();
+  void check_root(std::uint32_t filer, const sim::SimDisk& disk, std::uint64_t block);
   [[nodiscard]] std::unique_ptr<shelf::SharedDisk> connect(Process& process, std::uint32_t node,
                                                            std::size_t disk, shelf::DiskKey key);
   Task<Result<std::unique_ptr<shelf::SharedDisk>>> try_connect(Process& process, std::uint32_t node,
@@ -152,6 +162,7 @@ class World {
   std::array<std::unique_ptr<Process>, 2> processes_;
   std::array<std::uint64_t, 2> incarnations_{};
   std::array<bool, 2> kill_soon_{};
+  std::array<bool, 2> restart_soon_{};
   std::array<bool, kDisks> exchanged_{};
   std::multimap<Instant, std::function<void()>> due_;
   std::uint64_t values_ = 0;
