@@ -4,6 +4,7 @@
 //   no log goes solo before that                             may_go_solo()
 //   both live and do not hear each other: one goes on        must_arbitrate() -> take_over()
 //   a fence is one for the groups, too                       shut_out_of_groups() -> groups_ready()
+//   ... so none where asking is enough                       partner_is_quiet()
 
 #include <algorithm>
 
@@ -104,6 +105,42 @@ Task<void> PairNode::groups_ready(Claim& claim) {
       co_await sleep(scheduler_, std::chrono::milliseconds(2));
     }
   }
+}
+
+// Who began the last opening, which did not finish, may have been the partner.  Its process of now
+// removed the older ones of its node from all disks, and it hosts the filer again only by a swap
+// that finds this node's.  To fence it would end it, and with that the filer that it serves.
+Task<bool> PairNode::partner_is_quiet(FilerSet filers) {
+  if (groups_.groups == nullptr) {
+    co_return false;
+  }
+  for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
+    if (!filers[filer]) {
+      continue;
+    }
+    step("ask whether all is quiet");
+    quiet_.reset();
+    const std::uint64_t number = ++questions_;
+    static_cast<void>(send(PairVerb::kAskQuiet, filer, filers_[filer].epoch, number, 0));
+    const Instant deadline = scheduler_.now() + options_.beat.lease;
+    while (!(quiet_ && quiet_->number == number)) {
+      if (scheduler_.now() >= deadline || !link_up()) {
+        co_return false;
+      }
+      co_await sleep(scheduler_, std::chrono::milliseconds(2));
+    }
+    if (quiet_->answer != 0) {
+      co_return false;
+    }
+  }
+  co_return true;
+}
+
+void PairNode::tell_whether_quiet(const PairMessage& asked) {
+  const Slot& slot = filers_[asked.filer];
+  const bool quiet = entered_ && !halted_ && !conflict_ && slot.state == FilerState::kAway &&
+                     !gates_under_way(asked.filer);
+  static_cast<void>(send(PairVerb::kQuiet, asked.filer, asked.epoch, asked.number, quiet ? 0 : 1));
 }
 
 }  // namespace duet::failover

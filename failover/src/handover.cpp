@@ -409,6 +409,12 @@ void PairNode::on_message(ConstBytes bytes) {
     case PairVerb::kPrepared:
       prepared_ = message;
       break;
+    case PairVerb::kAskQuiet:
+      tell_whether_quiet(message);
+      break;
+    case PairVerb::kQuiet:
+      quiet_ = message;
+      break;
     default:
       break;
   }

@@ -21,9 +21,10 @@ Task<void> PairNode::open_mine(FilerSet filers) {
   Status joined = co_await join_disks(claim);
   if (joined.ok()) {
     const Result<bool> finished = co_await last_opening_finished(claim);
-    if (finished.ok()) {
-      claim.hard = claim.always_wait = !finished.value();
-    } else {
+    if (finished.ok() && !finished.value()) {
+      const bool quiet = co_await partner_is_quiet(claim.filers);
+      claim.hard = claim.always_wait = !quiet;
+    } else if (!finished.ok()) {
       joined = finished.error();
     }
   }

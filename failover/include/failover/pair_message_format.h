@@ -24,6 +24,8 @@ enum class PairVerb : std::uint32_t {
   kPrepare = 4,      // the owner settled the filer, its epoch is `epoch`; be ready to open the next
   kPrepared = 5,     // answer: 0 ready; else refused
   kCommitted = 6,    // the owner record names you: look
+  kAskQuiet = 7,     // the record names me: is anything of the filer under way at you?
+  kQuiet = 8,        // answer: 0 no, and nothing will be; else it may be
 };
 
 enum PairFlags : std::uint32_t {

@@ -369,6 +369,8 @@ class PairNode final : private interconnect::ChannelUser {
   Task<Status> let_in_group_disk(std::size_t disk);
   Status shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left, std::uint64_t incarnation);
   Task<void> groups_ready(Claim& claim);
+  Task<bool> partner_is_quiet(FilerSet filers);
+  void tell_whether_quiet(const PairMessage& asked);
   // handover.cpp
   Task<Status> hand_over(std::uint32_t filer);
   Task<void> rest(std::uint32_t filer);
@@ -490,6 +492,7 @@ class PairNode final : private interconnect::ChannelUser {
   FilerSet rest_asked_{};
   std::optional<PairMessage> prepare_;
   std::optional<PairMessage> prepared_;
+  std::optional<PairMessage> quiet_;
   std::uint64_t questions_ = 0;
   std::optional<Phases> last_takeover_;
   WaitList conflict_over_;
