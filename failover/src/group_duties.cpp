@@ -35,9 +35,10 @@ bool PairNode::must_arbitrate() const {
   return apart;
 }
 
-// Incarnations of a node grow.
+// Incarnations of a node grow.  One that has not beaten has not begun to manage the groups: it
+// finds out itself that a fence removed keys while it joined the disks.
 std::uint64_t PairNode::newest_partner() const {
-  std::uint64_t newest = peer_incarnation_;
+  std::uint64_t newest = 0;
   if (observer_.beat()) {
     newest = std::max(newest, observer_.beat()->header.incarnation);
   }

@@ -22,8 +22,8 @@ Task<void> PairNode::open_mine(FilerSet filers) {
   if (joined.ok()) {
     const Result<bool> finished = co_await last_opening_finished(claim);
     if (finished.ok() && !finished.value()) {
-      const bool quiet = co_await partner_is_quiet(claim.filers);
-      claim.hard = claim.always_wait = !quiet;
+      claim.quiet = co_await partner_is_quiet(claim.filers);
+      claim.hard = claim.always_wait = !claim.quiet;
     } else if (!finished.ok()) {
       joined = finished.error();
     }
@@ -218,6 +218,8 @@ Task<Status> PairNode::shut_out(Claim& claim) {
       co_return fenced;
     }
     co_await second_wait(claim);
+  }
+  if (claim.hard || claim.quiet) {
     cut_partner(claim);
   }
   claim.phases.fence = scheduler_.now() - claim.begun;

@@ -238,6 +238,7 @@ class PairNode final : private interconnect::ChannelUser {
     bool always_wait = false;
     bool known_dead = false;  // the owning process, by last words that leave it no time
     bool forced = false;
+    bool quiet = false;       // nobody works on what is claimed: the partner says so
     bool arbitrated = false;  // of two that live and do not hear each other this one goes on
     bool takeover = false;
     Instant begun{};
