@@ -26,6 +26,9 @@ Task<void> PairNode::run() {
     groups_.groups->begin();
   }
   while (!halted_) {
+    if (groups_.groups != nullptr && groups_.groups->fenced()) {
+      conflict();
+    }
     co_await look();
     follow_late_disks();
     co_await follow_members();

@@ -94,6 +94,7 @@ Task<Status> Core::wait_active() {
 
 GroupStatus Core::status() const {
   return {.active = active_,
+          .ended = ended(),
           .view = view_,
           .members = members_,
           .incarnations = incarnations_,

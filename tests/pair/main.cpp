@@ -443,6 +443,18 @@ class Run {
       text += status.replacing ? " replacing" : "";
       text += status.conflict ? " conflict" : "";
       text += status.halted ? " halted;" : ";";
+      const auto& groups = world_.process(n)->groups;
+      const raid::Group* const group =
+          groups == nullptr ? nullptr : groups->all().front()->manager();
+      if (group != nullptr) {
+        const raid::GroupStatus managed = group->status();
+        text += managed.active ? " group active" : " group waits";
+        text += " view " + std::to_string(static_cast<std::uint64_t>(managed.view)) + " of " +
+                std::to_string(managed.members) + " label " +
+                std::to_string(managed.label.generation) + " held by " +
+                std::to_string(managed.label.holders) + " owed " +
+                std::to_string(managed.label.owed) + ";";
+      }
     }
     return text;
   }

@@ -39,6 +39,8 @@ class SharedGroups {
   // under way.  Called once.
   virtual void begin() = 0;
   [[nodiscard]] virtual GroupsState state() const = 0;
+  // A disk has refused this process.
+  [[nodiscard]] virtual bool fenced() const = 0;
   // The virtual disks of the filer can be read and written here.
   [[nodiscard]] virtual bool ready(std::uint32_t filer) const = 0;
   // The partner's process of that incarnation, and its older ones, are shut out of all the groups'

@@ -126,6 +126,7 @@ struct ScrubStatus {
 
 struct GroupStatus {
   bool active = false;
+  std::optional<Error> ended;  // for good: why; open it again
   Generation view{};
   NodeSet members = 0;
   std::array<std::uint64_t, kNodesMax> incarnations{};  // of the members

@@ -120,6 +120,14 @@ failover::GroupsState PairGroups::state() const {
   return shared ? failover::GroupsState::kShared : failover::GroupsState::kAlone;
 }
 
+bool PairGroups::fenced() const {
+  return std::ranges::any_of(groups_, [](const std::unique_ptr<ManagedGroup>& group) {
+    const raid::Group* const manager = group->manager();
+    const auto ended = manager != nullptr ? manager->status().ended : std::nullopt;
+    return ended && ended->code == Errc::kFenced;
+  });
+}
+
 bool PairGroups::ready(std::uint32_t filer) const {
   return std::ranges::all_of(ports_, [filer](const Port& each) {
     return each.filer != filer || each.port->group().managed();

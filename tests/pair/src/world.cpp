@@ -277,6 +277,11 @@ void World::boot(std::uint32_t node) {
     process->groups = std::make_unique<groups::PairGroups>(
         process->scheduler, SharedGroup::config(), node_of(node), *mirror_[node], *process->link,
         incarnations_[node], disk_of);
+    if (options_.verbose) {
+      process->groups->on_trouble = [node](const std::string& text) {
+        std::printf("          %c ? %s\n", node == 0 ? 'a' : 'b', text.c_str());
+      };
+    }
     groups.groups = process->groups.get();
     for (const config::Filer& filer : SharedGroup::config().filers) {
       groups.virtual_disks.push_back({&process->groups->port(filer.disks[0]), filer.index()});

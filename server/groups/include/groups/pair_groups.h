@@ -49,6 +49,7 @@ class PairGroups final : public failover::SharedGroups {
   // failover::SharedGroups
   void begin() override;
   [[nodiscard]] failover::GroupsState state() const override;
+  [[nodiscard]] bool fenced() const override;
   [[nodiscard]] bool ready(std::uint32_t filer) const override;
   Status partner_fenced(std::uint64_t incarnation,
                         std::span<shelf::SharedDisk* const> left) override;
