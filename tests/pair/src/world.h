@@ -161,6 +161,7 @@ class World {
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> old_memories_;
   std::array<std::unique_ptr<Process>, 2> processes_;
   std::array<std::uint64_t, 2> incarnations_{};
+  std::array<std::array<std::uint32_t, kRootDisks>, 2> root_landed_{};  // checksums
   std::array<bool, 2> kill_soon_{};
   std::array<bool, 2> restart_soon_{};
   std::array<bool, kDisks> exchanged_{};
