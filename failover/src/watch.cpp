@@ -26,7 +26,7 @@ Task<void> PairNode::run() {
     groups_.groups->begin();
   }
   while (!halted_) {
-    if (groups_.groups != nullptr && groups_.groups->fenced()) {
+    if (groups_.groups != nullptr && groups_.groups->ended() && !leaving_) {
       conflict();
     }
     co_await look();

@@ -39,8 +39,9 @@ class SharedGroups {
   // under way.  Called once.
   virtual void begin() = 0;
   [[nodiscard]] virtual GroupsState state() const = 0;
-  // A disk has refused this process.
-  [[nodiscard]] virtual bool fenced() const = 0;
+  // This process cannot go on: a disk has refused it, or a group that it managed has lost too many
+  // disks, as it sees them.  The partner waits for it meanwhile.
+  [[nodiscard]] virtual bool ended() const = 0;
   // The virtual disks of the filer can be read and written here.
   [[nodiscard]] virtual bool ready(std::uint32_t filer) const = 0;
   // The partner's process of that incarnation, and its older ones, are shut out of all the groups'

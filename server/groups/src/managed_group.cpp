@@ -222,6 +222,7 @@ Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t in
       owners.push_back(&slot);
     }
   }
+  group_.reset();
   peers_.reset();
   peers_ = connect_ ? connect_(id_) : std::make_unique<LonePeers>();
   const raid::GroupOptions options = {

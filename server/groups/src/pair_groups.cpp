@@ -10,7 +10,11 @@ namespace duet::groups {
 namespace {
 
 constexpr Duration kOpenAgain = std::chrono::seconds(1);
-constexpr Duration kPoll = std::chrono::milliseconds(2);
+// A disk that is not there when a group begins has failed, and is rebuilt.
+constexpr Duration kDisksWithin = std::chrono::seconds(3);
+constexpr Duration kLook = std::chrono::milliseconds(20);
+// A process of a node may try so often to manage its groups before the numbers of the next one.
+constexpr std::uint64_t kTries = 256;
 // Those of the logs come first, by filer.
 constexpr std::uint8_t kFirstWindow = 2;
 
@@ -85,27 +89,37 @@ void PairGroups::begin() {
   }
 }
 
+Task<void> PairGroups::wait_for_disks(const ManagedGroup& group) {
+  const Instant deadline = scheduler_.now() + kDisksWithin;
+  const auto here = [this](const Slot& slot) {
+    return disk_of_(*slot.configured)->health().connected;
+  };
+  while (!std::ranges::all_of(group.slots(), here) && scheduler_.now() < deadline) {
+    co_await sleep(scheduler_, kLook);
+  }
+}
+
 // What a start lacks may come: a disk, the partner.
 Task<void> PairGroups::keep_opening(std::size_t group) {
   ManagedGroup& opened = *groups_[group];
   std::string told;
-  for (;;) {
-    std::string wrong = co_await opened.start(*intents_[group], incarnation_);
+  for (std::uint64_t attempt = 0; attempt < kTries && !closing_; ++attempt) {
+    co_await wait_for_disks(opened);
+    std::string wrong = co_await opened.start(*intents_[group], incarnation_ * kTries + attempt);
     if (wrong.empty()) {
-      break;
+      if (was_fenced_) {
+        tell_fenced(*opened.manager(), fenced_);
+      }
+      wrong = co_await opened.manage();
     }
-    if (wrong != told && on_trouble) {
+    if (wrong.empty() || ended()) {
+      co_return;
+    }
+    if (wrong != told && !closing_ && on_trouble) {
       on_trouble(wrong);
     }
     told = std::move(wrong);
     co_await sleep(scheduler_, kOpenAgain);
-  }
-  if (was_fenced_) {
-    tell_fenced(*opened.manager(), fenced_);
-  }
-  const std::string wrong = co_await opened.manage();
-  if (!wrong.empty() && !closing_ && on_trouble) {
-    on_trouble(wrong);
   }
 }
 
@@ -120,11 +134,11 @@ failover::GroupsState PairGroups::state() const {
   return shared ? failover::GroupsState::kShared : failover::GroupsState::kAlone;
 }
 
-bool PairGroups::fenced() const {
+bool PairGroups::ended() const {
   return std::ranges::any_of(groups_, [](const std::unique_ptr<ManagedGroup>& group) {
     const raid::Group* const manager = group->manager();
-    const auto ended = manager != nullptr ? manager->status().ended : std::nullopt;
-    return ended && ended->code == Errc::kFenced;
+    const auto why = manager != nullptr ? manager->status().ended : std::nullopt;
+    return why && (why->code == Errc::kFenced || group->managed());
   });
 }
 
@@ -153,13 +167,14 @@ Status PairGroups::partner_fenced(std::uint64_t incarnation,
   return Ok{};
 }
 
-// In its view may be an older process than the newest.
+// In its view may be an older manager than the newest.
 void PairGroups::tell_fenced(raid::Group& manager, std::uint64_t incarnation) const {
   const std::uint64_t in_view = manager.status().incarnations[raid::number(partner())];
-  if (in_view < incarnation) {
+  const std::uint64_t newest = incarnation * kTries + kTries - 1;
+  if (in_view < newest) {
     manager.node_fenced(partner(), in_view);
   }
-  manager.node_fenced(partner(), incarnation);
+  manager.node_fenced(partner(), newest);
 }
 
 // The partner may write to these still, so they do not count any more.  A group that was not begun

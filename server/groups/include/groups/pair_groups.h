@@ -49,7 +49,7 @@ class PairGroups final : public failover::SharedGroups {
   // failover::SharedGroups
   void begin() override;
   [[nodiscard]] failover::GroupsState state() const override;
-  [[nodiscard]] bool fenced() const override;
+  [[nodiscard]] bool ended() const override;
   [[nodiscard]] bool ready(std::uint32_t filer) const override;
   Status partner_fenced(std::uint64_t incarnation,
                         std::span<shelf::SharedDisk* const> left) override;
@@ -73,6 +73,7 @@ class PairGroups final : public failover::SharedGroups {
     std::uint32_t filer = 0;
     std::unique_ptr<VirtualPort> port;
   };
+  Task<void> wait_for_disks(const ManagedGroup& group);
   Task<void> keep_opening(std::size_t group);
   Status leave_disks(const ManagedGroup& group, std::span<shelf::SharedDisk* const> left) const;
   void tell_fenced(raid::Group& manager, std::uint64_t incarnation) const;
