@@ -193,11 +193,12 @@ INSTANTIATE_TEST_SUITE_P(
             "d.yaml:4: raid.tank: no filer uses a virtual disk of it; write `- raid: tank/fast` "
             "under a filer's `disks`, or remove the group"},
         BadFile{
-            "  name: sample\n",
-            "  name: sample\n  interconnect: {transport: shared-memory, directory: run/link}\n",
-            "d.yaml:4: raid: redundancy groups do not work in a pair yet; remove `raid`, and use "
-            "disks that are redundant themselves; or remove `interconnect` from `pair`: one node "
-            "alone can use groups"}));
+            "{path: run/0.img, size: 1GiB}", "{path: run/0.img, size: 1GiB, mailbox: a}",
+            "d.yaml:8: raid.disks.mailbox: no such key; correct or remove it; known here: path, "
+            "size"},
+        BadFile{"- raid: tank/rest", "- {raid: tank/rest, mailbox: true}",
+                "d.yaml:29: filers.a.disks.mailbox: only a pair shares disks; remove it, or add "
+                "`interconnect` to `pair`"}));
 
 TEST(Groups, ASecondOneWithTheSameNameIsRefused) {
   const std::string text(kGood);

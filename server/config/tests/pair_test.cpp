@@ -249,7 +249,7 @@ TEST(PairConfig, WithoutADiskForArbitrationItIsRefused) {
 }
 
 TEST(PairConfig, TheSamplesAreAccepted) {
-  for (const char* const sample : {"/pair.yaml", "/everything.yaml"}) {
+  for (const char* const sample : {"/pair.yaml", "/pair-raid.yaml", "/pair-shared.yaml", "/everything.yaml"}) {
     const Outcome<Config> outcome = load(std::string(DUET_SAMPLES) + sample);
     ASSERT_TRUE(outcome.ok()) << outcome.error().text();
     EXPECT_TRUE(outcome.value().is_pair()) << sample;
