@@ -221,7 +221,9 @@ std::string PairInit::open_disks() {
               .group = named.group,
               .carries = named.carries,
               .configured = named.disk->arbitration,
-              .arbitration = named.disk->arbitration};
+              .arbitration = named.disk->arbitration,
+              .disk = {},
+              .state = {}};
     std::string refused = open_shared(scheduler_, config_, *named.disk, key_, disk.disk);
     if (refused.empty()) {
       refused = look_at_disk(disk);
@@ -466,7 +468,7 @@ std::vector<GroupDisk> PairInit::group_disks() const {
   std::vector<GroupDisk> disks;
   const std::vector<config::PairDisk> configured = config_.pair_disks();
   for (std::size_t i = 0; i < disks_.size(); ++i) {
-    disks.push_back({.configured = configured[i], .device = disks_[i].disk.get()});
+    disks.push_back({.configured = configured[i], .device = disks_[i].disk.get(), .problem = {}});
   }
   return disks;
 }

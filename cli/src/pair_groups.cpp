@@ -74,6 +74,9 @@ BlockDevice* PairGroups::virtual_disk(const config::Disk& disk) const {
 
 std::string PairLook::copy_memories(const std::vector<const config::Node*>& nodes) {
   const config::MemoryMap map = map_of(config_);
+  if (map.intents.empty()) {
+    return {};
+  }
   for (const config::Node* const node : nodes) {
     config::Memory looked_at = *node->mirror;
     looked_at.accept_volatile = true;  // looking is no serving

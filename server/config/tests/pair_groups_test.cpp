@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "config/config.h"
+#include "refusal.h"
 
 namespace duet::config {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
+using testing::refusal;
 
 constexpr std::string_view kHead = R"(pair:
   name: sample
@@ -218,11 +220,6 @@ TEST(PairGroups, EachNodeManagesAllGroupsAndHasOneMapOfItsMemories) {
   EXPECT_EQ(config.groups_of(*config.node("a")), both);
   EXPECT_EQ(config.groups_of(*config.node("b")), both);
   EXPECT_TRUE(config.on_one_host());
-}
-
-std::string refusal(std::string_view text) {
-  const Outcome<Config> outcome = parse(text, "d.yaml");
-  return outcome.ok() ? "accepted" : outcome.error().text();
 }
 
 TEST(PairGroups, ADiskOfAGroupIsASharedDisk) {
