@@ -116,7 +116,9 @@ class PairInit {
   [[nodiscard]] Fate fate_of(const config::RaidGroup& group) const;
   [[nodiscard]] Fate fate_of(const Disk& disk) const;
   [[nodiscard]] std::vector<GroupDisk> group_disks() const;
-  std::string look_at_groups(std::vector<std::string>& found);
+  std::string decide_fates(PairLook& look);
+  std::string check_new_groups();
+  std::string find_on_groups(const PairLook& look, std::vector<std::string>& found);
   std::string find_on_disk(BlockDevice& disk, std::vector<std::string>& found);
   std::string find_in(const config::Memory& memory, std::vector<std::string>& found);
   std::string read_other_root(std::uint32_t filer, const PairLook& look);
@@ -146,6 +148,7 @@ class PairInit {
   const std::array<std::uint64_t, 2> pair_;
   std::vector<const config::Node*> nodes_;  // whose filers are formatted
   std::map<const config::RaidGroup*, Fate> fates_;
+  bool other_is_there_ = true;  // the groups that a filer lives on which is not formatted
   std::array<Memories, mailbox::kNodes> memories_;
   PairGroups groups_;
   std::vector<Disk> disks_;                                               // end before the groups
@@ -303,6 +306,10 @@ std::string PairInit::find_in(const config::Memory& memory, std::vector<std::str
 // The filer that is not formatted, where no record says what its epoch is.  No root: not formatted
 // yet.
 std::string PairInit::read_other_root(std::uint32_t filer, const PairLook& look) {
+  found_[filer] = 0;
+  if (!other_is_there_) {
+    return {};
+  }
   const Result<wafl::DiskRoot> root =
       run(scheduler_, wafl::read_root(disks_of(filer, look.groups())));
   if (!root.ok() && root.error().code == Errc::kIo) {
@@ -313,64 +320,65 @@ std::string PairInit::read_other_root(std::uint32_t filer, const PairLook& look)
   return {};
 }
 
-// On copies, as nothing is to be touched yet.
-std::string PairInit::look_at_groups(std::vector<std::string>& found) {
-  PairLook look(scheduler_, config_);
-  if (std::string wrong = look.copy_memories(nodes_); !wrong.empty()) {
-    return wrong;
-  }
+// Those that are kept, and those that the other filer's root must be read from, are then open.
+std::string PairInit::decide_fates(PairLook& look) {
   const shelf::DiskKey key = draw_key(Purpose::kRead, clock_, entropy_);
-  bool other_is_there = true;  // what the filer that is not formatted lives on
   for (const config::RaidGroup& group : config_.groups) {
-    const bool touched =
-        (is_formatted(0) && config_.uses(0, group)) || (is_formatted(1) && config_.uses(1, group));
-    const bool of_other = (!is_formatted(0) && config_.uses(0, group)) ||
-                          (!is_formatted(1) && config_.uses(1, group));
-    if (!of_other) {
-      fates_[&group] = Fate::kMade;
-      continue;
+    bool touched = false;
+    bool of_other = false;
+    for (std::uint32_t filer = 0; filer < mailbox::kFilers; ++filer) {
+      (is_formatted(filer) ? touched : of_other) |= config_.uses(filer, group);
     }
-    if (!touched && record_) {
+    if (touched && !of_other) {
+      fates_[&group] = Fate::kMade;
+    }
+    if (!of_other || (!touched && record_)) {
       continue;
     }
     look.open_disks(group, key);
     const bool there = look.is_there(group);
-    other_is_there = other_is_there && there;
+    other_is_there_ = other_is_there_ && there;
     if (touched) {
       fates_[&group] = there ? Fate::kKept : Fate::kMade;
     }
-    if (!there) {
-      continue;
-    }
-    if (std::string wrong = look.open(group, entropy_); !wrong.empty()) {
-      return wrong;
+    std::string refused = there ? look.open(group, entropy_) : "";
+    if (!refused.empty()) {
+      return refused;
     }
   }
-  for (std::uint32_t filer = 0; filer < mailbox::kFilers; ++filer) {
-    if (!is_formatted(filer) && !record_) {
-      found_[filer] = 0;
-      std::string wrong = other_is_there ? read_other_root(filer, look) : "";
-      if (!wrong.empty()) {
-        return wrong;
-      }
-    }
-  }
+  return {};
+}
+
+std::string PairInit::check_new_groups() {
   PairGroups planned(scheduler_, config_);
-  for (const auto& [group, fate] : fates_) {
-    std::string wrong = fate == Fate::kMade ? planned.make(*group, group_disks()).check() : "";
-    if (!wrong.empty()) {
-      return wrong;
+  const std::vector<GroupDisk> disks = group_disks();
+  for (const config::RaidGroup& group : config_.groups) {
+    const bool made = fate_of(group) == Fate::kMade;
+    std::string refused = made ? planned.make(group, disks).check() : "";
+    if (!refused.empty()) {
+      return refused;
+    }
+  }
+  return {};
+}
+
+// Of groups that are made: on their disks.  Of those that are kept: on what the formatted filers
+// have there.
+std::string PairInit::find_on_groups(const PairLook& look, std::vector<std::string>& found) {
+  for (const Disk& disk : disks_) {
+    const bool made = disk.group != nullptr && fate_of(disk) == Fate::kMade;
+    std::string refused = made ? find_on_disk(*disk.disk, found) : "";
+    if (!refused.empty()) {
+      return refused;
     }
   }
   for (const config::Filer& filer : config_.filers) {
     for (const config::Disk& disk : filer.disks) {
-      const bool kept = disk.is_virtual() && fate_of(*config_.group(disk.group)) == Fate::kKept;
-      if (!kept || !is_formatted(filer.index())) {
-        continue;
-      }
-      if (std::string wrong = find_on_disk(*look.groups().virtual_disk(disk), found);
-          !wrong.empty()) {
-        return wrong;
+      const bool kept = disk.is_virtual() && is_formatted(filer.index()) &&
+                        fate_of(*config_.group(disk.group)) == Fate::kKept;
+      std::string refused = kept ? find_on_disk(*look.groups().virtual_disk(disk), found) : "";
+      if (!refused.empty()) {
+        return refused;
       }
     }
   }
@@ -380,35 +388,32 @@ std::string PairInit::look_at_groups(std::vector<std::string>& found) {
 std::string PairInit::find_data(const std::vector<const config::Node*>& nodes,
                                 std::vector<std::string>& found) {
   nodes_ = nodes;
-  std::vector<std::string> on_groups;
-  if (std::string wrong = look_at_groups(on_groups); !wrong.empty()) {
-    return wrong;
+  PairLook look(scheduler_, config_);  // on copies, as nothing is to be touched yet
+  std::string refused = look.copy_memories(nodes_);
+  if (refused.empty()) {
+    refused = decide_fates(look);
+  }
+  if (refused.empty()) {
+    refused = check_new_groups();
+  }
+  for (std::uint32_t filer = 0; filer < mailbox::kFilers && refused.empty(); ++filer) {
+    if (!is_formatted(filer) && !record_) {
+      refused = read_other_root(filer, look);
+    }
   }
   for (const config::Node* const node : nodes_) {
     for (const Disk& disk : disks_) {
-      if (disk.group != nullptr || disk.filer != number_of(*node)) {
-        continue;
-      }
-      if (std::string wrong = find_on_disk(*disk.disk, found); !wrong.empty()) {
-        return wrong;
+      if (refused.empty() && disk.group == nullptr && disk.filer == number_of(*node)) {
+        refused = find_on_disk(*disk.disk, found);
       }
     }
     for (const config::Memory* const memory : {&node->memory, &*node->mirror}) {
-      if (std::string wrong = find_in(*memory, found); !wrong.empty()) {
-        return wrong;
+      if (refused.empty()) {
+        refused = find_in(*memory, found);
       }
     }
   }
-  for (const Disk& disk : disks_) {
-    if (disk.group == nullptr || fate_of(disk) != Fate::kMade) {
-      continue;
-    }
-    if (std::string wrong = find_on_disk(*disk.disk, found); !wrong.empty()) {
-      return wrong;
-    }
-  }
-  found.insert(found.end(), on_groups.begin(), on_groups.end());
-  return {};
+  return refused.empty() ? find_on_groups(look, found) : refused;
 }
 
 // The mirror's copies stay blank: the partner's log makes what it needs there when it first
@@ -485,12 +490,12 @@ std::string PairInit::make_groups() {
                                    config::level_name(group.level), group.disks.size(),
                                    fate == Fate::kKept ? ", kept as it is" : ""));
     groups::OfflineGroup& made = groups_.make(group, disks);
-    std::string wrong = fate == Fate::kMade ? run(scheduler_, made.format(entropy_, say)) : "";
-    if (wrong.empty()) {
-      wrong = run(scheduler_, made.open(entropy_));
+    std::string refused = fate == Fate::kMade ? run(scheduler_, made.format(entropy_, say)) : "";
+    if (refused.empty()) {
+      refused = run(scheduler_, made.open(entropy_));
     }
-    if (!wrong.empty()) {
-      return wrong;
+    if (!refused.empty()) {
+      return refused;
     }
   }
   return {};
