@@ -117,7 +117,7 @@ start_shelves() {
     [ -n "$disks" ] ||
       { echo "pair: $config names no disk there: shelf+unix://run/$who.sock#NAME" >&2; return 2; }
     # shellcheck disable=SC2086
-    start_shelf $who $disks || return
+    start_shelf $who $disks
   done
 }
 start_nodes() {

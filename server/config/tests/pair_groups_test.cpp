@@ -209,7 +209,7 @@ TEST(PairGroups, ASharedGroupsMemberCountsAtItsNode) {
   for (const PairDisk& each : config.pair_disks()) {
     homes.push_back(each.filer);
   }
-  EXPECT_THAT(homes, ElementsAre(0, 1, 0, 0, 1));
+  EXPECT_THAT(homes, ElementsAre(0U, 1U, 0U, 0U, 1U));
 }
 
 TEST(PairGroups, EachNodeManagesAllGroupsAndHasOneMapOfItsMemories) {
@@ -273,19 +273,19 @@ TEST(PairGroups, MailboxesAndTheRecordAreNamedWhereTheyCanBe) {
             "d.yaml:11: raid.tank-a.disks: only filer a uses the group, so node b keeps no mailbox "
             "there; write `mailbox: a`, or name a disk that filer b uses");
   EXPECT_EQ(refusal(text_of({shared("raid5", 3)}, {"raid: tank/a"}, {"y0\", mailbox: b"})),
-            "d.yaml:32: filers.b.disks.mailbox: \"b\" is neither true nor false; write true or "
+            "d.yaml:35: filers.b.disks.mailbox: \"b\" is neither true nor false; write true or "
             "false");
   std::string text = shared_text(shared("raid5", 3));
   text.replace(text.find("raid: tank/b"), 12, "{raid: tank/b, mailbox: true}");
   EXPECT_EQ(refusal(text),
-            "d.yaml:32: filers.b.disks.mailbox: a virtual disk has none: the group's disks have; "
+            "d.yaml:35: filers.b.disks.mailbox: a virtual disk has none: the group's disks have; "
             "write it at one of the `disks` of the group, or remove `raid`");
   group = shared("raid6", 6);
   for (std::size_t i = 0; i < 4; ++i) {
     group.disks[i] = "c" + std::to_string(i) + "\", mailbox: a";
   }
   EXPECT_EQ(refusal(shared_text(group)),
-            "d.yaml:28: filers.a.disks: 4 disks are mailbox members; name one, two or three");
+            "d.yaml:29: filers.a.disks: 4 disks are mailbox members; name one, two or three");
 }
 
 TEST(PairGroups, TooFewDisksForTheMailboxAreRefused) {
@@ -309,7 +309,7 @@ TEST(PairGroups, TooFewDisksForTheMailboxAreRefused) {
 
 TEST(PairGroups, AVirtualDiskServesOneFiler) {
   EXPECT_EQ(refusal(text_of({shared("raid5", 3)}, {"raid: tank/a"}, {"raid: tank/a"})),
-            "d.yaml:32: virtual disk tank/a is used twice; the first is in line 28; give each "
+            "d.yaml:35: virtual disk tank/a is used twice; the first is in line 30; give each "
             "filer virtual disks of its own");
   EXPECT_EQ(refusal(text_of({shared("raid5", 3)}, {"x0\""}, {"y0\""})),
             "d.yaml:7: raid.tank: no filer uses a virtual disk of it; write `- raid: tank/a` under "
