@@ -42,7 +42,7 @@ class PairGroups {
   // `disks`: of any groups.  Not opened yet.
   groups::OfflineGroup& make(const config::RaidGroup& group, const std::vector<GroupDisk>& disks);
 
-  // Null: the group was not made, or not opened.
+  // Null: the group was not made.
   [[nodiscard]] groups::OfflineGroup* find(std::string_view name) const;
   [[nodiscard]] const std::vector<std::unique_ptr<groups::OfflineGroup>>& all() const {
     return groups_;

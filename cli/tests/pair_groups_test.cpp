@@ -4,7 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <stdlib.h>
+
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <filesystem>
 #include <fstream>
 #include <set>
