@@ -8,19 +8,22 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "config/config.h"
 #include "mailbox/arbiter.h"
+#include "nvlog/request_log.h"
 #include "platform/linux/clock.h"
 #include "platform/linux/epoll_scheduler.h"
+#include "platform/linux/persistent_memory.h"
 #include "platform/linux/run_task.h"
 #include "programs.h"
+#include "raid/intent_format.h"
 #include "raid/label.h"
 #include "shelf/linux/open_disk.h"
 
@@ -38,6 +41,7 @@ using os::run;
 
 // Five disks of one group, c0 to c4: members of a, of b, the record, members of a, of b; a spare.
 const std::vector<std::string> kDisks{"c0", "c1", "c2", "c3", "c4", "s0"};
+constexpr std::uint64_t kMemoryBytes = 80ULL << 20U;
 
 std::string config_text(bool tcp) {
   std::string text = "pair:\n  name: pair-under-test\n  interconnect:\n";
@@ -178,6 +182,23 @@ class PairGroupsTest : public ::testing::Test {
     }
   }
 
+  // The mirror of `node` has the intents of the group behind what is the partner's log's to make.
+  void expect_intents(const std::string& node) {
+    SCOPED_TRACE(node);
+    const auto config = config::load(place_ + "/duet.yaml");
+    ASSERT_TRUE(config.ok()) << config.error().text();
+    const auto mapped = os::map_persistent_memory(place_ + "/run/" + node + "/mirror", kMemoryBytes,
+                                                  {.accept_volatile = true});
+    ASSERT_TRUE(mapped.ok()) << mapped.error().context;
+    EXPECT_TRUE(nvlog::probe(*mapped.value()).blank);
+    const config::MemoryMap map =
+        config::map_memory(config.value().groups_of(*config.value().node(node)), kMemoryBytes);
+    const auto header = load<raid::MemoryHeader>(mapped.value()->bytes(), map.intents[0].offset);
+    EXPECT_EQ(header.magic, raid::kMemoryMagic);
+    EXPECT_EQ(header.group, label_of("c0").group);
+    EXPECT_EQ(header.node, node == "a" ? 0U : 1U);
+  }
+
   std::string place_;
   std::array<std::uint64_t, 2> pair_{};
   os::EpollScheduler scheduler_;
@@ -190,6 +211,8 @@ TEST_F(PairGroupsTest, InitMakesTheGroupForBothNodesAndEndsInOrder) {
   EXPECT_THAT(said, HasSubstr("redundancy group tank: raid6 of 5 disks\n"));
   EXPECT_THAT(said, HasSubstr("filer b is ready"));
   expect_ready(1, 1);
+  expect_intents("a");
+  expect_intents("b");
   expect_clean();
   const auto entries = raid::virtual_disks_of(label_of("c0"));
   ASSERT_EQ(entries.size(), 2U);
