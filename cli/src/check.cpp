@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <variant>
 
 #include "commands.h"
 #include "groups/overlay.h"
 #include "living.h"
 #include "local.h"
+#include "mailbox/sector.h"
+#include "pair_groups.h"
 #include "text.h"
 #include "wafl_check/check.h"
 
@@ -93,44 +97,148 @@ wafl::CheckReport check_disks(os::EpollScheduler& scheduler, std::vector<BlockDe
   return run(scheduler, wafl::check(std::move(disks), std::move(options)));
 }
 
-// Disks at shelves are locked by nobody: whoever serves them is seen in their mailbox.
-std::variant<wafl::CheckReport, std::string> check_shared(const config::Config& config,
-                                                          const config::Filer& filer,
-                                                          const What& what) {
-  Local local;
+// All disks of a pair, by config::pair_disks().
+struct PairDisks {
+  std::vector<std::unique_ptr<shelf::SharedDisk>> opened;  // null: not reached
+  std::vector<std::string> problems;                       // why not
+};
+
+// A group can do without some of its disks; and what is neither the filer's nor a member, which may
+// be others by now than the configuration says, is not needed.  Empty, or why not.
+std::string open_all(Local& local, const config::Config& config, const config::Filer& filer,
+                     PairDisks& disks) {
   const shelf::DiskKey key = draw_key(Purpose::kRead, local.clock, local.entropy);
-  std::vector<std::unique_ptr<shelf::SharedDisk>> disks;
-  std::vector<shelf::SharedDisk*> all;
-  std::vector<BlockDevice*> own;
-  for (const config::Filer& each : config.filers) {  // a taker's mailbox is on the other filer's
-    for (const config::Disk& disk : each.disks) {
-      const bool checked = &each == &filer;
-      // Members may be others by now than the configuration says.
-      std::string wrong = open_shared(local.scheduler, config, disk, key, disks.emplace_back());
-      if (!wrong.empty() && !checked && !disk.mailbox) {
-        disks.pop_back();
-        continue;
-      }
+  std::array<bool, mailbox::kNodes> seen{};  // a mailbox disk of the node is reached
+  for (const config::PairDisk& each : config.pair_disks()) {
+    std::unique_ptr<shelf::SharedDisk>& to = disks.opened.emplace_back();
+    std::string& problem = disks.problems.emplace_back();
+    if (each.group == nullptr && (each.filer == filer.index() || each.disk->mailbox)) {
+      std::string wrong = open_shared(local.scheduler, config, *each.disk, key, to);
       if (!wrong.empty()) {
         return wrong;
       }
-      all.push_back(disks.back().get());
-      if (checked) {
-        own.push_back(disks.back().get());
-      }
+    } else if (auto reached = reach_shared(local.scheduler, *each.disk, key); reached.ok()) {
+      to = std::move(reached.value());
+    } else {
+      problem = error_text(reached.error());
+    }
+    seen[each.filer] = seen[each.filer] || (each.disk->mailbox && to != nullptr);
+  }
+  for (std::uint32_t node = 0; node < mailbox::kNodes; ++node) {
+    if (!seen[node]) {
+      return fmt::format(
+          "no mailbox disk of node {} is reached, so nobody knows whether it lives; start the "
+          "shelves that serve them",
+          node == 0 ? 'a' : 'b');
     }
   }
-  const auto living = run(local.scheduler, find_living(local.scheduler, all));
+  return {};
+}
+
+// Disks at shelves are locked by nobody: whoever serves them is seen in their mailbox.
+std::string find_user(Local& local, const config::Config& config, const config::Filer& filer,
+                      const PairDisks& disks) {
+  std::vector<shelf::SharedDisk*> reached;
+  for (const std::unique_ptr<shelf::SharedDisk>& disk : disks.opened) {
+    if (disk != nullptr) {
+      reached.push_back(disk.get());  // all: a taker's mailbox is on the other filer's
+    }
+  }
+  const auto living = run(local.scheduler, find_living(local.scheduler, reached));
   if (!living.ok()) {
     return "the mailbox: " + error_text(living.error());
   }
+  const bool on_groups = std::ranges::any_of(filer.disks, &config::Disk::is_virtual);
   for (const LivingNode& node : living.value()) {
     if ((node.serving & (1U << filer.index())) != 0) {
       return fmt::format("filer {} cannot be checked: {}; `duet scrub` reads it while it serves",
                          filer.name, text_of(node));
     }
+    if (on_groups) {
+      return fmt::format(
+          "filer {} cannot be checked: {}; each node writes to all redundancy "
+          "groups of {}",
+          filer.name, text_of(node), config.pair);
+    }
   }
-  return check_disks(local.scheduler, std::move(own), what);
+  return {};
+}
+
+// Whose mirror memories can be on this machine.
+std::vector<const config::Node*> nodes_here(const Session& session, const config::Config& config) {
+  std::vector<const config::Node*> nodes;
+  for (const config::Node& node : config.nodes) {
+    if (config.on_one_host() || session.options().node.empty() ||
+        session.options().node == node.name) {
+      nodes.push_back(&node);
+    }
+  }
+  return nodes;
+}
+
+// As a start would find the groups of the filer: what a crash left undone is finished, in memory
+// only.
+std::string open_pair_groups(const config::Config& config, const config::Filer& filer,
+                             const std::vector<const config::Node*>& nodes, Local& local,
+                             PairDisks& disks, PairLook& look) {
+  if (std::ranges::none_of(filer.disks, &config::Disk::is_virtual)) {
+    return {};
+  }
+  const std::vector<config::PairDisk> all = config.pair_disks();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].group != nullptr && config.uses(filer.index(), *all[i].group)) {
+      look.add_disk(all[i], std::move(disks.opened[i]), std::move(disks.problems[i]));
+    }
+  }
+  if (std::string wrong = look.copy_memories(nodes); !wrong.empty()) {
+    return wrong;
+  }
+  for (const config::RaidGroup& group : config.groups) {
+    if (!config.uses(filer.index(), group)) {
+      continue;
+    }
+    if (std::string wrong = look.open(group, local.entropy); !wrong.empty()) {
+      return wrong;
+    }
+  }
+  return {};
+}
+
+std::variant<wafl::CheckReport, std::string> check_shared(
+    const config::Config& config, const config::Filer& filer,
+    const std::vector<const config::Node*>& nodes, const What& what) {
+  Local local;
+  PairLook look(local.scheduler, config);
+  PairDisks disks;
+  if (std::string wrong = open_all(local, config, filer, disks); !wrong.empty()) {
+    return wrong;
+  }
+  if (std::string wrong = find_user(local, config, filer, disks); !wrong.empty()) {
+    return wrong;
+  }
+  if (std::string wrong = open_pair_groups(config, filer, nodes, local, disks, look);
+      !wrong.empty()) {
+    return wrong;
+  }
+  std::vector<BlockDevice*> own;
+  const std::vector<config::PairDisk> all = config.pair_disks();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].group == nullptr && all[i].filer == filer.index()) {
+      own.push_back(disks.opened[i].get());
+    }
+  }
+  for (const config::Disk& disk : filer.disks) {
+    if (disk.is_virtual()) {
+      own.push_back(look.groups().virtual_disk(disk));
+    }
+  }
+  wafl::CheckReport report = check_disks(local.scheduler, std::move(own), what);
+  for (const std::unique_ptr<groups::OfflineGroup>& group : look.groups().all()) {
+    for (std::string& note : group->notes()) {
+      report.notes.push_back(std::move(note));
+    }
+  }
+  return report;
 }
 
 // As a start would find the groups: what a crash left undone is finished, in memory only.
@@ -207,8 +315,9 @@ Exit check(Session& session, const What& what) {
   bool clean = true;
   Json reports = Json::object();
   for (const config::Filer* const filer : filers) {
-    const auto checked =
-        config->is_pair() ? check_shared(*config, *filer, what) : check_own(*config, *filer, what);
+    const auto checked = config->is_pair()
+                             ? check_shared(*config, *filer, nodes_here(session, *config), what)
+                             : check_own(*config, *filer, what);
     if (const std::string* wrong = std::get_if<std::string>(&checked)) {
       return session.fail(Exit::kUsage, *wrong);
     }

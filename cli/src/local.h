@@ -44,7 +44,11 @@ struct Local {
   std::string open_memory(const config::Config& config, const config::Node& node, bool create);
 };
 
-// A disk of a pair.  Empty, or why not.
+// A disk of a pair.  Error: as shelf::open_shared_disk().
+Result<std::unique_ptr<shelf::SharedDisk>> reach_shared(os::EpollScheduler& scheduler,
+                                                        const config::Disk& disk,
+                                                        shelf::DiskKey key);
+// The same.  Empty, or why not, with a remedy.
 std::string open_shared(os::EpollScheduler& scheduler, const config::Config& config,
                         const config::Disk& disk, shelf::DiskKey key,
                         std::unique_ptr<shelf::SharedDisk>& to);

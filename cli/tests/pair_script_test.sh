@@ -97,5 +97,20 @@ expect 0 "node a is up" pair start
 expect 0 "b runs" pair status
 expect 0 "" pair stop
 
+# The samples on redundancy groups: disks as they name them, groups made, clean.
+for each in pair-raid pair-shared; do
+  rm -rf run order
+  config=$sample/$each.yaml
+  expect 0 "redundancy group tank" pair --config "$config" start
+  expect 0 "b runs" pair --config "$config" status
+  expect 0 "shelf2 is stopped" pair --config "$config" stop
+  expect 0 "shelf1 runs|shelf1 serves" pair --config "$config" shelves
+  expect 0 "filer b: clean" "$bin/duet" --config "$config" check
+  expect 0 "" pair --config "$config" stop
+done
+expect 0 "shelf1 serves c0 c2 c4 c6" pair --config "$sample/pair-shared.yaml" shelves
+expect 0 "" pair stop
+expect 2 "names no disk there: shelf.unix://run/shelf1.sock#NAME" pair --config "$sample/everything.yaml" shelves
+
 [ $failures = 0 ] && echo "all as promised"
 exit $((failures > 0))

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The sample pair on this machine: two shelves, two nodes; all of it under ./run of the current directory.
+# A sample pair on this machine: two shelves, two nodes; all of it under ./run of the current directory.
 # Usage: deploy/samples/pair.sh [--bin DIR] [--config FILE] shelves|start|stop|status
 #        deploy/samples/pair.sh ... start a|b
 #        deploy/samples/pair.sh ... kill a|b|all
@@ -9,7 +9,8 @@
 #   kill         ends a node, or all of it, as a crash would (kill -9)
 #   status       what runs, and what the pair says of itself; 0 if all of it runs, else 1
 #   --bin DIR    where duet, duetd and duet-shelf are (default: build/release/bin, else the PATH)
-#   --config FILE   instead of pair.yaml beside this script; with the same shelves and disks
+#   --config FILE   instead of pair.yaml beside this script: pair-raid.yaml, pair-shared.yaml or one of
+#                your own; its disks on run/shelf1.sock and run/shelf2.sock are made and served
 # DUET_PAIR_DISK is the size of each disk image that is made (default 1G).
 set -euo pipefail
 
@@ -23,7 +24,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --bin) bin=${2:?"--bin: name a directory"}; shift 2 ;;
     --config) config=${2:?"--config: name a file"}; shift 2 ;;
-    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     shelves | start | stop | status)
       [ -z "$verb" ] || { echo "pair: say one of $verb and $1" >&2; exit 2; }
       verb=$1; shift
@@ -41,9 +42,10 @@ for each in "$duet" "$duetd" "$shelf"; do
   [ -x "$each" ] || { echo "pair: $each is not there; build it (deploy/build.sh), or give --bin" >&2; exit 2; }
 done
 
-# Which disks stand on which shelf: those of a filer are spread over both (pair.yaml).
-shelf1_disks="a0 a2 b1"
-shelf2_disks="a1 b0 b2"
+# Which disks stand on which shelf, as the configuration has them.
+disks_of() { # SHELF
+  sed -nE "s|^[^#]*url: *\"?shelf\\+unix://run/$1\\.sock#([A-Za-z0-9._-]+).*|\\1|p" "$config" | tr '\n' ' '
+}
 wait_s=30
 
 pid_file() { # shelf1, shelf2, a, b
@@ -108,8 +110,15 @@ start_shelf() { # WHO DISKS...
   echo "$who serves $*, pid $(running "$who")"
 }
 start_shelves() {
-  # shellcheck disable=SC2086
-  start_shelf shelf1 $shelf1_disks && start_shelf shelf2 $shelf2_disks
+  local who disks
+  [ -r "$config" ] || { echo "pair: $config cannot be read" >&2; return 2; }
+  for who in shelf1 shelf2; do
+    disks=$(disks_of $who)
+    [ -n "$disks" ] ||
+      { echo "pair: $config names no disk there: shelf+unix://run/$who.sock#NAME" >&2; return 2; }
+    # shellcheck disable=SC2086
+    start_shelf $who $disks
+  done
 }
 start_nodes() {
   local node

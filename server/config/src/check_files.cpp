@@ -161,7 +161,7 @@ std::optional<ConfigError> check_files(const Config& config, const Node& node, P
       }
     }
   }
-  if (config.is_pair() && config.interconnect->transport == Transport::kSharedMemory) {
+  if (config.on_one_host()) {
     checker.link_directory(config.interconnect->directory);
   }
   if (config.is_pair() && config.shelf_key_file) {

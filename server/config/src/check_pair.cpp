@@ -1,4 +1,4 @@
-// What must hold of a pair as a whole, and which disks carry its mailbox.
+// What must hold of a pair as a whole.
 
 #include <fmt/format.h>
 
@@ -9,9 +9,6 @@
 namespace duet::config {
 
 namespace {
-
-constexpr std::size_t kMembersMax = 3;      // mailbox_format.h: kMembersMax
-constexpr std::size_t kMembersDefault = 2;  // primary and backup
 
 void check_both(Reader& reader, const Config& config) {
   for (const std::string_view name : {"a", "b"}) {
@@ -52,32 +49,6 @@ void check_sizes(Reader& reader, const Config& config) {
   }
 }
 
-void choose_members(Reader& reader, Filer& filer) {
-  const auto count = std::ranges::count_if(filer.disks, &Disk::mailbox);
-  if (static_cast<std::size_t>(count) > kMembersMax) {
-    reader.fail(filer.line,
-                fmt::format("filers.{}.disks: {} disks are mailbox members", filer.name, count),
-                "name one, two or three");
-  }
-  if (count > 0) {
-    return;
-  }
-  std::size_t chosen = 0;
-  for (Disk& disk : filer.disks) {
-    if (!disk.arbitration && chosen < kMembersDefault) {
-      disk.mailbox = true;
-      ++chosen;
-    }
-  }
-  if (chosen == 0) {
-    reader.fail(filer.line,
-                fmt::format("filers.{}.disks: the arbitration disk is its only one, so there is no "
-                            "mailbox member",
-                            filer.name),
-                "add a disk");
-  }
-}
-
 }  // namespace
 
 void check_pair(Reader& reader, const Config& config) {
@@ -92,39 +63,6 @@ void check_pair(Reader& reader, const Config& config) {
   if (!reader.error()) {
     check_sizes(reader, config);
   }
-}
-
-void choose_mailbox_disks(Reader& reader, Config& config) {
-  if (reader.error()) {
-    return;
-  }
-  const Disk* named = nullptr;
-  for (Filer& filer : config.filers) {
-    for (const Disk& disk : filer.disks) {
-      if (disk.arbitration && named != nullptr) {
-        return reader.fail(
-            disk.path.line,
-            fmt::format("two disks are named for arbitration; the first is in line {}",
-                        named->path.line),
-            "name one of the pair's disks");
-      }
-      named = disk.arbitration ? &disk : named;
-    }
-    choose_members(reader, filer);
-  }
-  if (named != nullptr) {
-    return;
-  }
-  Filer& first =
-      *std::ranges::find_if(config.filers, [](const Filer& f) { return f.index() == 0; });
-  const auto free = std::ranges::find_if(first.disks, [](const Disk& d) { return !d.mailbox; });
-  if (free == first.disks.end()) {
-    return reader.fail(first.line,
-                       "filers.a.disks: every disk is a mailbox member, and none is left for the "
-                       "arbitration record",
-                       "add a third disk, or name one of filer b with `arbitration: true`");
-  }
-  free->arbitration = true;
 }
 
 }  // namespace duet::config

@@ -107,13 +107,11 @@ void check_together(Reader& reader, const Config& config) {
       use_listener(reader, listeners, listener);
     }
   }
-  const bool one_host =
-      config.is_pair() && config.interconnect->transport == Transport::kSharedMemory;
-  if (one_host) {
+  if (config.on_one_host()) {
     use_path(reader, paths, config.interconnect->directory);
   }
   for (const Node& node : config.nodes) {
-    if (one_host) {
+    if (config.on_one_host()) {
       use_node(reader, paths, listeners, node);
     } else {
       // On a machine of its own the other node may use the same names and addresses.

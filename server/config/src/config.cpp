@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/check.h"
 #include "schema.h"
 
 namespace duet::config {
@@ -58,14 +59,42 @@ std::vector<const RaidGroup*> Config::groups_of(const Node& node) const {
   std::vector<const RaidGroup*> used;
   const Filer* const filer = filer_at_home(node.name);
   for (const RaidGroup& group : groups) {
-    const bool uses = filer != nullptr && std::ranges::any_of(filer->disks, [&](const Disk& disk) {
-                        return disk.group == group.name;
-                      });
-    if (uses) {
+    if (is_pair() || (filer != nullptr && uses(filer->index(), group))) {
       used.push_back(&group);
     }
   }
   return used;
+}
+
+bool Config::uses(std::uint32_t index, const RaidGroup& group) const {
+  return std::ranges::any_of(filers, [&](const Filer& filer) {
+    return filer.index() == index && std::ranges::any_of(filer.disks, [&](const Disk& disk) {
+             return disk.group == group.name;
+           });
+  });
+}
+
+std::vector<PairDisk> Config::pair_disks() const {
+  DUET_CHECK(is_pair());
+  std::vector<PairDisk> all;
+  for (const Filer& filer : filers) {
+    for (const Disk& disk : filer.disks) {
+      if (!disk.is_virtual()) {
+        all.push_back({.disk = &disk, .filer = filer.index()});
+      }
+    }
+  }
+  for (const RaidGroup& group : groups) {
+    for (const std::vector<Disk>* const disks : {&group.disks, &group.spares}) {
+      for (const Disk& disk : *disks) {
+        all.push_back({.disk = &disk,
+                       .filer = disk.home,
+                       .group = &group,
+                       .carries = disk.mailbox || disk.arbitration});
+      }
+    }
+  }
+  return all;
 }
 
 Outcome<Config> parse(std::string_view text, std::string_view file) {

@@ -45,11 +45,16 @@ std::uint32_t read_chunk(Reader& reader, MapReader& map) {
   return static_cast<std::uint32_t>(bytes / kBlockBytes);
 }
 
-std::vector<Disk> read_members(Reader& reader, const Value& list, const std::string& path) {
+enum class Role : std::uint8_t { kMember, kSpare };
+
+std::vector<Disk> read_group_disks(Reader& reader, const Value& list, const std::string& path,
+                                   const Config& config, Role role) {
   std::vector<Disk> disks;
   for (const Value& item : list_items(reader, list, path)) {
     MapReader inner(reader, item, path);
-    disks.push_back(read_image(reader, inner));
+    disks.push_back(!config.is_pair()       ? read_image(reader, inner)
+                    : role == Role::kMember ? read_shared_member(reader, inner, config)
+                                            : read_shared_spare(reader, inner, config));
     inner.finish();
   }
   return disks;
@@ -155,9 +160,10 @@ void read_group(Reader& reader, const Value& item, Config& config) {
   check_name(reader, item.line, map.path_of("name"), group.name);
   const std::string path = "raid." + group.name;
   group.level = read_level(reader, map);
-  group.disks = read_members(reader, map.need("disks"), map.path_of("disks"));
+  group.disks =
+      read_group_disks(reader, map.need("disks"), map.path_of("disks"), config, Role::kMember);
   if (const Value* spares = map.find("spares"); spares != nullptr) {
-    group.spares = read_members(reader, *spares, map.path_of("spares"));
+    group.spares = read_group_disks(reader, *spares, map.path_of("spares"), config, Role::kSpare);
   }
   group.chunk_blocks = read_chunk(reader, map);
   group.virtual_disks = read_virtual_disks(reader, map);
@@ -191,6 +197,7 @@ std::string names_of(const Config& config) {
   return names;
 }
 
+// All memories of a pair have one size.
 void check_memory(Reader& reader, const Config& config, const Node& node) {
   std::uint64_t intents = 0;
   for (const RaidGroup* const group : config.groups_of(node)) {
@@ -203,7 +210,8 @@ void check_memory(Reader& reader, const Config& config, const Node& node) {
                     "groups {}",
                     node.name, size_text(node.memory.size_bytes), size_text(kMemoryBytesMin),
                     size_text(intents)),
-        fmt::format("give it at least {} MiB, or the groups smaller chunks",
+        fmt::format("give {} at least {} MiB, or the groups smaller chunks",
+                    config.is_pair() ? "all memories and mirrors" : "it",
                     (kMemoryBytesMin + intents + kMiB - 1) / kMiB));
   }
 }
@@ -211,11 +219,6 @@ void check_memory(Reader& reader, const Config& config, const Node& node) {
 }  // namespace
 
 void read_groups(Reader& reader, const Value& list, Config& config) {
-  if (config.is_pair()) {
-    return reader.fail(list.key_line, "raid: redundancy groups do not work in a pair yet",
-                       "remove `raid`, and use disks that are redundant themselves; or remove "
-                       "`interconnect` from `pair`: one node alone can use groups");
-  }
   for (const Value& item : list_items(reader, list, "raid")) {
     read_group(reader, item, config);
   }
@@ -229,6 +232,14 @@ Disk read_virtual_disk(Reader& reader, MapReader& map, const Config& config) {
           value->key_line,
           fmt::format("{}: a virtual disk has none: the group says what it is", map.path_of(key)),
           "remove it, or `raid`");
+    }
+  }
+  for (const std::string_view key : {"url", "mailbox", "arbitration"}) {
+    if (const Value* value = map.find(key); value != nullptr) {
+      reader.fail(
+          value->key_line,
+          fmt::format("{}: a virtual disk has none: the group's disks have", map.path_of(key)),
+          "write it at one of the `disks` of the group, or remove `raid`");
     }
   }
   disk.path = map.path("raid");
@@ -270,7 +281,7 @@ void check_groups(Reader& reader, const Config& config) {
                     "give each filer virtual disks of its own");
       }
       const auto [by, first] = groups_by.emplace(disk.group, &filer);
-      if (!first && by->second != &filer) {
+      if (!first && by->second != &filer && !config.is_pair()) {
         reader.fail(disk.path.line,
                     fmt::format("group {} is used by filer {} too, which another node serves",
                                 disk.group, by->second->name),

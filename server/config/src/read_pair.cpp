@@ -115,10 +115,6 @@ Failover read_failover(Reader& reader, const Value& value, const std::string& pa
   return failover;
 }
 
-bool one_host(const Config& config) {
-  return config.interconnect->transport == Transport::kSharedMemory;
-}
-
 // A URL of a shelf over TLS names its key, itself or for all.  False: neither does.
 bool add_key_file(const shelf::DiskUrl& url, const Config& config, Disk& disk) {
   if (url.kind != shelf::DiskUrl::Kind::kShelfTls || !url.key_file.empty()) {
@@ -167,15 +163,16 @@ Listener read_interconnect_end(Reader& reader, const Value& value, const std::st
   return listener;
 }
 
-Disk read_shared_disk(Reader& reader, MapReader& map, const Config& config) {
+namespace {
+
+// `url`, and what every shared disk's must be.
+Disk read_shared_url(Reader& reader, MapReader& map, const Config& config) {
   Disk disk;
   refuse_key(reader, map, "path", "in a pair both nodes reach every disk",
              "serve it with duet-shelf, and write `url: shelf+unix://SOCKET#NAME`");
   refuse_key(reader, map, "size", "a shared disk is as large as its shelf made it",
              "remove it (`duet-shelf create --size` makes images)");
   disk.path = map.path("url");
-  disk.mailbox = map.flag("mailbox", false);
-  disk.arbitration = map.flag("arbitration", false);
   if (reader.error()) {
     return disk;
   }
@@ -192,19 +189,58 @@ Disk read_shared_disk(Reader& reader, MapReader& map, const Config& config) {
           "shelf+tcp://ADDRESS:PORT/NAME, iscsi://HOST[:PORT]/TARGET/UNIT or block:///dev/...");
   } else if (url.value().kind == shelf::DiskUrl::Kind::kFile) {
     wrong("a file has no reservations, so no node could be shut out", "serve it with duet-shelf");
-  } else if (url.value().kind == shelf::DiskUrl::Kind::kBlock && one_host(config)) {
+  } else if (url.value().kind == shelf::DiskUrl::Kind::kBlock && config.on_one_host()) {
     wrong("on one host both nodes would be one to the disk, and could not shut each other out",
           "serve the device with duet-shelf");
   } else if (!add_key_file(url.value(), config, disk)) {
     wrong("nothing says which key the shelf has",
           "write `shelf_key_file` in `pair` (`openssl rand -hex 32` makes one for the shelves and "
           "both nodes), or ?key_file=PATH behind the URL");
-  } else if (disk.mailbox && disk.arbitration) {
+  }
+  return disk;
+}
+
+void read_arbitration(Reader& reader, MapReader& map, Disk& disk) {
+  disk.arbitration = map.flag("arbitration", false);
+  if (disk.mailbox && disk.arbitration) {
     reader.fail(map.line(),
                 fmt::format("{}: the arbitration disk is no mailbox member: the loss of one disk "
                             "must not cost both",
                             map.path_of("arbitration")),
                 "give the two to different disks");
+  }
+}
+
+}  // namespace
+
+Disk read_shared_disk(Reader& reader, MapReader& map, const Config& config) {
+  Disk disk = read_shared_url(reader, map, config);
+  disk.mailbox = map.flag("mailbox", false);
+  read_arbitration(reader, map, disk);
+  return disk;
+}
+
+Disk read_shared_member(Reader& reader, MapReader& map, const Config& config) {
+  Disk disk = read_shared_url(reader, map, config);
+  if (map.find("mailbox") != nullptr) {
+    const std::string node = map.text("mailbox");
+    disk.mailbox = true;
+    disk.home = node == "b" ? 1 : 0;
+    if (node != "a" && node != "b") {
+      reader.fail(map.find("mailbox")->line,
+                  fmt::format("{}: \"{}\" names no node", map.path_of("mailbox"), node),
+                  "write a or b: the node that keeps its mailbox on this disk");
+    }
+  }
+  read_arbitration(reader, map, disk);
+  return disk;
+}
+
+Disk read_shared_spare(Reader& reader, MapReader& map, const Config& config) {
+  Disk disk = read_shared_url(reader, map, config);
+  for (const std::string_view key : {"mailbox", "arbitration"}) {
+    refuse_key(reader, map, key, "a spare carries neither mailbox nor record",
+               "remove it, or name one of the group's `disks`");
   }
   return disk;
 }

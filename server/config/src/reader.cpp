@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace duet::config {
@@ -52,7 +53,9 @@ MapReader::MapReader(Reader& reader, const Value& value, std::string path)
 }
 
 const Value* MapReader::find(std::string_view key) {
-  asked_.emplace_back(key);
+  if (std::ranges::find(asked_, key) == asked_.end()) {
+    asked_.emplace_back(key);
+  }
   if (value_.kind != Value::Kind::kMap) {
     return nullptr;
   }

@@ -142,8 +142,9 @@ std::vector<Disk> read_disks(Reader& reader, MapReader& map, const Config& confi
   const Value& list = map.need("disks");
   for (const Value& item : list_items(reader, list, map.path_of("disks"))) {
     MapReader inner(reader, item, map.path_of("disks"));
-    disks.push_back(config.is_pair() ? read_shared_disk(reader, inner, config)
-                                     : read_own_disk(reader, inner, config));
+    disks.push_back(!config.is_pair()               ? read_own_disk(reader, inner, config)
+                    : inner.find("raid") != nullptr ? read_virtual_disk(reader, inner, config)
+                                                    : read_shared_disk(reader, inner, config));
     inner.finish();
   }
   return disks;
@@ -329,10 +330,14 @@ Config read_config(Reader& reader, const Value& root, std::string_view file) {
   }
   if (!reader.error() && config.is_pair()) {
     check_pair(reader, config);
-    choose_mailbox_disks(reader, config);
   }
   if (!reader.error()) {
     check_groups(reader, config);
+  }
+  if (!reader.error() && config.is_pair()) {
+    choose_mailbox_disks(reader, config);
+  }
+  if (!reader.error()) {
     check_together(reader, config);
   }
   return config;

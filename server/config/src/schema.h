@@ -27,7 +27,11 @@ void read_pair(Reader& reader, MapReader& pair, Config& config);
 Listener read_interconnect_end(Reader& reader, const Value& value, const std::string& path);
 // An entry of filers.X.disks of a pair: `url`, `mailbox`, `arbitration`.
 Disk read_shared_disk(Reader& reader, MapReader& disk, const Config& config);
-// Members and the arbitration disk where the file names none.
+// Of raid.disks of a pair: `url`, `mailbox: a|b`, `arbitration`; of raid.spares: `url`.
+Disk read_shared_member(Reader& reader, MapReader& disk, const Config& config);
+Disk read_shared_spare(Reader& reader, MapReader& disk, const Config& config);
+// Members and the arbitration disk where the file names none; and where each disk counts.
+// REQUIRES: check_groups() has passed.
 void choose_mailbox_disks(Reader& reader, Config& config);
 // What no single place can see: homes, addresses and paths used twice.
 void check_together(Reader& reader, const Config& config);

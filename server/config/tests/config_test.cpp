@@ -5,8 +5,13 @@
 
 #include <string>
 
+#include "refusal.h"
+
 namespace duet::config {
 namespace {
+
+using testing::BadFile;
+using testing::refusal;
 
 constexpr std::string_view kGood = R"(pair:
   name: sample
@@ -40,15 +45,7 @@ filers:
 
 // The good file with the first `from` replaced by `to`.
 std::string with(std::string_view from, std::string_view to) {
-  std::string text(kGood);
-  const std::size_t at = text.find(from);
-  EXPECT_NE(at, std::string::npos) << from;
-  return text.replace(at, from.size(), to);
-}
-
-std::string refusal(std::string_view text) {
-  const Outcome<Config> outcome = parse(text, "d.yaml");
-  return outcome.ok() ? "accepted" : outcome.error().text();
+  return testing::replaced(kGood, from, to);
 }
 
 TEST(Config, TheGoodFileMeansWhatItSays) {
@@ -82,12 +79,7 @@ TEST(Config, EverySampleIsAccepted) {
   EXPECT_TRUE(full.ok()) << full.error().text();
 }
 
-struct BadFile {
-  std::string from, to, message;
-  friend void PrintTo(const BadFile& bad, std::ostream* out) { *out << bad.message; }
-};
-
-class ConfigRefuses : public testing::TestWithParam<BadFile> {};
+class ConfigRefuses : public ::testing::TestWithParam<BadFile> {};
 
 TEST_P(ConfigRefuses, WithTheLineAndTheRemedy) {
   EXPECT_EQ(refusal(with(GetParam().from, GetParam().to)), GetParam().message);
@@ -95,7 +87,7 @@ TEST_P(ConfigRefuses, WithTheLineAndTheRemedy) {
 
 INSTANTIATE_TEST_SUITE_P(
     Each, ConfigRefuses,
-    testing::Values(
+    ::testing::Values(
         BadFile{"    home: a\n", "",
                 "d.yaml:12: filers.a.home is missing; add it (docs/CONFIGURATION.md tells what it "
                 "means)"},
@@ -186,7 +178,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "`- entry` line for each"}));
 
 TEST(Config, WhatIsNoYamlIsRefusedWithItsLine) {
-  EXPECT_THAT(refusal("pair: [\nnodes: }"), testing::StartsWith("d.yaml:2: not YAML: "));
+  EXPECT_THAT(refusal("pair: [\nnodes: }"), ::testing::StartsWith("d.yaml:2: not YAML: "));
   EXPECT_EQ(refusal(""), "d.yaml: the file is empty; start from deploy/samples/single.yaml");
   EXPECT_EQ(
       refusal("7"),
@@ -212,7 +204,7 @@ TEST(Config, AliasesThatMultiplyAreRefused) {
     }
     text += "]\n";
   }
-  EXPECT_THAT(refusal(text), testing::HasSubstr("too many or too deeply nested values"));
+  EXPECT_THAT(refusal(text), ::testing::HasSubstr("too many or too deeply nested values"));
 }
 
 TEST(Config, SizesAndTimesNeedTheirUnits) {

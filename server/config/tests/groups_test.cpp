@@ -4,9 +4,13 @@
 
 #include "config/config.h"
 #include "nvlog/request_log.h"
+#include "refusal.h"
 
 namespace duet::config {
 namespace {
+
+using testing::BadFile;
+using testing::refusal;
 
 constexpr std::string_view kGood = R"(pair:
   name: sample
@@ -40,15 +44,7 @@ filers:
 )";
 
 std::string with(std::string_view from, std::string_view to) {
-  std::string text(kGood);
-  const std::size_t at = text.find(from);
-  EXPECT_NE(at, std::string::npos) << from;
-  return text.replace(at, from.size(), to);
-}
-
-std::string refusal(std::string_view text) {
-  const Outcome<Config> outcome = parse(text, "d.yaml");
-  return outcome.ok() ? "accepted" : outcome.error().text();
+  return testing::replaced(kGood, from, to);
 }
 
 TEST(Groups, AreReadAsTheyStand) {
@@ -110,12 +106,7 @@ TEST(Groups, IntentsLieBehindTheLogOfANodesMemory) {
   EXPECT_EQ(map_memory({}, bytes + 512).log_bytes, bytes + 512);
 }
 
-struct BadFile {
-  std::string from, to, message;
-  friend void PrintTo(const BadFile& bad, std::ostream* out) { *out << bad.message; }
-};
-
-class GroupsRefuse : public testing::TestWithParam<BadFile> {};
+class GroupsRefuse : public ::testing::TestWithParam<BadFile> {};
 
 TEST_P(GroupsRefuse, WithTheLineAndTheRemedy) {
   EXPECT_EQ(refusal(with(GetParam().from, GetParam().to)), GetParam().message);
@@ -123,7 +114,7 @@ TEST_P(GroupsRefuse, WithTheLineAndTheRemedy) {
 
 INSTANTIATE_TEST_SUITE_P(
     Each, GroupsRefuse,
-    testing::Values(
+    ::testing::Values(
         BadFile{"tank/rest", "tonk/rest",
                 "d.yaml:29: filers.a.disks.raid: there is no virtual disk \"tonk/rest\"; write "
                 "GROUP/DISK, one of: tank/fast, tank/rest"},
@@ -193,11 +184,12 @@ INSTANTIATE_TEST_SUITE_P(
             "d.yaml:4: raid.tank: no filer uses a virtual disk of it; write `- raid: tank/fast` "
             "under a filer's `disks`, or remove the group"},
         BadFile{
-            "  name: sample\n",
-            "  name: sample\n  interconnect: {transport: shared-memory, directory: run/link}\n",
-            "d.yaml:4: raid: redundancy groups do not work in a pair yet; remove `raid`, and use "
-            "disks that are redundant themselves; or remove `interconnect` from `pair`: one node "
-            "alone can use groups"}));
+            "{path: run/0.img, size: 1GiB}", "{path: run/0.img, size: 1GiB, mailbox: a}",
+            "d.yaml:8: raid.disks.mailbox: no such key; correct or remove it; known here: path, "
+            "size"},
+        BadFile{"- raid: tank/rest", "- {raid: tank/rest, mailbox: true}",
+                "d.yaml:29: filers.a.disks.mailbox: only a pair shares disks; remove it, or add "
+                "`interconnect` to `pair`"}));
 
 TEST(Groups, ASecondOneWithTheSameNameIsRefused) {
   const std::string text(kGood);

@@ -6,12 +6,14 @@
 #include <string>
 
 #include "config/config.h"
+#include "refusal.h"
 
 namespace duet::config {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::refusal;
 
 constexpr std::string_view kPair = R"(pair:
   name: sample
@@ -102,17 +104,8 @@ filers:
       - url: shelf+tcp://192.0.2.7:7420/b0
 )";
 
-// The good file `in` with each first `from` replaced by its `to`.
 std::string with(std::string_view in, std::string_view from, std::string_view to) {
-  std::string text(in);
-  const std::size_t at = text.find(from);
-  EXPECT_NE(at, std::string::npos) << from;
-  return text.replace(at, from.size(), to);
-}
-
-std::string refusal(std::string_view text) {
-  const Outcome<Config> outcome = parse(text, "d.yaml");
-  return outcome.ok() ? "accepted" : outcome.error().text();
+  return testing::replaced(in, from, to);
 }
 
 // "mma": member, member, arbitration; '-': neither.
@@ -249,7 +242,8 @@ TEST(PairConfig, WithoutADiskForArbitrationItIsRefused) {
 }
 
 TEST(PairConfig, TheSamplesAreAccepted) {
-  for (const char* const sample : {"/pair.yaml", "/everything.yaml"}) {
+  for (const char* const sample :
+       {"/pair.yaml", "/pair-raid.yaml", "/pair-shared.yaml", "/everything.yaml"}) {
     const Outcome<Config> outcome = load(std::string(DUET_SAMPLES) + sample);
     ASSERT_TRUE(outcome.ok()) << outcome.error().text();
     EXPECT_TRUE(outcome.value().is_pair()) << sample;
@@ -262,7 +256,7 @@ struct BadPair {
   friend void PrintTo(const BadPair& bad, std::ostream* out) { *out << bad.message; }
 };
 
-class PairConfigRefuses : public testing::TestWithParam<BadPair> {};
+class PairConfigRefuses : public ::testing::TestWithParam<BadPair> {};
 
 TEST_P(PairConfigRefuses, WithTheLineAndTheRemedy) {
   EXPECT_EQ(refusal(with(GetParam().file, GetParam().from, GetParam().to)), GetParam().message);
@@ -270,7 +264,7 @@ TEST_P(PairConfigRefuses, WithTheLineAndTheRemedy) {
 
 INSTANTIATE_TEST_SUITE_P(
     Interconnect, PairConfigRefuses,
-    testing::Values(
+    ::testing::Values(
         BadPair{kPair, "shared-memory", "pigeon",
                 "d.yaml:4: pair.interconnect.transport: \"pigeon\" is not known; write "
                 "shared-memory (both nodes on one host) or tcp"},
@@ -318,7 +312,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Addresses, PairConfigRefuses,
-    testing::Values(
+    ::testing::Values(
         BadPair{kTcpPair, "[192.0.2.11]", "\n      - {address: 192.0.2.11, interface: eth0}",
                 "d.yaml:35: filers.a.addresses.address: \"192.0.2.11\" names no network; "
                 "write the address and the bits of its network, such as 192.0.2.21/24"},
@@ -357,7 +351,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Failover, PairConfigRefuses,
-    testing::Values(
+    ::testing::Values(
         BadPair{kPair, "lease: 500ms", "lease: 299ms",
                 "d.yaml:6: pair.failover: a lease of 299 ms is shorter than 3 beats of 100 ms; "
                 "lengthen `lease`, or shorten `beat`: one lost beat must not cost the lease"},
@@ -383,7 +377,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Nodes, PairConfigRefuses,
-    testing::Values(
+    ::testing::Values(
         BadPair{kPair, "    mirror:\n      path: run/b/mirror.pmem\n      size: 64MiB\n", "",
                 "d.yaml:19: nodes.b.mirror is missing; add it (docs/CONFIGURATION.md tells what "
                 "it means)"},
@@ -414,7 +408,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Disks, PairConfigRefuses,
-    testing::Values(
+    ::testing::Values(
         BadPair{kPair, "url: shelf+unix://run/shelf1.sock#a0", "path: run/a0.img",
                 "d.yaml:33: filers.a.disks.path: in a pair both nodes reach every disk; serve it "
                 "with duet-shelf, and write `url: shelf+unix://SOCKET#NAME`"},

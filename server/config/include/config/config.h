@@ -101,8 +101,11 @@ struct Node {
 struct Disk {
   Path path;                     // of a pair: the disk's URL (shelf/linux/disk_url.h)
   std::uint64_t size_bytes = 0;  // of the image `duet init` makes; 0: it must exist
-  bool mailbox = false;          // of a pair: a mailbox member of the filer's home node
+  bool mailbox = false;          // of a pair: a mailbox member of the home node of filer `home`
   bool arbitration = false;      // of a pair: holds the owner record
+  // Of a pair's disk: the filer at whose home node it counts.  Of a group's disk that is the filer
+  // that uses the group; where both do, of a mailbox member its node, else 0.
+  std::uint32_t home = 0;
   // A virtual disk of a redundancy group, by its names; then `path` is "GROUP/DISK", for messages.
   std::string group, virtual_disk;
   [[nodiscard]] bool is_virtual() const { return !group.empty(); }
@@ -132,6 +135,15 @@ struct RaidGroup {
   [[nodiscard]] std::uint64_t intent_bytes() const;
 };
 [[nodiscard]] std::string_view level_name(raid::Level level);  // "raid6"
+
+// A disk that both nodes of a pair reach.
+struct PairDisk {
+  const Disk* disk = nullptr;
+  std::uint32_t filer = 0;           // whose home node may keep its mailbox there
+  const RaidGroup* group = nullptr;  // null: a disk of the filer's aggregate itself
+  // Mailbox or record may be there: every disk of a filer, and those of a group that were chosen.
+  bool carries = true;
+};
 
 struct Volume {
   std::string name;
@@ -194,18 +206,34 @@ struct Config {
   std::vector<RaidGroup> groups;
 
   [[nodiscard]] bool is_pair() const { return interconnect.has_value(); }
+  // A pair whose nodes share a machine.
+  [[nodiscard]] bool on_one_host() const {
+    return is_pair() && interconnect->transport == Transport::kSharedMemory;
+  }
   // Null: not in the file.
   [[nodiscard]] const Node* node(std::string_view name) const;
   [[nodiscard]] const Filer* filer(std::string_view name) const;
   [[nodiscard]] const Filer* filer_at_home(std::string_view node_name) const;
   [[nodiscard]] const RaidGroup* group(std::string_view name) const;
-  // Those of which the filer at home at the node has a virtual disk.
+  // Those of which the filer at home at the node has a virtual disk; in a pair all, as each node
+  // manages all of them.
   [[nodiscard]] std::vector<const RaidGroup*> groups_of(const Node& node) const;
+  // Whether filer `index` has a virtual disk of the group.
+  [[nodiscard]] bool uses(std::uint32_t index, const RaidGroup& group) const;
+  // Whether both filers of a pair have.
+  [[nodiscard]] bool is_shared(const RaidGroup& group) const {
+    return uses(0, group) && uses(1, group);
+  }
+  // REQUIRES: a pair.  The filers' own disks in the order of the file, then the groups' disks and
+  // spares, group by group.
+  [[nodiscard]] std::vector<PairDisk> pair_disks() const;
 };
 
 // What lies where in a node's memory: the request log in front, and at the end what the groups mean
 // to write, the first group's last of all.  So a group that is added takes from the log's end only,
-// and each part can be one window of a partner link.
+// and each part can be one window of a partner link.  In a pair the map is that of all memories:
+// the intents lie in each node's `mirror`, as the partner writes there too, and what they would
+// have of its `memory` stays unused, as a log and its copy have equal halves.
 struct MemoryMap {
   struct Part {
     std::uint64_t offset = 0, bytes = 0;  // multiples of 4096

@@ -137,7 +137,6 @@ class ManagedGroup {
                            const Status& result);
   // Of the blocks in front of the group's: raid looks at its own.  Error: kRefused, kIo.
   static Task<Status> must_be_blank(BlockDevice& disk);
-  Task<Status> write_zeros(Slot& slot, std::uint64_t blocks, std::uint64_t& done);
 
   Scheduler& scheduler_;
   const std::string& file_;
