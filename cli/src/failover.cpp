@@ -124,6 +124,9 @@ void show_node(const std::string& name, const Json& view) {
   for (const Json& difference : mailbox.value("differences", Json::array())) {
     fmt::print("  configuration: {}\n", difference.get<std::string>());
   }
+  if (!text(view, "groups").empty()) {
+    fmt::print("  redundancy groups: {}\n", text(view, "groups"));
+  }
   if (!text(view, "automatic_giveback").empty()) {
     fmt::print("  giveback by itself: {}\n", text(view, "automatic_giveback"));
   }

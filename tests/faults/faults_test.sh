@@ -9,6 +9,8 @@
 #   memory   a node loses both its memories with its life
 #   upgrade  each node in turn is moved away, replaced by another build and given back
 #   moves    planned takeovers and givebacks, one after another
+#   disks    of a redundancy group: a disk fails, a spare takes its place, and a node dies meanwhile
+# SAMPLE=FILE takes another sample of deploy/samples than pair.yaml.
 # Fails when a client sees an error, a file is not as its client left it, or the check is not clean.
 # SEED=N repeats a run's choices.
 set -euo pipefail
@@ -126,6 +128,28 @@ moves() {
   pause
   give_back
   await_home
+}
+# Of the sample pair-shared.yaml: the disks change places from round to round.
+in_sync() {  # COUNT of disks
+  local got
+  for _ in $(seq 600); do
+    got=$(duet raid status --json 2> /dev/null | jq '[.groups[].disks[] | select(.state == "in_sync")] | length')
+    [ "$got" != "$1" ] || return 0
+    sleep 0.1
+  done
+  echo "$got disks are in sync, not $1:" >&2
+  duet raid status >&2 || true
+  return 1
+}
+disks() {
+  local victim=$1 number=$((RANDOM % 6)) lost
+  lost=$(duet raid status --json | jq -r ".groups[0].disks[] | select(.number == $number).path")
+  say "disk $number of the group, $lost, fails"
+  duet raid fail tank "$number" > fail.out
+  pause
+  kills "$victim"
+  in_sync 6
+  duet raid spare tank "$lost" --force > spare.out
 }
 
 began=() victims=()

@@ -1,5 +1,5 @@
-# The sample pair (deploy/samples) in the test's directory, on a port that nobody has; to be sourced
-# after common.sh.  pair.yaml is the sample's, and the test's to change before `pair start`.
+# The sample pair (deploy/samples; SAMPLE names another file there) in the test's directory, on a port
+# that nobody has; to be sourced after common.sh.  pair.yaml is the test's to change before `pair start`.
 
 pair() { "$here/deploy/samples/pair.sh" --bin "$bin" --config pair.yaml "$@"; }
 pair_kill() { pair kill all; }
@@ -10,4 +10,4 @@ port=$((20100 + seed % 2000))
 while (: < "/dev/tcp/127.0.1.1/$port") 2> /dev/null || (: < "/dev/tcp/127.0.1.2/$port") 2> /dev/null; do
   port=$((port + 1))
 done
-sed "s/20049/$port/" "$here/deploy/samples/pair.yaml" > pair.yaml
+sed "s/20049/$port/" "$here/deploy/samples/${SAMPLE:-pair.yaml}" > pair.yaml

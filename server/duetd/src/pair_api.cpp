@@ -94,6 +94,18 @@ const char* name_of(nvlog::MirrorState state) {
   return "beginning";
 }
 
+const char* name_of(failover::GroupsState state) {
+  switch (state) {
+    case failover::GroupsState::kShared:
+      return "shared with the partner";
+    case failover::GroupsState::kAlone:
+      return "managed by this node alone";
+    case failover::GroupsState::kWaiting:
+      break;
+  }
+  return "not managed by this node";
+}
+
 const char* name_of(failover::Severity severity) {
   switch (severity) {
     case failover::Severity::kInformation:
@@ -297,6 +309,9 @@ Json Pair::status_json() const {
                {"mailbox", mailbox_json()},
                {"disks", disks_json()},
                {"events", events}};
+  if (groups_ != nullptr) {
+    json["groups"] = name_of(groups_->state());
+  }
   if (status.last_takeover) {
     json["last_takeover"] = phases_json(*status.last_takeover);
   }

@@ -1,0 +1,170 @@
+// The pair on a redundancy group that both nodes manage (failover/shared_groups.h).
+
+#include "pair_fixture.h"
+
+namespace duet::pair {
+namespace {
+
+class PairOnAGroup : public Pair {
+ protected:
+  PairOnAGroup() : Pair(options()) {}
+  static WorldOptions options() {
+    WorldOptions options = drawn();
+    options.groups = true;
+    return options;
+  }
+  [[nodiscard]] bool shared(Duration limit = 10s) {
+    return world.run_until([this] { return world.sharing() == 2; }, limit);
+  }
+  [[nodiscard]] failover::GroupsState state(std::uint32_t node) {
+    return world.process(node)->groups->state();
+  }
+  // So that what is checked behind this is the group's own doing.
+  void expect_sound() {
+    ASSERT_TRUE(all_well());
+    ASSERT_TRUE(shared());
+    EXPECT_EQ(world.scrub(), "");
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Seeds, PairOnAGroup, ::testing::Range<std::uint64_t>(1, 21));
+
+TEST_P(PairOnAGroup, EachServesItsOwn) {
+  begin();
+  world.run_for(3s);
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  EXPECT_GT(world.oracle.filer(0).replies, 200U);
+  EXPECT_EQ(world.steps["fence"], 0U);
+  expect_sound();
+}
+
+TEST_P(PairOnAGroup, AKilledNodeIsTakenOverAndItsFilerGivenBack) {
+  begin();
+  world.kill(0);
+  ASSERT_TRUE(soon(0, 1, 3s));
+  EXPECT_TRUE(served(1, 1));
+  EXPECT_EQ(state(1), failover::GroupsState::kAlone);
+  world.run_for(1s);
+  world.boot(0);
+  ASSERT_TRUE(shared());
+  ASSERT_TRUE(hands_over(0, 1));
+  expect_sound();
+}
+
+// What node a writes waits for node b's memory, although b serves nothing.
+TEST_P(PairOnAGroup, ADeadPartnerThatServedNothingIsShutOut) {
+  begin();
+  ASSERT_TRUE(hands_over(1, 1));
+  const std::uint64_t before = world.oracle.filer(0).replies;
+  world.kill(1);
+  ASSERT_TRUE(world.run_until([&] { return state(0) == failover::GroupsState::kAlone; }, 5s));
+  EXPECT_TRUE(served(0, 0) && served(1, 0));
+  world.run_for(2s);
+  EXPECT_GT(world.oracle.filer(0).replies, before + 100);
+  EXPECT_EQ(world.steps["swap ownership"], world.steps["raise epochs"] - 1);
+  world.boot(1);
+  expect_sound();
+}
+
+// Both live; what either writes waits for the other.  Node a goes on, node b ends.
+TEST_P(PairOnAGroup, OfTwoThatDoNotHearEachOtherOneGoesOn) {
+  begin();
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  ASSERT_TRUE(soon(1, 0, 5s));
+  ASSERT_TRUE(soon(0, 0, 5s));
+  EXPECT_EQ(world.steps["arbitrate"], 1U);
+  EXPECT_GE(world.steps["halt"], 1U);
+  world.run_for(5s);
+  EXPECT_TRUE(served(0, 0) && served(1, 0)) << "b is there again, and asks for nothing";
+  EXPECT_EQ(world.steps["arbitrate"], 1U);
+  world.wire().heal(interconnect::Node::kA);
+  world.wire().heal(interconnect::Node::kB);
+  ASSERT_TRUE(shared());
+  ASSERT_TRUE(hands_over(1, 0));
+  expect_sound();
+}
+
+TEST_P(PairOnAGroup, ALinkThatIsResetCostsNobodyAnything) {
+  begin();
+  for (int i = 0; i < 5; ++i) {
+    world.wire().reset();
+    world.run_for(300ms);
+  }
+  EXPECT_TRUE(served(0, 0) && served(1, 1));
+  EXPECT_EQ(world.steps["fence"], 0U);
+  expect_sound();
+}
+
+// It was fenced while it slept, and its intents were carried out: it must write no more.
+TEST_P(PairOnAGroup, ANodeThatSleepsTooLongWakesAndEnds) {
+  begin();
+  world.process(0)->scheduler.freeze();
+  ASSERT_TRUE(soon(0, 1, 5s));
+  world.run_for(1s);
+  world.process(0)->scheduler.thaw();
+  ASSERT_TRUE(world.run_until([&] { return world.steps["halt"] > 0; }, 5s));
+  expect_sound();
+}
+
+TEST_P(PairOnAGroup, BothLosePowerAndBothComeBack) {
+  begin();
+  world.run_for(1s);
+  for (const std::uint32_t node : {0U, 1U}) {
+    world.kill(node);
+    world.lose_power(node, false);
+  }
+  world.run_for(1s);
+  world.boot(1);
+  world.run_for(std::chrono::milliseconds(GetParam() * 70));
+  world.boot(0);
+  expect_sound();
+}
+
+TEST_P(PairOnAGroup, ABlankMemoryIsServedFromThePartnersCopy) {
+  begin();
+  world.kill(0);
+  world.lose_power(0, true);
+  world.boot(0);
+  expect_sound();
+}
+
+// A disk fails, then a node; the other computes what was on the disk.
+TEST_P(PairOnAGroup, ADegradedGroupIsTakenOver) {
+  begin();
+  const auto disk = static_cast<std::uint32_t>(GetParam() % kDisks);
+  world.process(1)->groups->all().front()->group().disk_failed(disk);
+  world.run_for(500ms);
+  world.kill(0);
+  ASSERT_TRUE(soon(0, 1, 5s));
+  world.boot(0);
+  ASSERT_TRUE(all_well());
+  EXPECT_TRUE(shared());
+}
+
+// Whoever takes over or is taken over may die at any step of it.
+TEST_P(PairOnAGroup, ATakeoverMayEndAnywhere) {
+  begin();
+  const std::uint64_t at = GetParam();
+  std::uint64_t steps = 0;
+  bool killed = false;
+  world.on_step = [&](std::uint32_t node, std::string_view) {
+    if (node == 1 && !killed && ++steps == at) {
+      killed = true;
+      world.kill_soon(1);
+    }
+  };
+  world.kill(0);
+  world.run_for(3s);
+  if (world.process(0) == nullptr) {
+    world.boot(0);
+  }
+  world.run_for(500ms);
+  if (world.process(1) == nullptr) {
+    world.boot(1);
+  }
+  EXPECT_TRUE(killed || steps < at);
+  expect_sound();
+}
+
+}  // namespace
+}  // namespace duet::pair
