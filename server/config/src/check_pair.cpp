@@ -10,6 +10,28 @@ namespace duet::config {
 
 namespace {
 
+// A window of the partner link for each, behind those of the two logs
+// (server/groups/pair_groups.h).
+constexpr std::size_t kGroupsMax = 6;
+
+// What either node writes to a group waits for the other, until that is shut out.
+void check_groups_of_pair(Reader& reader, const Config& config) {
+  if (config.groups.empty()) {
+    return;
+  }
+  if (config.groups.size() > kGroupsMax) {
+    reader.fail(config.groups[kGroupsMax].line,
+                fmt::format("raid: a pair has at most {} redundancy groups", kGroupsMax),
+                "make fewer and larger ones");
+  }
+  if (!config.failover.automatic_takeover) {
+    reader.fail(config.groups.front().line,
+                "raid: with automatic_takeover: false a dead node would stop both filers, as a "
+                "redundancy group waits for it until it is shut out",
+                "remove `automatic_takeover: false`, or use disks that are redundant themselves");
+  }
+}
+
 void check_both(Reader& reader, const Config& config) {
   for (const std::string_view name : {"a", "b"}) {
     const auto is_named = [&](const Filer& filer) { return filer.name == name; };
@@ -59,6 +81,9 @@ void check_pair(Reader& reader, const Config& config) {
                   fmt::format("nodes.{}.register_rpcbind: a pair does not do that", node.name),
                   "remove it; clients name the port (port= and mountport=)");
     }
+  }
+  if (!reader.error()) {
+    check_groups_of_pair(reader, config);
   }
   if (!reader.error()) {
     check_sizes(reader, config);

@@ -316,6 +316,28 @@ TEST(PairGroups, AVirtualDiskServesOneFiler) {
             "a filer's `disks`, or remove the group");
 }
 
+TEST(PairGroups, ADeadNodeMustBeShutOutByItself) {
+  std::string text = shared_text(shared("raid5", 3));
+  const std::string directory = "    directory: run/link\n";
+  text.insert(text.find(directory) + directory.size(), "  failover: {automatic_takeover: false}\n");
+  EXPECT_EQ(refusal(text),
+            "d.yaml:8: raid: with automatic_takeover: false a dead node would stop both filers, as "
+            "a redundancy group waits for it until it is shut out; remove `automatic_takeover: "
+            "false`, or use disks that are redundant themselves");
+}
+
+TEST(PairGroups, APairHasSixAtMost) {
+  std::vector<Group> groups;
+  std::vector<std::string> disks;
+  for (int i = 0; i < 7; ++i) {
+    const std::string name = "g" + std::to_string(i);
+    groups.push_back({name, "raid1", {name + "x\"", name + "y\""}, {}});
+    disks.push_back("raid: " + name + "/a");
+  }
+  EXPECT_EQ(refusal(text_of(groups, disks, {"y0\"", "y1\""})),
+            "d.yaml:49: raid: a pair has at most 6 redundancy groups; make fewer and larger ones");
+}
+
 TEST(PairGroups, MemoriesHaveRoomForTheIntentsOfAllGroups) {
   std::string text = shared_text(shared("raid5", 3));
   for (std::size_t at = text.find("128MiB"); at != std::string::npos; at = text.find("128MiB")) {
