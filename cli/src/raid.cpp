@@ -62,6 +62,29 @@ void show_rebuild(const Json& rebuild) {
   }
 }
 
+void show_scrub(const Json& scrub) {
+  const bool running = scrub.value("running", false);
+  const std::uint64_t unsure = number(scrub, "unsure_rows");
+  fmt::print("  scrub      {}, {} rows put right{}\n",
+             running
+                 ? fmt::format("{} %, {} of {} stripes", number(scrub, "done_percent"),
+                               grouped(number(scrub, "done")), grouped(number(scrub, "stripes")))
+                 : std::string("the last one has ended"),
+             grouped(number(scrub, "repaired_rows") + number(scrub, "unreadable_rows")),
+             unsure == 0 ? ""
+                         : fmt::format("; {} DO NOT MATCH, and do not tell what is wrong: run "
+                                       "`duet scrub`",
+                                       grouped(unsure)));
+  const Json shares = scrub.value("node_shares", Json::array());
+  for (std::size_t i = 0; running && shares.size() > 1 && i < shares.size(); ++i) {
+    fmt::print("  node {}     {} stripes of it\n", static_cast<char>('a' + i),
+               grouped(shares[i].get<std::uint64_t>()));
+  }
+  if (scrub.contains("trouble")) {
+    fmt::print("  trouble    {}\n", scrub.value("trouble", std::string()));
+  }
+}
+
 void show_groups(const Json& json) {
   const Json groups = json.value("groups", Json::array());
   if (groups.empty()) {
@@ -82,6 +105,9 @@ void show_groups(const Json& json) {
     show_counters(group.value("counters", Json::object()));
     if (group.contains("rebuild")) {
       show_rebuild(group.at("rebuild"));
+    }
+    if (group.contains("scrub")) {
+      show_scrub(group.at("scrub"));
     }
     show_disks(group);
   }
@@ -178,6 +204,30 @@ void add_spare(CLI::App& group, Action& action) {
   });
 }
 
+void add_scrub(CLI::App& group, Action& action) {
+  struct Scrub {
+    std::string group;
+    bool stop = false;
+  };
+  const auto wanted = std::make_shared<Scrub>();
+  CLI::App* scrub = group.add_subcommand("scrub", "Compares data and check data of a group");
+  scrub->add_option("GROUP", wanted->group, "The group")->required();
+  scrub->add_flag("--stop", wanted->stop, "Ends the one that runs");
+  scrub->footer(
+      "It runs beside the filers, in a pair on both nodes together; see it with `duet raid "
+      "status`.  "
+      "What is wrong for sure is put right.");
+  scrub->callback([&action, wanted] {
+    action = [wanted](Session& session) {
+      return session.done(session.call(wanted->stop ? "DELETE" : "POST",
+                                       "/v1/raid/" + wanted->group + "/scrub", Json::object()),
+                          fmt::format(wanted->stop ? "the scrub of {} ends"
+                                                   : "{} is being compared; see duet raid status",
+                                      wanted->group));
+    };
+  });
+}
+
 }  // namespace
 
 void add_raid_commands(CLI::App& app, Action& action) {
@@ -192,6 +242,7 @@ void add_raid_commands(CLI::App& app, Action& action) {
   add_fail(*group, action);
   add_replace(*group, action);
   add_spare(*group, action);
+  add_scrub(*group, action);
 }
 
 }  // namespace duet::cli

@@ -35,6 +35,21 @@ Json rebuild_json(const RaidGroupInfo::Rebuild& rebuild) {
   return json;
 }
 
+Json scrub_json(const RaidGroupInfo::Scrub& scrub) {
+  Json json = {{"running", scrub.running},
+               {"stripes", scrub.stripes},
+               {"done", scrub.done},
+               {"done_percent", scrub.percent()},
+               {"node_shares", scrub.node_shares},
+               {"repaired_rows", scrub.repaired},
+               {"unreadable_rows", scrub.unreadable},
+               {"unsure_rows", scrub.unsure}};
+  if (!scrub.trouble.empty()) {
+    json["trouble"] = scrub.trouble;
+  }
+  return json;
+}
+
 Json group_json(const RaidGroupInfo& group) {
   Json disks = Json::array();
   for (const RaidDiskInfo& disk : group.disks) {
@@ -69,6 +84,9 @@ Json group_json(const RaidGroupInfo& group) {
   if (group.rebuild) {
     json["rebuild"] = rebuild_json(*group.rebuild);
   }
+  if (group.scrub) {
+    json["scrub"] = scrub_json(*group.scrub);
+  }
   return json;
 }
 
@@ -92,12 +110,16 @@ std::variant<RaidOrder, Response> order_from(const Request& request, const Parts
   RaidOrder order;
   order.group = parts[1];
   const std::string& what = parts[2];
-  if (what != "fail" && what != "replace" && what != "spare") {
+  if (what != "fail" && what != "replace" && what != "spare" && what != "scrub") {
     return not_found();
   }
-  const bool remove = what == "spare" && request.method == "DELETE";
+  const bool remove = (what == "spare" || what == "scrub") && request.method == "DELETE";
   if (request.method != "POST" && !remove) {
     return wrong_method();
+  }
+  if (what == "scrub") {
+    order.verb = remove ? Verb::kStopScrub : Verb::kScrub;
+    return order;
   }
   order.verb = what == "fail"      ? Verb::kFail
                : what == "replace" ? Verb::kReplace
@@ -179,6 +201,11 @@ void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
                       ? number(group.rebuild->done) / number(group.rebuild->stripes)
                       : 1,
                   {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge("duet_raid_scrub_unsure_rows",
+                  "Rows that the last scrub found not to match, and could not put right.",
+                  group.scrub ? number(group.scrub->unsure) : 0, {{"group", group.name}});
   }
   for (const RaidGroupInfo& group : groups) {
     const char* const name = "duet_raid_updates_total";

@@ -154,6 +154,13 @@ TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_FALSE(asked_.force);
   EXPECT_EQ(call("DELETE", "/v1/raid/tank/spare", R"({"path": "n"})").status, 200);
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kRemoveSpare);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/scrub", "{}").status, 200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kScrub);
+  EXPECT_EQ(call("DELETE", "/v1/raid/tank/scrub", "{}").status, 200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kStopScrub);
+  groups_[0].scrub = RaidGroupInfo::Scrub{.running = true, .stripes = 8, .done = 2, .unsure = 1};
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["done_percent"], 25);
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["unsure_rows"], 1);
   EXPECT_EQ(call("POST", "/v1/raid/tank/replace", R"({"path": "n"})").status, 400);
   EXPECT_EQ(call("POST", "/v1/raid/tank/spare", R"({"disk": "n"})").status, 400);
   EXPECT_EQ(call("POST", "/v1/raid/tank/spare", R"({"path": "n", "force": 1})").status, 400);

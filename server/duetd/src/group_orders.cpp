@@ -40,11 +40,24 @@ Task<std::string> fail_disk(Machine& machine, const groups::ManagedGroup& group,
 
 }  // namespace
 
+namespace {
+
+std::string scrub(const groups::ManagedGroup& group, bool stop) {
+  const Status done = stop ? group.group().stop_scrub() : group.group().start_scrub();
+  return done.ok() ? ""
+                   : fmt::format("group {}: {}", group.configured().name, text_of(done.error()));
+}
+
+}  // namespace
+
 Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin::RaidOrder order,
                             groups::ManagedGroup::Opener open) {
   using Verb = admin::RaidOrder::Verb;
   if (group == nullptr || !group->managed()) {
     co_return fmt::format("there is no redundancy group {} that this node manages", order.group);
+  }
+  if (order.verb == Verb::kScrub || order.verb == Verb::kStopScrub) {
+    co_return scrub(*group, order.verb == Verb::kStopScrub);
   }
   const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
   if (!disk && (order.verb == Verb::kFail || order.verb == Verb::kReplace)) {

@@ -61,6 +61,27 @@ std::optional<admin::RaidGroupInfo::Rebuild> rebuild_of(const raid::GroupStatus&
   return info;
 }
 
+// Of the last one, too.
+std::optional<admin::RaidGroupInfo::Scrub> scrub_of(const raid::GroupStatus& status) {
+  const raid::ScrubStatus& scrub = status.scrub;
+  if (scrub.began == Instant{}) {
+    return std::nullopt;
+  }
+  admin::RaidGroupInfo::Scrub info = {.running = scrub.running,
+                                      .stripes = scrub.stripes,
+                                      .done = scrub.done,
+                                      .repaired = scrub.counts.repaired,
+                                      .unreadable = scrub.counts.unreadable,
+                                      .unsure = scrub.counts.unsure};
+  raid::for_each_node(status.label.nodes, [&](raid::NodeId node) {
+    info.node_shares.push_back(scrub.shares[raid::number(node)]);
+  });
+  if (scrub.trouble) {
+    info.trouble = std::string(scrub.trouble->context);
+  }
+  return info;
+}
+
 admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
   const raid::Geometry& geometry = managed.group().geometry();
   const raid::GroupStatus status = managed.group().status();
@@ -84,6 +105,7 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
                                .settles = counters.settles,
                                .recovered = counters.recovered};
   info.rebuild = rebuild_of(status, now);
+  info.scrub = scrub_of(status);
   for (const groups::DiskView& view : managed.disks()) {
     info.disks.push_back(disk_info(view));
   }

@@ -43,6 +43,18 @@ struct RaidGroupInfo {
     [[nodiscard]] std::uint64_t percent() const { return stripes == 0 ? 0 : done * 100 / stripes; }
   };
   std::optional<Rebuild> rebuild;
+  // The comparison of data and check data that runs, or the last one.
+  struct Scrub {
+    bool running = false;
+    std::uint64_t stripes = 0, done = 0;
+    std::vector<std::uint64_t> node_shares;  // stripes
+    // Rows: put right; with a block that could not be read, put right; that do not match, and do
+    // not tell what is wrong.
+    std::uint64_t repaired = 0, unreadable = 0, unsure = 0;
+    std::string trouble;  // why it does not get on; may be none
+    [[nodiscard]] std::uint64_t percent() const { return stripes == 0 ? 0 : done * 100 / stripes; }
+  };
+  std::optional<Scrub> scrub;
   // Since the start.
   std::uint64_t reads = 0, degraded_reads = 0;
   std::uint64_t whole_stripes = 0, read_modify = 0, reconstruct = 0;  // updates
@@ -62,6 +74,8 @@ struct RaidOrder {
     kReplace,      // the disk at `path` takes the place of `disk`, which has failed
     kAddSpare,     // the disk at `path` takes the place of the next one that fails
     kRemoveSpare,  // it does not any more
+    kScrub,        // data and check data are compared, by all nodes together
+    kStopScrub,    // not any more
   };
   Verb verb = Verb::kFail;
   std::string group;
