@@ -205,25 +205,21 @@ void add_spare(CLI::App& group, Action& action) {
 }
 
 void add_scrub(CLI::App& group, Action& action) {
-  struct Scrub {
-    std::string group;
-    bool stop = false;
-  };
-  const auto wanted = std::make_shared<Scrub>();
+  const auto wanted = std::make_shared<Wanted>();
   CLI::App* scrub = group.add_subcommand("scrub", "Compares data and check data of a group");
   scrub->add_option("GROUP", wanted->group, "The group")->required();
-  scrub->add_flag("--stop", wanted->stop, "Ends the one that runs");
+  scrub->add_flag("--stop", wanted->remove, "Ends the one that runs");
   scrub->footer(
       "It runs beside the filers, in a pair on both nodes together; see it with `duet raid "
-      "status`.  "
-      "What is wrong for sure is put right.");
+      "status`.  What is wrong for sure is put right.");
   scrub->callback([&action, wanted] {
     action = [wanted](Session& session) {
-      return session.done(session.call(wanted->stop ? "DELETE" : "POST",
-                                       "/v1/raid/" + wanted->group + "/scrub", Json::object()),
-                          fmt::format(wanted->stop ? "the scrub of {} ends"
-                                                   : "{} is being compared; see duet raid status",
-                                      wanted->group));
+      const std::string path = "/v1/raid/" + wanted->group + "/scrub";
+      return wanted->remove ? session.done(session.call("DELETE", path, Json::object()),
+                                           fmt::format("the scrub of {} ends", wanted->group))
+                            : session.done(session.call("POST", path, Json::object()),
+                                           fmt::format("{} is being compared; see duet raid status",
+                                                       wanted->group));
     };
   });
 }

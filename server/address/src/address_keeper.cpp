@@ -14,7 +14,8 @@ namespace {
 // From the first: a switch or a client that missed it hears the next.
 constexpr std::array kAnnounceAt{Duration{}, Duration(std::chrono::milliseconds(50)),
                                  Duration(std::chrono::milliseconds(300)),
-                                 Duration(std::chrono::seconds(1))};
+                                 Duration(std::chrono::milliseconds(1100)),
+                                 Duration(std::chrono::milliseconds(2500))};
 
 // A worker of the kernel makes an IPv6 address local, within milliseconds.
 constexpr int kLocalChecks = 200;

@@ -124,6 +124,7 @@ void ClientBook::on_message(ConstBytes message) {
 std::vector<address::Connection> ClientBook::begin(std::uint32_t filer) {
   Page& page = pages_[filer];
   std::vector<address::Connection> former(page.there.begin(), page.there.end());
+  former.insert(former.end(), page.here.begin(), page.here.end());
   page.there.clear();
   page.here.clear();
   page.told = 0;

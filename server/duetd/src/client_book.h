@@ -40,7 +40,8 @@ class ClientBook final : private interconnect::ChannelUser {
   // was just accepted it sends by itself.
   void tell_partner();
 
-  // This node hosts the filer from now on.  The connections that the former host had.
+  // This node hosts the filer from now on.  The connections of before: those of the former host, and
+  // those that this node had when it lost the filer, of which some clients may not have heard.
   [[nodiscard]] std::vector<address::Connection> begin(std::uint32_t filer);
 
  private:

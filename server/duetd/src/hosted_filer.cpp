@@ -16,8 +16,12 @@ using namespace std::chrono_literals;
 
 constexpr Duration kPoll = 2ms;
 // After the addresses were taken: when switches and clients have heard of it, and again for what
-// was lost on the way.  A call of the kernel for each connection: so many in one turn.
-constexpr std::array kTickleAfter{Duration(20ms), Duration(100ms), Duration(400ms)};
+// was lost on the way.  A client that heard of another move within the last second believes no
+// announcement (Linux: neigh/locktime), so its answer to a tickle goes to the former host; and it
+// answers twice a second at most (tcp_invalid_ratelimit).  Hence the last two.  A call of the
+// kernel for each connection: so many in one turn.
+constexpr std::array kTickleAfter{Duration(20ms), Duration(100ms), Duration(400ms), Duration(700ms),
+                                  Duration(1800ms)};
 constexpr std::size_t kTicklesPerTurn = 32;
 constexpr Error kGone{Errc::kClosed, "the filer is not open here"};
 

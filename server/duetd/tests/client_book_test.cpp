@@ -111,6 +111,15 @@ TEST_F(ClientBookTest, WhoTakesAFilerOverKnowsTheConnectionsOfItsFormerHost) {
   EXPECT_TRUE(b_.begin(1).empty());
 }
 
+// It lost the filer while nobody heard it, and gets it back before the client asks again.
+TEST_F(ClientBookTest, WhoGetsAFilerBackKnowsTheConnectionsThatItHad) {
+  connect(700);
+  a_.tell_partner();
+  EXPECT_EQ(b_.begin(0).size(), 1U);
+  EXPECT_EQ(a_.begin(0), std::vector<address::Connection>{connection(700)});
+  EXPECT_TRUE(a_.begin(0).empty()) << "they were told once";
+}
+
 TEST_F(ClientBookTest, WhatWasAcceptedInATurnIsToldAtItsEnd) {
   connect(700);
   connect(701);
