@@ -14,6 +14,7 @@ Task<void> PairNode::run() {
     say_waiting();
     co_await sleep(scheduler_, options_.retry);
   }
+  entered_at_ = scheduler_.now();
   waits_for_ = {};
   for (Slot& slot : filers_) {
     slot.waits_for = {};
@@ -267,7 +268,10 @@ Task<void> PairNode::act() {
   const bool forced = force_;
   if (forced || verdict.action == Action::kTakeOver) {
     // Silence where the partner does not write any more proves nothing.
-    const bool watched = !members_behind() || evidence().words == WordsEvidence::kDead;
+    const bool known_dead = evidence().words == WordsEvidence::kDead;
+    const bool heard = link_.status().session > 0;
+    const bool graced = scheduler_.now() - entered_at_ >= options_.start_grace;
+    const bool watched = known_dead || (!members_behind() && (heard || graced));
     const bool due = scheduler_.now() >= may_take_at_ && !leaving_ && (watched || forced);
     if (due && (forced || options_.automatic_takeover) && !conflict_) {
       co_await take_over(forced);

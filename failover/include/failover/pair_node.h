@@ -109,6 +109,9 @@ struct PairOptions {
   Duration restart_window = std::chrono::seconds(5);     // a new partner process may start so long
   Duration handover_patience = std::chrono::seconds(2);  // for the partner's answer
   Duration retry = std::chrono::seconds(1);              // between tries of what failed
+  // Two nodes that start together: the one that is there first waits so long for a sign of the
+  // other before silence counts.
+  Duration start_grace = std::chrono::seconds(2);
   bool automatic_takeover = true;
   // Something beside the disks' reservations fences (the partner's process on this host is killed).
   bool second_fence = false;
@@ -451,6 +454,7 @@ class PairNode final : private interconnect::ChannelUser {
   std::vector<Instant> givebacks_;                              // of the last hour
   std::string_view giveback_;
 
+  Instant entered_at_{};
   bool entered_ = false;        // what counts is known: from here on it beats, and owns filers
   std::uint64_t entries_ = 0;   // tries that came to nothing for want of a disk
   std::string_view waits_for_;  // before that
