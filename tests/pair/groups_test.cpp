@@ -55,12 +55,13 @@ TEST_P(PairOnAGroup, ADeadPartnerThatServedNothingIsShutOut) {
   begin();
   ASSERT_TRUE(hands_over(1, 1));
   const std::uint64_t before = world.oracle.filer(0).replies;
+  const std::uint64_t swaps = world.steps["swap ownership"];
   world.kill(1);
   ASSERT_TRUE(world.run_until([&] { return state(0) == failover::GroupsState::kAlone; }, 5s));
   EXPECT_TRUE(served(0, 0) && served(1, 0));
   world.run_for(2s);
   EXPECT_GT(world.oracle.filer(0).replies, before + 100);
-  EXPECT_EQ(world.steps["swap ownership"], 2U) << "nobody became another filer's owner";
+  EXPECT_EQ(world.steps["swap ownership"], swaps) << "nobody became another filer's owner";
   world.boot(1);
   expect_sound();
 }
