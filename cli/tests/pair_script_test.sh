@@ -98,6 +98,7 @@ expect 0 "b runs" pair status
 expect 0 "" pair stop
 
 # The samples on redundancy groups: disks as they name them, groups made, clean.
+export DUET_PAIR_DISK=320M  # one of their virtual disks is of 1 GiB
 for each in pair-raid pair-shared; do
   rm -rf run order
   config=$sample/$each.yaml

@@ -11,11 +11,11 @@ namespace duet::address {
 
 namespace {
 
-// From the first: a switch or a client that missed it hears the next.
+// From the first: a switch or a client that missed it hears the next.  The last is for clients that
+// heard of another move just before, and believe nothing for a second (Linux: neigh/locktime).
 constexpr std::array kAnnounceAt{Duration{}, Duration(std::chrono::milliseconds(50)),
                                  Duration(std::chrono::milliseconds(300)),
-                                 Duration(std::chrono::milliseconds(1100)),
-                                 Duration(std::chrono::milliseconds(2500))};
+                                 Duration(std::chrono::milliseconds(1100))};
 
 // A worker of the kernel makes an IPv6 address local, within milliseconds.
 constexpr int kLocalChecks = 200;

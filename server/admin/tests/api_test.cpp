@@ -158,6 +158,7 @@ TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kScrub);
   EXPECT_EQ(call("DELETE", "/v1/raid/tank/scrub", "{}").status, 200);
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kStopScrub);
+  groups_ = {{.name = "tank"}};
   groups_[0].scrub = RaidGroupInfo::Scrub{.running = true, .stripes = 8, .done = 2, .unsure = 1};
   EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["done_percent"], 25);
   EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["unsure_rows"], 1);
