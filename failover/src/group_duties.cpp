@@ -27,12 +27,13 @@ bool PairNode::groups_need_partner() const {
 // Node a is a few beats ahead of node b.  Who has lost the disks, too, is silent there and not
 // asked.
 bool PairNode::must_arbitrate() const {
-  const bool apart = groups_.groups != nullptr && groups_.groups->state() == GroupsState::kShared &&
-                     evidence().link == LinkEvidence::kLost &&
-                     beat_evidence() == BeatEvidence::kChanging &&
-                     evidence().mirror == MirrorEvidence::kSynced && record_readable_ &&
-                     guard_.may_answer() && !conflict_ && !leaving_;
-  return apart;
+  if (groups_.groups == nullptr || groups_.groups->state() != GroupsState::kShared) {
+    return false;
+  }
+  const Evidence now = evidence();
+  return now.link == LinkEvidence::kLost && now.beat == BeatEvidence::kChanging &&
+         now.mirror == MirrorEvidence::kSynced && record_readable_ && guard_.may_answer() &&
+         !conflict_ && !leaving_;
 }
 
 // Incarnations of a node grow.  One that has not beaten has not begun to manage the groups: it
@@ -55,9 +56,14 @@ std::uint64_t PairNode::newest_partner() const {
 // first.
 bool PairNode::may_go_solo() const { return !groups_need_partner() || link_up() || halted_; }
 
-// Elsewhere a swap removes the partner's key, which ends its process.
-bool PairNode::swaps_without_fence(std::size_t disk) const {
-  return disks_[disk].disk->features().compare_and_swap;
+// Where the target does not compare and swap, a swap removes the partner's key: with groups that
+// would end its process.
+bool PairNode::may_hold_record(std::size_t disk) const {
+  return groups_.groups == nullptr || disks_[disk].disk->features().compare_and_swap;
+}
+
+bool PairNode::manages_groups_of(std::uint32_t filer) const {
+  return groups_.groups == nullptr || groups_.groups->ready(filer);
 }
 
 Task<Status> PairNode::join_group_disks() {
@@ -92,12 +98,9 @@ Status PairNode::shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left,
 
 // What this node manages now it can read; of what it does not, nothing is opened.
 Task<void> PairNode::groups_ready(Claim& claim) {
-  if (groups_.groups == nullptr) {
-    co_return;
-  }
   const Instant deadline = scheduler_.now() + kGroupsReadyWithin;
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
-    while (claim.filers[filer] && !groups_.groups->ready(filer)) {
+    while (claim.filers[filer] && !manages_groups_of(filer)) {
       if (scheduler_.now() >= deadline || filers_[filer].lost || halted_) {
         fail(claim, filer,
              Error{Errc::kRefused, "this node cannot manage the filer's redundancy group"});

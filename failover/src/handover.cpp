@@ -108,9 +108,7 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
                         .remedy = remedy(Alarm::kSoloPartner)});
     }
   }
-  const auto forgets = [](const auto& each) {
-    return !each.disk->features().survives_power_loss && each.disk->health().connected;
-  };
+  const auto forgets = [](const auto& each) { return !each.disk->features().survives_power_loss; };
   if (!options_.second_fence &&
       (std::ranges::any_of(disks_, forgets) || std::ranges::any_of(groups_.disks, forgets))) {
     result.push_back({.reason = "a disk's target forgets reservations and is the only fence",
@@ -326,7 +324,7 @@ Task<void> PairNode::prepare_for() {
   Slot& slot = filers_[asked.filer];
   bool ready =
       !conflict_ && !leaving_ && slot.state == FilerState::kAway && !gates_under_way(asked.filer);
-  ready = ready && (groups_.groups == nullptr || groups_.groups->ready(asked.filer));
+  ready = ready && manages_groups_of(asked.filer);
   for (const PairDisk& each : disks_) {
     if (!ready || each.filer != asked.filer || each.grouped) {
       continue;

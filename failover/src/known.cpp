@@ -284,37 +284,40 @@ void PairNode::say_waiting() {
 
 // --------------------------------------------------------------------------- a late disk
 
-// Beside the loop, which such a disk may not hold up.
+// Beside the loop, which such a disk may not hold up; one at a time.
 void PairNode::follow_late_disks() {
+  if (letting_in_ || conflict_ || scheduler_.now() < let_in_at_) {
+    return;
+  }
+  const auto comes = [](const shelf::LateDisk* late) {
+    return late != nullptr && !late->admitted() && (late->here() || late->superseded());
+  };
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::size_t disk = (let_in_next_ + i) % disks_.size();
-    const shelf::LateDisk* const late = disks_[disk].late;
-    const bool comes = is_away(disk) && (late->here() || late->superseded());
-    if (comes && !letting_in_ && !conflict_ && scheduler_.now() >= let_in_at_) {
+    if (comes(disks_[disk].late)) {
       letting_in_ = true;
       let_in_next_ = disk + 1;
-      scope_.spawn(let_in_beside(disk));
+      scope_.spawn(let_in_beside(disk, /*of_group=*/false));
+      return;
     }
   }
   for (std::size_t i = 0; i < groups_.disks.size(); ++i) {
-    const shelf::LateDisk* const late = groups_.disks[i].late;
-    const bool comes = late != nullptr && !late->admitted() && (late->here() || late->superseded());
-    if (comes && !letting_in_ && !conflict_ && scheduler_.now() >= let_in_at_) {
+    if (comes(groups_.disks[i].late)) {
       letting_in_ = true;
-      scope_.spawn(let_in_group_disk_beside(i));
+      scope_.spawn(let_in_beside(i, /*of_group=*/true));
+      return;
     }
   }
 }
 
-// The group looks at it when it is told to use it.
-Task<void> PairNode::let_in_group_disk_beside(std::size_t disk) {
-  const Status let_in = co_await let_in_group_disk(disk);
-  letting_in_ = false;
-  let_in_at_ = scheduler_.now() + (let_in.ok() ? Duration(0) : options_.retry);
-}
-
-Task<void> PairNode::let_in_beside(std::size_t disk) {
-  const Status let_in = co_await let_in_late(disk);
+// What is on a group's disk the group looks at, when it is told to use it.
+Task<void> PairNode::let_in_beside(std::size_t disk, bool of_group) {
+  Status let_in = Ok{};
+  if (of_group) {
+    let_in = co_await let_in_group_disk(disk);
+  } else {
+    let_in = co_await let_in_late(disk);
+  }
   letting_in_ = false;
   let_in_at_ = scheduler_.now() + (let_in.ok() ? Duration(0) : options_.retry);
 }

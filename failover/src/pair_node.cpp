@@ -150,7 +150,7 @@ bool PairNode::reaches_disks_of(std::uint32_t filer) const {
   const bool own = std::ranges::all_of(disks_, [filer](const PairDisk& each) {
     return each.filer != filer || each.grouped || each.disk->health().connected;
   });
-  return own && (groups_.groups == nullptr || groups_.groups->ready(filer));
+  return own && manages_groups_of(filer);
 }
 
 // All that the filer's writes go through: its disks, its virtual disks, and where its marks are.

@@ -187,7 +187,7 @@ std::optional<std::string_view> PairNode::move_veto(std::size_t to) const {
   if (is_member(to)) {
     return "the disk is a mailbox member: the loss of one disk must not cost both";
   }
-  if (groups_.groups != nullptr && !swaps_without_fence(to)) {
+  if (!may_hold_record(to)) {
     return "the disk's target cannot compare and swap, which redundancy groups need";
   }
   if (conflict_ || halted_ || leaving_ || !record_) {

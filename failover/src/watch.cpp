@@ -80,7 +80,7 @@ Task<bool> PairNode::enter() {
   } else {
     knows = co_await enter_by_reading();
   }
-  if (knows && groups_.groups != nullptr && !swaps_without_fence(arbitration_)) {
+  if (knows && !may_hold_record(arbitration_)) {
     waits_for_ = "a disk for the owner record whose target can compare and swap";
     co_return false;
   }
@@ -350,7 +350,7 @@ Task<void> PairNode::follow_record() {
     }
     if (!reaches_disks_of(filer)) {
       // To wait for it would hold up the loop, and with it what the other filer needs.
-      slot.waits_for = groups_.groups != nullptr && !groups_.groups->ready(filer)
+      slot.waits_for = !manages_groups_of(filer)
                            ? "its redundancy group, which waits for disks or for the partner"
                            : "a disk of it that this node reaches";
       if (!calling_) {

@@ -355,8 +355,7 @@ class PairNode final : private interconnect::ChannelUser {
   void note_newest(const mailbox::MembersRead& read);
   void say_waiting();
   void follow_late_disks();
-  Task<void> let_in_group_disk_beside(std::size_t disk);
-  Task<void> let_in_beside(std::size_t disk);
+  Task<void> let_in_beside(std::size_t disk, bool of_group);
   Task<Status> join(shelf::SharedDisk& disk);
   Task<Status> let_in_late(std::size_t disk);
   Task<Status> look_at_late(std::size_t disk);
@@ -368,7 +367,8 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool must_arbitrate() const;
   [[nodiscard]] std::uint64_t newest_partner() const;
   [[nodiscard]] bool may_go_solo() const;
-  [[nodiscard]] bool swaps_without_fence(std::size_t disk) const;
+  [[nodiscard]] bool may_hold_record(std::size_t disk) const;
+  [[nodiscard]] bool manages_groups_of(std::uint32_t filer) const;
   Task<Status> join_group_disks();
   Task<Status> let_in_group_disk(std::size_t disk);
   Status shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left, std::uint64_t incarnation);

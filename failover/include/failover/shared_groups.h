@@ -7,11 +7,9 @@
 // leaves in order or is known to be fenced.  So a pair that has groups
 //   - fences a dead partner also when that serves no filer;
 //   - lets no log go solo before the partner is fenced or gone: while both live and do not hear
-//   each
-//     other one of them is shut out (rule 6, "arbitrate: the loser halts");
+//     each other one of them is shut out (rule 6, "arbitrate: the loser halts");
 //   - ends a process whose key was removed from a disk: the others have carried out what it meant
-//   to
-//     write, and its own writes must not come behind that (rule 10, without the way back).
+//     to write, and its own writes must not come behind that (rule 10, without the way back).
 //
 // Ownership: PairNode borrows it.  Thread-safety: the scheduler's thread.
 

@@ -3,22 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <utility>
 
+#include "found_group.h"
 #include "new_group.h"
-#include "raid/intent_format.h"
 
 namespace duet::groups {
 
 namespace {
-
-// Without the option that there is not here.
-std::string text_of(const Error& error) {
-  return error.context.empty()
-             ? fmt::format("error {}", static_cast<int>(error.code))
-             : std::string(error.context.substr(0, error.context.find("; --force")));
-}
 
 std::string_view remedy_of(Errc code) {
   return code == Errc::kIo || code == Errc::kRefused
@@ -26,20 +17,6 @@ std::string_view remedy_of(Errc code) {
                "disks are lost for good, so is the group: `duet init --force` makes it anew, "
                "without what it held"
              : "correct the URLs of its disks";
-}
-
-// Whose intents the memory holds.  None: nobody's.
-std::optional<raid::MemoryHeader> header_of(const PersistentMemory& memory) {
-  std::optional<raid::MemoryHeader> newest;
-  for (const std::uint64_t offset : {std::uint64_t{0}, raid::kMemoryHeaderCopy}) {
-    auto header = load<raid::MemoryHeader>(memory.bytes(), offset);
-    const std::uint32_t checksum = std::exchange(header.checksum, 0);
-    if (header.magic == raid::kMemoryMagic && checksum == crc32c(bytes_of(header)) &&
-        (!newest || newest->sequence < header.sequence)) {
-      newest = header;
-    }
-  }
-  return newest;
 }
 
 raid::NodeId other_of(raid::NodeId node) {
@@ -87,36 +64,17 @@ Task<std::vector<Result<raid::GroupLabel>>> OfflineGroup::read_labels() {
   co_return labels;
 }
 
-// Of several that the disks name the one that most of them do; a memory is as good as a disk.
-std::optional<raid::GroupId> OfflineGroup::find_group(
-    const std::vector<Result<raid::GroupLabel>>& labels, bool& tied) const {
-  std::map<raid::GroupId, std::size_t> named;
-  for (const Result<raid::GroupLabel>& label : labels) {
-    if (label.ok()) {
-      ++named[label.value().group];
-    }
-  }
+NamedGroup OfflineGroup::find_group(const std::vector<Result<raid::GroupLabel>>& labels) const {
+  std::vector<const PersistentMemory*> memories;
   for (const Intents& intents : intents_) {
-    const std::optional<raid::MemoryHeader> header = header_of(*intents.memory);
-    if (header && named.contains(header->group)) {
-      ++named[header->group];
-    }
+    memories.push_back(intents.memory);
   }
-  tied = false;
-  if (named.empty()) {
-    return std::nullopt;
-  }
-  const auto most =
-      std::ranges::max_element(named, {}, [](const auto& entry) { return entry.second; });
-  tied = std::ranges::count_if(named,
-                               [&](const auto& entry) { return entry.second == most->second; }) > 1;
-  return tied ? std::nullopt : std::optional(most->first);
+  return most_named(labels, memories);
 }
 
 Task<bool> OfflineGroup::is_there() {
   const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
-  bool tied = false;
-  const std::optional<raid::GroupId> id = find_group(labels, tied);
+  const std::optional<raid::GroupId> id = find_group(labels).id;
   if (!id) {
     co_return false;
   }
@@ -130,9 +88,10 @@ Task<bool> OfflineGroup::is_there() {
   const bool same_disks =
       std::ranges::equal(entries, configured_.virtual_disks, {}, &raid::VirtualDiskEntry::name,
                          &config::VirtualDisk::name);
-  co_return label.nodes == kPairNodes&& geometry.level == configured_.level&& geometry.disks ==
-          configured_.disks.size() &&
-      geometry.chunk_blocks == configured_.chunk_blocks&& same_disks;
+  const bool same = label.nodes == kPairNodes && geometry.level == configured_.level &&
+                    geometry.disks == configured_.disks.size() &&
+                    geometry.chunk_blocks == configured_.chunk_blocks && same_disks;
+  co_return same;
 }
 
 std::vector<NewDisk> OfflineGroup::new_disks() const {
@@ -213,9 +172,9 @@ const OfflineGroup::Intents* OfflineGroup::choose_intents(const raid::GroupId& i
 Task<std::string> OfflineGroup::open(Entropy& entropy) {
   DUET_CHECK(!intents_.empty());
   const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
-  bool tied = false;
-  const std::optional<raid::GroupId> id = find_group(labels, tied);
-  if (tied) {
+  const NamedGroup named = find_group(labels);
+  const std::optional<raid::GroupId>& id = named.id;
+  if (named.tied) {
     co_return fmt::format("{}: its disks belong to different groups; name the disks of one",
                           place());
   }
@@ -267,34 +226,11 @@ Task<std::string> OfflineGroup::open(Entropy& entropy) {
     co_return fmt::format("{}: {}; {}", place(), text_of(active.error()),
                           remedy_of(active.error().code));
   }
-  co_return make_virtual_disks();
-}
-
-std::string OfflineGroup::make_virtual_disks() {
-  const std::vector<raid::VirtualDiskEntry> entries =
-      raid::virtual_disks_of(group_->status().label);
-  for (const config::VirtualDisk& wanted : configured_.virtual_disks) {
-    const auto entry = std::ranges::find(entries, wanted.name, &raid::VirtualDiskEntry::name);
-    if (entry == entries.end()) {
-      return fmt::format(
-          "{}:{}: redundancy group {} was made without the virtual disk {}; they are made with the "
-          "group, by `duet init`: remove it from the file",
-          file_, wanted.line, configured_.name, wanted.name);
-    }
-    virtual_disks_.push_back(std::make_unique<raid::VirtualDisk>(
-        scheduler_, *group_, entry->part, raid::WriteKind::kInPlace,
-        fmt::format("{}/{}", configured_.name, wanted.name)));
-  }
-  return {};
+  co_return make_virtual_disks(scheduler_, file_, configured_, *group_, virtual_disks_);
 }
 
 BlockDevice* OfflineGroup::virtual_disk(std::string_view name) const {
-  for (std::size_t i = 0; i < virtual_disks_.size(); ++i) {
-    if (configured_.virtual_disks[i].name == name) {
-      return virtual_disks_[i].get();
-    }
-  }
-  return nullptr;
+  return virtual_disk_called(name, configured_, virtual_disks_);
 }
 
 std::vector<std::string> OfflineGroup::notes() const {

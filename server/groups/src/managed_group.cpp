@@ -3,36 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
-#include <map>
 
+#include "found_group.h"
 #include "groups/lone_peers.h"
-#include "raid/intent_format.h"
 
 namespace duet::groups {
 
 namespace {
-
-// Without the option that there is not here.
-std::string text_of(const Error& error) {
-  return error.context.empty()
-             ? fmt::format("error {}", static_cast<int>(error.code))
-             : std::string(error.context.substr(0, error.context.find("; --force")));
-}
-
-// Whose intents the memory holds.  None: nobody's.
-std::optional<raid::MemoryHeader> header_of(const PersistentMemory& memory) {
-  std::optional<raid::MemoryHeader> newest;
-  for (const std::uint64_t offset : {std::uint64_t{0}, raid::kMemoryHeaderCopy}) {
-    auto header = load<raid::MemoryHeader>(memory.bytes(), offset);
-    const std::uint32_t checksum = std::exchange(header.checksum, 0);
-    if (header.magic == raid::kMemoryMagic && checksum == crc32c(bytes_of(header)) &&
-        (!newest || newest->sequence < header.sequence)) {
-      newest = header;
-    }
-  }
-  return newest;
-}
 
 bool holds_intents_of(const PersistentMemory& memory, const raid::GroupId& id) {
   const std::optional<raid::MemoryHeader> header = header_of(memory);
@@ -115,34 +94,19 @@ Task<std::vector<Result<raid::GroupLabel>>> ManagedGroup::read_labels() {
   co_return labels;
 }
 
-// The id of a group is drawn when it is made.  Of several that the disks name the one counts that
-// most of them name; the memory, which names one too, is as good as a disk.
 std::string ManagedGroup::find_group(const PersistentMemory& memory,
                                      const std::vector<Result<raid::GroupLabel>>& labels) {
-  std::map<raid::GroupId, std::size_t> named;
-  for (const Result<raid::GroupLabel>& label : labels) {
-    if (label.ok()) {
-      ++named[label.value().group];
-    }
+  const NamedGroup named = most_named(labels, std::array{&memory});
+  if (named.tied) {
+    return fmt::format("{}: its disks belong to different groups; name the disks of one", place());
   }
-  if (named.empty()) {
+  if (!named.id) {
     return fmt::format(
         "{}: none of its disks carries the label of a group; correct their paths, or format them "
         "with `duet init`",
         place());
   }
-  const std::optional<raid::MemoryHeader> remembered = header_of(memory);
-  if (remembered && named.contains(remembered->group)) {
-    ++named[remembered->group];
-  }
-  const auto most =
-      std::ranges::max_element(named, {}, [](const auto& entry) { return entry.second; });
-  const auto tied =
-      std::ranges::count_if(named, [&](const auto& entry) { return entry.second == most->second; });
-  if (tied > 1) {
-    return fmt::format("{}: its disks belong to different groups; name the disks of one", place());
-  }
-  id_ = most->first;
+  id_ = *named.id;
   return {};
 }
 
@@ -246,7 +210,7 @@ Task<std::string> ManagedGroup::manage() {
     co_return fmt::format("{}: {}; {}", place(), text_of(active.error()),
                           remedy_of(active.error().code));
   }
-  std::string wrong = make_virtual_disks();
+  std::string wrong = make_virtual_disks(scheduler_, file_, configured_, *group_, virtual_disks_);
   managed_ = wrong.empty();
   co_return wrong;
 }
@@ -267,31 +231,8 @@ Task<Result<std::unique_ptr<raid::Onlooker>>> ManagedGroup::look(const Persisten
   co_return co_await raid::Onlooker::open(std::move(devices), id_);
 }
 
-std::string ManagedGroup::make_virtual_disks() {
-  const std::vector<raid::VirtualDiskEntry> entries =
-      raid::virtual_disks_of(group_->status().label);
-  for (const config::VirtualDisk& wanted : configured_.virtual_disks) {
-    const auto entry = std::ranges::find(entries, wanted.name, &raid::VirtualDiskEntry::name);
-    if (entry == entries.end()) {
-      return fmt::format(
-          "{}:{}: redundancy group {} was made without the virtual disk {}; they are made with the "
-          "group, by `duet init`: remove it from the file",
-          file_, wanted.line, configured_.name, wanted.name);
-    }
-    virtual_disks_.push_back(std::make_unique<raid::VirtualDisk>(
-        scheduler_, *group_, entry->part, raid::WriteKind::kInPlace,
-        fmt::format("{}/{}", configured_.name, wanted.name)));
-  }
-  return {};
-}
-
 BlockDevice* ManagedGroup::virtual_disk(std::string_view name) const {
-  for (std::size_t i = 0; i < virtual_disks_.size(); ++i) {
-    if (configured_.virtual_disks[i].name == name) {
-      return virtual_disks_[i].get();
-    }
-  }
-  return nullptr;
+  return virtual_disk_called(name, configured_, virtual_disks_);
 }
 
 std::vector<DiskView> ManagedGroup::disks() const {

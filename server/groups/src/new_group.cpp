@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "found_group.h"
 #include "platform/task_scope.h"
 #include "platform/wait.h"
 
@@ -15,11 +16,6 @@ namespace {
 constexpr std::uint64_t kBlocksAtOnce = 256;  // 1 MiB
 // Of a group: each range that was used has an entry in every node's memory.
 constexpr std::uint64_t kRanges = 65'536;
-
-std::string text_of(const Error& error) {
-  return error.context.empty() ? fmt::format("error {}", static_cast<int>(error.code))
-                               : std::string(error.context);
-}
 
 // Reads first: a disk that is new, or an image with holes, stays as it is.
 Task<Status> write_zeros_to(BlockDevice& disk, std::uint64_t blocks, std::uint64_t& done) {

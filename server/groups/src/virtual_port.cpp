@@ -16,11 +16,13 @@ BlockDevice* VirtualPort::disk() const {
 }
 
 std::uint64_t VirtualPort::block_count() const {
-  return disk() != nullptr ? disk()->block_count() : 0;
+  const BlockDevice* const managed = disk();
+  return managed != nullptr ? managed->block_count() : 0;
 }
 
 std::uint32_t VirtualPort::stripe_blocks() const {
-  return disk() != nullptr ? disk()->stripe_blocks() : 1;
+  const BlockDevice* const managed = disk();
+  return managed != nullptr ? managed->stripe_blocks() : 1;
 }
 
 shelf::DiskHealth VirtualPort::health() const {
@@ -30,8 +32,8 @@ shelf::DiskHealth VirtualPort::health() const {
 }
 
 void VirtualPort::start(BlockOperation& operation) {
-  if (disk() != nullptr) {
-    disk()->start(operation);
+  if (BlockDevice* const managed = disk(); managed != nullptr) {
+    managed->start(operation);
   } else if (operation.kind == BlockOperation::Kind::kRead) {
     scope_.spawn(look(*this, operation));
   } else {

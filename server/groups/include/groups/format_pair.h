@@ -28,6 +28,7 @@
 
 namespace duet::groups {
 
+struct NamedGroup;
 struct NewDisk;
 
 // Those that manage a group of a pair.
@@ -90,14 +91,11 @@ class OfflineGroup {
   [[nodiscard]] std::string place() const;
   [[nodiscard]] std::vector<NewDisk> new_disks() const;
   Task<std::vector<Result<raid::GroupLabel>>> read_labels();
-  // None: no disk carries a label; or, of `tied`, as many disks of one group as of another.
-  [[nodiscard]] std::optional<raid::GroupId> find_group(
-      const std::vector<Result<raid::GroupLabel>>& labels, bool& tied) const;
+  [[nodiscard]] NamedGroup find_group(const std::vector<Result<raid::GroupLabel>>& labels) const;
   // Null: why not is in `wrong`.
   [[nodiscard]] const Intents* choose_intents(const raid::GroupId& id,
                                               const raid::GroupLabel& label,
                                               std::string& wrong) const;
-  std::string make_virtual_disks();
 
   Scheduler& scheduler_;
   const std::string& file_;

@@ -128,7 +128,6 @@ class ManagedGroup {
                            const std::vector<Result<raid::GroupLabel>>& labels) const;
   [[nodiscard]] bool knows_newest(const PersistentMemory& memory,
                                   const std::vector<Result<raid::GroupLabel>>& labels) const;
-  std::string make_virtual_disks();
   // Null: why not is in `wrong`.
   Slot* take(const std::string& path, const Opener& open, std::string& wrong);
   Task<Slot*> take_blank(const std::string& path, bool force, const Opener& open,
