@@ -114,7 +114,9 @@ class Core final : public PeersUser, public LockTableUser {
   void say_hello(NodeId to, bool answer);
   void report(bool even_if_nothing = false);
   void on_message(NodeId from, const MessageHead& head, ConstBytes body);
+  void on_prepare(NodeId from, Generation generation, const PrepareBody& body);
   void on_lock(NodeId from, const MessageHead& head, ConstBytes body);
+  void follow(NodeId from, const LockMessage& message);
   void on_hello(NodeId from, Generation generation, const HelloBody& hello);
   void on_report(NodeId from, const ReportBody& body);
   Task<void> end_own_change();

@@ -110,7 +110,7 @@ void Core::on_scrub(const ScrubBody& body) {
 }
 
 void Core::on_scrub_step(NodeId from, const ScrubStepBody& body) {
-  if (body.number < scrub_.number || body.step >= step_count() || body.rows > kScrubRowsMax) {
+  if (body.number < scrub_.number || body.step >= step_count() || !sane(body, disks_.label())) {
     return;
   }
   if (body.number > scrub_.number) {

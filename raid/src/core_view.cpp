@@ -91,7 +91,7 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
       break;
     case MessageKind::kPrepare:
       if (body.size() == sizeof(PrepareBody)) {
-        scope_.spawn(obey(from, generation, load<PrepareBody>(body, 0)));
+        on_prepare(from, generation, load<PrepareBody>(body, 0));
       }
       break;
     case MessageKind::kPrepared:
@@ -146,21 +146,35 @@ void Core::on_hello(NodeId from, Generation generation, const HelloBody& hello) 
   wake();
 }
 
+void Core::on_prepare(NodeId from, Generation generation, const PrepareBody& body) {
+  if (sane(body, disks_.label())) {
+    scope_.spawn(obey(from, generation, body));
+  }
+}
+
 void Core::on_lock(NodeId from, const MessageHead& head, ConstBytes body) {
   const Result<LockMessage> message = decode_lock(body);
-  if (!message.ok()) {
+  if (!message.ok() || !sane(message.value(), disks_.label())) {
     return;
   }
   const Generation generation{head.generation};
   if (active_ && generation == view_ && contains(members_, from)) {
-    locks_.on_message(from, message.value());
+    follow(from, message.value());
   } else if (generation == prepared_ && generation != view_) {
     early_.push_back({from, generation, message.value()});
   }
 }
 
+// Whoever is contradicted cannot know who is right, and must not write any more.
+void Core::follow(NodeId from, const LockMessage& message) {
+  if (!locks_.on_message(from, message)) {
+    stop(
+        {Errc::kCorrupt, "another node contradicts this one about a lock of the redundancy group"});
+  }
+}
+
 void Core::on_report(NodeId from, const ReportBody& body) {
-  if (!contains(members_, from)) {
+  if (!contains(members_, from) || !sane(body, disks_.label())) {
     return;
   }
   for (std::uint32_t disk = 0; disk < geometry().disks; ++disk) {
@@ -447,8 +461,10 @@ void Core::commit(Generation generation, const CommitBody& body) {
     return;
   }
   const GroupLabel& label = decoded.value();
+  const GroupLabel& before = disks_.label();
   if (geometry_of(label) != geometry() || label.group != options_.group ||
-      label.generation != static_cast<std::uint64_t>(generation)) {
+      label.generation != static_cast<std::uint64_t>(generation) || label.nodes != before.nodes ||
+      label.range_stripes != before.range_stripes || label.step_stripes != before.step_stripes) {
     return;
   }
   if (generation <= view_) {
@@ -463,7 +479,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
     }
     return;
   }
-  if (generation != prepared_) {
+  if (generation != prepared_ || label.holders != prepared_body_.members) {
     return;
   }
   outbox_.flush();  // what is of the earlier view goes as such
@@ -498,7 +514,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   locks_.begin_view(members_);
   for (const Early& early : std::exchange(early_, {})) {
     if (early.generation == generation && contains(members_, early.from)) {
-      locks_.on_message(early.from, early.message);
+      follow(early.from, early.message);
     }
   }
   paused_ = false;

@@ -93,46 +93,56 @@ void LockTable::begin_view(NodeSet members) {
     } else if (const NodeId arbiter = mapped(range); arbiter != self_) {
       send(arbiter, held);
     }
-    note_held(e, self_, e.held);
+    DUET_CHECK(note_held(e, self_, e.held));
   }
   for_each_node(missing_tables_, [&](NodeId other) { send(other, {.verb = LockVerb::kTableEnd}); });
-  if (complete()) {
-    on_message(self_, {.verb = LockVerb::kTableEnd});
-  }
+  begin_if_complete();
 }
 
-void LockTable::note_held(Entry& e, NodeId node, LockMode mode) {
+// False: two would have it that cannot (I12).
+bool LockTable::note_held(Entry& e, NodeId node, LockMode mode) {
   if (mode == LockMode::kExclusive) {
-    DUET_CHECK((!e.exclusive.has_value() || *e.exclusive == node) &&
-               (e.sharers & ~only(node)) == 0);  // I12
+    if ((e.exclusive.has_value() && *e.exclusive != node) || (e.sharers & ~only(node)) != 0) {
+      return false;
+    }
     e.exclusive = node;
   } else if (mode == LockMode::kShared) {
-    DUET_CHECK(!e.exclusive.has_value());  // I12
+    if (e.exclusive.has_value()) {
+      return false;
+    }
     e.sharers |= only(node);
+  }
+  return true;
+}
+
+void LockTable::begin_if_complete() {
+  if (!complete()) {
+    return;
+  }
+  std::vector<LockRange> ranges;  // asking and pumping may add entries
+  for (const auto& [range, e] : entries_) {
+    ranges.push_back(range);
+  }
+  for (const LockRange range : ranges) {
+    ask(range, entry(range));
+    pump(range, entry(range));
   }
 }
 
-void LockTable::on_message(NodeId from, const LockMessage& m) {
+bool LockTable::on_message(NodeId from, const LockMessage& m) {
   if (m.verb == LockVerb::kTableEnd) {
     missing_tables_ &= ~only(from);
-    if (!complete()) {
-      return;
-    }
-    std::vector<LockRange> ranges;  // asking and pumping may add entries
-    for (const auto& [range, e] : entries_) {
-      ranges.push_back(range);
-    }
-    for (const LockRange range : ranges) {
-      ask(range, entry(range));
-      pump(range, entry(range));
-    }
-    return;
+    begin_if_complete();
+    return true;
   }
   Entry& e = entry(m.range);
   switch (m.verb) {
     case LockVerb::kRequest:
       // Two nodes: the role went to the one who asks, by an unasked grant that this request met.
       if (arbiter_of(m.range, e) == self_) {
+        if (m.mode == LockMode::kNone || std::ranges::count(e.queue, from, &Request::node) > 0) {
+          return false;
+        }
         enqueue(m.range, e, {from, m.mode, m.extra});
       }
       break;
@@ -163,11 +173,11 @@ void LockTable::on_message(NodeId from, const LockMessage& m) {
       if (two_nodes() && m.mode == LockMode::kExclusive) {
         e.arbiter = from;
       }
-      note_held(e, from, m.mode);
-      break;
+      return note_held(e, from, m.mode);
     case LockVerb::kTableEnd:
       break;
   }
+  return true;
 }
 
 // ---- the holder ----

@@ -1,5 +1,9 @@
 #include "message.h"
 
+#include <algorithm>
+
+#include "raid/group.h"
+
 namespace duet::raid {
 
 LockBody encode_lock(const LockMessage& message) {
@@ -27,6 +31,28 @@ Result<LockMessage> decode_lock(ConstBytes bytes) {
                      .prefetched = (body.flags & 2U) != 0,
                      .extra = body.extra,
                      .range = LockRange{body.range}};
+}
+
+bool sane(const LockMessage& message, const GroupLabel& label) {
+  return static_cast<std::uint64_t>(message.range) <= (label.stripes - 1) / label.range_stripes;
+}
+
+bool sane(const PrepareBody& body, const GroupLabel& label) {
+  return ((body.members | body.owed) & ~label.nodes) == 0 && (body.joiners & ~body.members) == 0;
+}
+
+bool sane(const ReportBody& body, const GroupLabel& label) {
+  return body.wish.verb <= static_cast<std::uint32_t>(WishVerb::kReplace) &&
+         body.wish.disk < label.disks;
+}
+
+bool sane(const ScrubStepBody& body, const GroupLabel& label) {
+  const auto is_row = [&label](const ScrubRow& row) {
+    return row.stripe < label.stripes && row.row < label.chunk_blocks &&
+           (row.column < label.disks || row.column == ScrubFinding::kUnknown);
+  };
+  return body.rows <= kScrubRowsMax &&
+         std::all_of(body.first.begin(), body.first.begin() + body.rows, is_row);
 }
 
 bool for_each_message(ConstBytes packet,

@@ -143,6 +143,13 @@ static_assert(sizeof(ScrubStepBody) == 176);
 // Error: kCorrupt.
 [[nodiscard]] Result<LockMessage> decode_lock(ConstBytes body);
 
+// Whether what another node says can be said of a group with this label: numbers name what there
+// is.
+[[nodiscard]] bool sane(const LockMessage& message, const GroupLabel& label);
+[[nodiscard]] bool sane(const PrepareBody& body, const GroupLabel& label);
+[[nodiscard]] bool sane(const ReportBody& body, const GroupLabel& label);
+[[nodiscard]] bool sane(const ScrubStepBody& body, const GroupLabel& label);
+
 // Calls visit(head, body) for each message of a packet; false: it is damaged, nothing was visited.
 bool for_each_message(ConstBytes packet,
                       const std::function<void(const MessageHead&, ConstBytes)>& visit);

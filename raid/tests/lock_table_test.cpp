@@ -104,7 +104,7 @@ class World {
     }
     const LockMessage message = queue.front();
     queue.pop_front();
-    table(to).on_message(NodeId{static_cast<std::uint8_t>(from)}, message);
+    EXPECT_TRUE(table(to).on_message(NodeId{static_cast<std::uint8_t>(from)}, message));
     return true;
   }
   void deliver_all() {

@@ -386,6 +386,13 @@ class World {
         }
       }
     }
+    ~Process() { end(); }
+    // I12: no manager may have heard a contradiction about a lock.
+    void end() {
+      DUET_CHECK(group == nullptr || !group->status().ended.has_value() ||
+                 group->status().ended->code != Errc::kCorrupt);
+      group.reset();
+    }
     // One operation, and no more.
     void fail_once(std::size_t disk, sim::Fault fault, std::uint64_t skip) {
       connections.faulty[disk]->arm({.fault = fault, .skip = skip});
@@ -474,7 +481,7 @@ class World {
     wire.close(node);
     Process& process = *processes[node];
     process.scope.cancel();
-    process.group.reset();
+    process.end();
     processes[node].reset();
   }
   // The failover layer tells the others: all of them, or one.

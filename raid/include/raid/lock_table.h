@@ -107,8 +107,9 @@ class LockTable {
   // A view begins, with these nodes: sends the table; grants nothing before the others' came.
   // REQUIRES: `self` is in `members`.
   void begin_view(NodeSet members);
+  // False: it contradicts what this node holds, or was told; the locks are worth nothing any more.
   // REQUIRES: from another member, of this view.
-  void on_message(NodeId from, const LockMessage& message);
+  [[nodiscard]] bool on_message(NodeId from, const LockMessage& message);
 
   // Whether the ticket has the lock now; else lock_granted() will be called.
   // `extra`: that many ranges behind it are welcome, too.
@@ -182,7 +183,8 @@ class LockTable {
   void recall(LockRange range, Entry& e, NodeId node, LockMode keep);
   void grant(LockRange range, Entry& e, const Request& request, bool prefetched);
   void prefetch(LockRange range, const Request& request);
-  void note_held(Entry& e, NodeId node, LockMode mode);
+  [[nodiscard]] bool note_held(Entry& e, NodeId node, LockMode mode);
+  void begin_if_complete();
   void send(NodeId to, const LockMessage& message);
 
   const NodeId self_;
