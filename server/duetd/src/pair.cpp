@@ -186,7 +186,8 @@ Pair::Pair(Machine& machine, supervisor::ParentLink& parent)
   for (const config::PairDisk& each : machine.config.pair_disks()) {
     disks_.push_back({each.disk, each.filer, each.group, each.carries, nullptr});
   }
-  std::ranges::stable_partition(disks_, &Disk::carries);
+  std::stable_partition(disks_.begin(), disks_.end(),
+                        [](const Disk& disk) { return disk.carries; });
 }
 
 Pair::~Pair() {

@@ -168,6 +168,26 @@ void World::check_root(std::uint32_t filer, const sim::SimDisk& disk, std::uint6
   oracle.landed(filer, root.epoch, root.writer);
 }
 
+// By the newest label that any disk has.  What is written to a disk that is rebuilt is what the
+// group holds already, whoever wrote it there when.
+bool World::counts_in_group(std::size_t disk) const {
+  std::optional<raid::GroupLabel> newest;
+  for (const auto& each : disks_) {
+    for (std::uint64_t turn = 0; turn < 2; ++turn) {
+      const Result<raid::GroupLabel> label =
+          raid::decode_label(each->data.block(raid::label_block(turn)));
+      if (label.ok() && (!newest || raid::supersedes(label.value(), *newest))) {
+        newest = label.value();
+      }
+    }
+  }
+  DUET_CHECK(newest.has_value());
+  return std::ranges::any_of(newest->members, [&](const raid::LabelDisk& member) {
+    return member.id == identity(disk) &&
+           static_cast<raid::DiskState>(member.state) == raid::DiskState::kInSync;
+  });
+}
+
 void World::check_write(std::size_t disk, const sim::SimDisk::Event& event) {
   if (event.kind != sim::SimDisk::EventKind::kWrite) {
     return;
@@ -181,7 +201,7 @@ void World::check_write(std::size_t disk, const sim::SimDisk::Event& event) {
         copy.lose_power(scheduler.random(), sim::SimDisk::Keep::kEverything);
         // A group writes again what is there: when it rebuilds a disk, or carries out intents.
         const auto root = load<ModelRoot>(copy.block(cell.block), 0);
-        if (sealed(root).checksum == root_landed_[filer][i]) {
+        if (sealed(root).checksum == root_landed_[filer][i] || !counts_in_group(disk)) {
           continue;
         }
         root_landed_[filer][i] = root.checksum;

@@ -141,6 +141,7 @@ class World {
   void format();
   void format_group();
   void check_root(std::uint32_t filer, const sim::SimDisk& disk, std::uint64_t block);
+  [[nodiscard]] bool counts_in_group(std::size_t disk) const;
   [[nodiscard]] std::unique_ptr<shelf::SharedDisk> connect(Process& process, std::uint32_t node,
                                                            std::size_t disk, shelf::DiskKey key);
   Task<Result<std::unique_ptr<shelf::SharedDisk>>> try_connect(Process& process, std::uint32_t node,
