@@ -130,7 +130,7 @@ std::string PairLook::open(const config::RaidGroup& group, Entropy& entropy) {
   return run(scheduler_, made(group).open(entropy));
 }
 
-bool PairLook::is_there(const config::RaidGroup& group) {
+Result<bool> PairLook::is_there(const config::RaidGroup& group) {
   return run(scheduler_, made(group).is_there());
 }
 

@@ -80,7 +80,8 @@ class PairLook {
   // REQUIRES: its disks and the memories were given.  Empty, or why not.
   std::string open(const config::RaidGroup& group, Entropy& entropy);
   // Whether its disks carry the group as it is configured.
-  bool is_there(const config::RaidGroup& group);
+  // Error: its disks do not tell.
+  Result<bool> is_there(const config::RaidGroup& group);
 
   [[nodiscard]] const PairGroups& groups() const { return groups_; }
 

@@ -191,7 +191,15 @@ std::string PairInit::decide_fates(PairLook& look) {
       continue;
     }
     look.open_disks(group, key);
-    const bool there = look.is_there(group);
+    const Result<bool> found = look.is_there(group);
+    if (!found.ok()) {
+      return fmt::format(
+          "redundancy group {}, which the other filer uses too: {}; start the shelves of its "
+          "disks, "
+          "or correct their URLs, or format both filers",
+          group.name, error_text(found.error()));
+    }
+    const bool there = found.value();
     other_is_there_ = other_is_there_ && there;
     if (touched) {
       fates_[&group] = there ? Fate::kKept : Fate::kMade;

@@ -1,6 +1,8 @@
 // What differs in a pair that has redundancy groups (shared_groups.h says why).
 //
 //   a dead partner is fenced also when it serves nothing     take_over() of no filer
+//   ... or when the loop itself waits for a group, or no      watch_groups() -> exclude()
+//       takeover is possible; and one that does not manage
 //   no log goes solo before that                             may_go_solo()
 //   both live and do not hear each other: one goes on        must_arbitrate() -> take_over()
 //   a fence is one for the groups, too                       shut_out_of_groups() -> groups_ready()
@@ -17,6 +19,8 @@ namespace {
 
 // Intents of the dead are carried out within a fraction of a second.
 constexpr Duration kGroupsReadyWithin = std::chrono::seconds(5);
+// A partner that lives manages a group within this, or is not waited for.
+constexpr Duration kManagesWithin = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -27,13 +31,18 @@ bool PairNode::groups_need_partner() const {
 // Node a is a few beats ahead of node b.  Who has lost the disks, too, is silent there and not
 // asked.
 bool PairNode::must_arbitrate() const {
-  if (groups_.groups == nullptr || groups_.groups->state() != GroupsState::kShared) {
+  if (groups_.groups == nullptr) {
+    return false;
+  }
+  const GroupsState state = groups_.groups->state();
+  const bool waits = state == GroupsState::kWaiting && groups_.groups->was_last_alone();
+  if (state != GroupsState::kShared && !waits) {
     return false;
   }
   const Evidence now = evidence();
-  return now.link == LinkEvidence::kLost && now.beat == BeatEvidence::kChanging &&
-         now.mirror == MirrorEvidence::kSynced && record_readable_ && guard_.may_answer() &&
-         !conflict_ && !leaving_;
+  return now.link == LinkEvidence::kLost && now.mailbox == MailboxEvidence::kBoth &&
+         now.beat == BeatEvidence::kChanging && now.mirror == MirrorEvidence::kSynced &&
+         record_readable_ && guard_.may_answer() && !conflict_ && !leaving_;
 }
 
 // Incarnations of a node grow.  One that has not beaten has not begun to manage the groups: it
@@ -90,10 +99,60 @@ Task<Status> PairNode::let_in_group_disk(std::size_t disk) {
   co_return joined;
 }
 
-Status PairNode::shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left,
-                                    std::uint64_t incarnation) {
+void PairNode::shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left,
+                                  std::uint64_t incarnation) {
   step("shut out of the groups");
-  return groups_.groups->partner_fenced(incarnation, left);
+  groups_.groups->partner_fenced(incarnation, left);
+}
+
+// On a member of its mailbox that was left.
+bool PairNode::reaches_lease_of_partner(const std::vector<shelf::SharedDisk*>& left) const {
+  return std::ranges::any_of(members_[peer_number()].disks, [&](std::size_t disk) {
+    return std::ranges::find(left, disks_[disk].disk) != left.end();
+  });
+}
+
+// Silent everywhere for its lease and longer; not only unreachable.
+bool PairNode::partner_is_dead() const {
+  const Evidence now = evidence();
+  const bool silent = now.mailbox == MailboxEvidence::kBoth && now.beat == BeatEvidence::kStale;
+  return now.link == LinkEvidence::kLost && (silent || now.words == WordsEvidence::kDead);
+}
+
+bool PairNode::partner_is_missed() const {
+  return link_up() && groups_.groups->lacks(static_cast<std::uint64_t>(link_.status().peer));
+}
+
+// Beside the loop: what that waits for may be a group, which waits for the end of the partner.
+// Nothing changes hands here, so it is done whatever keeps this node from a takeover.
+Task<void> PairNode::watch_groups() {
+  Instant lived = scheduler_.now();
+  Instant managed = scheduler_.now();
+  while (!halted_) {
+    co_await sleep(scheduler_, options_.look);
+    const bool held_up = scheduler_.now() - looked_at_ > 2 * options_.beat.lease;
+    if (held_up) {
+      co_await look();
+    }
+    const Instant now = scheduler_.now();
+    const bool graced = now - entered_at_ >= options_.start_grace;
+    lived = partner_is_dead() && groups_need_partner() && !members_behind() && graced ? lived : now;
+    managed = partner_is_missed() ? managed : now;
+    // Where the loop can act, it comes first: it takes over what the partner served, too.
+    const bool loop_acts =
+        !held_up && options_.automatic_takeover && decide(evidence()).action == Action::kTakeOver;
+    const bool dead = now - lived >= (loop_acts ? 8 : 2) * options_.beat.lease;
+    const bool missed = now - managed >= kManagesWithin * (1 + my_number());
+    if ((!dead && !missed) || conflict_ || now < may_take_at_) {
+      continue;
+    }
+    step(dead ? "exclude the dead" : "exclude who does not manage");
+    Claim claim;
+    claim.takeover = claim.hard = true;
+    claim.known_dead = evidence().words == WordsEvidence::kDead;
+    co_await exclude(claim);
+    lived = managed = scheduler_.now();
+  }
 }
 
 // What this node manages now it can read; of what it does not, nothing is opened.

@@ -42,6 +42,7 @@ Task<void> PairNode::take_over(bool forced, bool arbitrated) {
   }
   if (!any) {
     co_await exclude(claim);
+    taking_ = false;
     co_return;
   }
   const Status swapped = co_await swap_in(claim);
@@ -72,18 +73,16 @@ Task<void> PairNode::take_over(bool forced, bool arbitrated) {
        "repair the partner, start it, then duet giveback");
 }
 
-// It serves nothing, so there is nothing to open; but what this node writes waits for it no more.
+// Nothing is opened; but what this node writes waits for it no more.
 Task<void> PairNode::exclude(Claim& claim) {
-  const Status shut = co_await shut_out(claim);
-  taking_ = false;
+  const Status shut = co_await fence(claim);
+  may_take_at_ = scheduler_.now() + 2 * (shut.ok() ? options_.retry : back_off(refused_takeovers_));
   if (shut.ok()) {
     refused_takeovers_ = 0;
-    may_take_at_ = scheduler_.now() + 2 * options_.retry;
-    tell(Severity::kWarning, "the partner is shut out of the redundancy groups: it is dead",
+    tell(Severity::kWarning, "the partner is shut out of the redundancy groups",
          "repair the partner and start it");
     co_return;
   }
-  may_take_at_ = scheduler_.now() + 2 * back_off(refused_takeovers_);
   ++refused_takeovers_;
   tell(Severity::kCritical, shut.error().context, "see duet raid status; it is tried again");
 }
@@ -127,6 +126,16 @@ Task<bool> PairNode::wait_out_lease(Claim& claim) {
 // the owner record's: from a filer that is served here the partner was shut out when that was
 // opened.
 Task<Status> PairNode::fence(Claim& claim) {
+  while (fencing_) {
+    co_await sleep(scheduler_, std::chrono::milliseconds(2));
+  }
+  fencing_ = true;
+  const Status fenced = co_await fence_disks(claim);
+  fencing_ = false;
+  co_return fenced;
+}
+
+Task<Status> PairNode::fence_disks(Claim& claim) {
   step("fence");
   const FilerSet claimed = claim.filers;
   const bool several = claimed[0] && claimed[1];
@@ -135,7 +144,7 @@ Task<Status> PairNode::fence(Claim& claim) {
   std::vector<shelf::SharedDisk*> left;  // of the groups
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::uint32_t filer = disks_[i].filer;
-    const bool record = claim.takeover && i == arbitration_;
+    const bool record = claim.takeover && claimed != FilerSet{} && i == arbitration_;
     if (disks_[i].grouped && !record) {
       const Status fenced = co_await fence_for_group(*disks_[i].disk, left);
       if (!fenced.ok()) {
@@ -170,6 +179,9 @@ Task<Status> PairNode::fence(Claim& claim) {
   if (claim.filers == FilerSet{} && claimed != FilerSet{}) {
     co_return last;
   }
+  if (!claim.forced && !claim.known_dead && reaches_lease_of_partner(left)) {
+    co_return Error{Errc::kIo, "the partner may renew its lease on a disk that cannot be reached"};
+  }
   const bool ends = claim.takeover || groups_.groups != nullptr;
   if (ends && fence_partner && !claim.known_dead) {
     const Status ended = fence_partner();
@@ -177,7 +189,10 @@ Task<Status> PairNode::fence(Claim& claim) {
       co_return ended;
     }
   }
-  co_return groups_.groups != nullptr ? shut_out_of_groups(left, claim.partner) : Status(Ok{});
+  if (groups_.groups != nullptr) {
+    shut_out_of_groups(left, claim.partner);
+  }
+  co_return Ok{};
 }
 
 // One that is away is left, and the group goes on without it, if it can.  kFenced: this node was

@@ -25,6 +25,7 @@ Task<void> PairNode::run() {
   beater_.start();
   if (groups_.groups != nullptr && !halted_) {
     groups_.groups->begin();
+    scope_.spawn(watch_groups());
   }
   while (!halted_) {
     if (groups_.groups != nullptr && groups_.groups->ended() && !leaving_) {
@@ -127,7 +128,17 @@ void PairNode::watch_lease() {
 
 // A disk that is away holds up no look: what it does not answer in time is not known in this look.
 Task<void> PairNode::look() {
+  while (looking_) {
+    co_await sleep(scheduler_, std::chrono::milliseconds(1));
+  }
+  looking_ = true;
+  co_await look_at_all();
+  looking_ = false;
+}
+
+Task<void> PairNode::look_at_all() {
   ++looks_;
+  looked_at_ = scheduler_.now();
   const Instant deadline = scheduler_.now() + options_.beat.beat;
   fresh_record_.reset();
   if (!record_reading_) {

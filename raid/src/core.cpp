@@ -122,7 +122,7 @@ GroupCounters Core::counters() const {
 
 void Core::node_fenced(NodeId node, std::uint64_t incarnation) {
   DUET_CHECK(node != self_);
-  dead_[number(node)].insert(incarnation);
+  note_dead(node, incarnation);
   const std::uint64_t latest = started_[number(node)];
   fenced_ |= latest == 0 || latest == incarnation ? only(node) : 0;
   ++changes_;

@@ -136,6 +136,13 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] bool quiet() const;
   [[nodiscard]] NodeSet unsure() const;
   Task<void> ask_again();
+  // Of a node's processes, of which the newest alone can be alive.
+  [[nodiscard]] bool is_dead(NodeId node, std::uint64_t incarnation) const {
+    return incarnation != 0 && incarnation <= dead_[number(node)];
+  }
+  void note_dead(NodeId node, std::uint64_t incarnation) {
+    dead_[number(node)] = std::max(dead_[number(node)], incarnation);
+  }
   [[nodiscard]] bool gone(NodeId node) const;
   [[nodiscard]] NodeSet gone_members() const;
   Status wipe(NodeSet nodes);
@@ -246,11 +253,11 @@ class Core final : public PeersUser, public LockTableUser {
   Generation prepared_{};
   PrepareBody prepared_body_;
   std::array<Peer, kNodesMax> peer_{};
-  std::array<std::set<std::uint64_t>, kNodesMax> dead_;  // incarnations that are no more
-  std::array<std::uint64_t, kNodesMax> started_{};       // the latest that is known
-  NodeSet fenced_ = 0;                                   // since the view began
-  NodeSet leaving_ = 0;           // members that have settled everything and go
-  ColumnSet reported_ = 0;        // disks that were suspected in this view
+  std::array<std::uint64_t, kNodesMax> dead_{};     // the newest incarnation that is no more
+  std::array<std::uint64_t, kNodesMax> started_{};  // the latest that is known
+  NodeSet fenced_ = 0;                              // since the view began
+  NodeSet leaving_ = 0;                             // members that have settled everything and go
+  ColumnSet reported_ = 0;                          // disks that were suspected in this view
   ColumnSet failed_in_view_ = 0;  // disks that nobody of this view reads or writes
   std::uint64_t renewals_ = 0;    // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;

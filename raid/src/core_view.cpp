@@ -69,8 +69,7 @@ void Core::on_packet(NodeId from, ConstBytes packet) {
     return;
   }
   const Peer& peer = peer_[number(from)];
-  if (peer.session == peers_.session(from) &&
-      dead_[number(from)].contains(peer.hello.incarnation)) {
+  if (peer.session == peers_.session(from) && is_dead(from, peer.hello.incarnation)) {
     return;  // fenced, and does not know it
   }
   const bool whole = for_each_message(
@@ -133,9 +132,12 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
 void Core::on_hello(NodeId from, Generation generation, const HelloBody& hello) {
   if (contains(members_, from) && hello.incarnation != incarnations_[number(from)]) {
     // A manager starts when no I/O of an older process of its node is under way.
-    dead_[number(from)].insert(incarnations_[number(from)]);
+    note_dead(from, incarnations_[number(from)]);
   }
   peer_[number(from)] = {peers_.session(from), false, hello, generation};
+  if (!is_dead(from, hello.incarnation)) {
+    fenced_ &= ~only(from);  // that was another; when this one is gone it must be told again
+  }
   ++changes_;
   if (hello.answer != 0) {
     say_hello(from, false);
@@ -212,9 +214,7 @@ NodeSet Core::connected() const {
   return set & disks_.label().nodes;
 }
 
-bool Core::gone(NodeId node) const {
-  return dead_[number(node)].contains(incarnations_[number(node)]);
-}
+bool Core::gone(NodeId node) const { return is_dead(node, incarnations_[number(node)]); }
 
 NodeSet Core::gone_members() const {
   NodeSet set = 0;
@@ -228,7 +228,7 @@ NodeSet Core::newcomers() const {
   for_each_node(connected(), [&](NodeId node) {
     const HelloBody& hello = peer_[number(node)].hello;
     const bool member = contains(members_, node) && !gone(node);
-    if (!member && hello.active == 0 && !dead_[number(node)].contains(hello.incarnation)) {
+    if (!member && hello.active == 0 && !is_dead(node, hello.incarnation)) {
       set |= only(node);
     }
   });
@@ -485,7 +485,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   outbox_.flush();  // what is of the earlier view goes as such
   for_each_node(members_ & ~only(self_), [&](NodeId node) {
     if (!contains(label.holders, node)) {
-      dead_[number(node)].insert(incarnations_[number(node)]);
+      note_dead(node, incarnations_[number(node)]);
     }
   });
   view_ = generation;
@@ -494,7 +494,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   for_each_node(connected() & members_, [this](NodeId node) {
     const std::uint64_t present = peer_[number(node)].hello.incarnation;
     if (present != incarnations_[number(node)]) {
-      dead_[number(node)].insert(incarnations_[number(node)]);  // it came back, and the leader died
+      note_dead(node, incarnations_[number(node)]);  // it came back, and the leader died
     }
   });
   leaving_ &= members_;

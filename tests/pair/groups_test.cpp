@@ -85,6 +85,57 @@ TEST_P(PairOnAGroup, OfTwoThatDoNotHearEachOtherOneGoesOn) {
   expect_sound();
 }
 
+// The loop waits for a consistency point then, and that for the dead node's memory.
+TEST_P(PairOnAGroup, ThePartnerMayDieWhileItsFilerIsGivenBack) {
+  begin();
+  ASSERT_TRUE(hands_over(0, 0));
+  world.on_step = [&](std::uint32_t node, std::string_view step) {
+    if (node == 1 && step == "ask to prepare") {
+      world.kill_soon(0);
+    }
+  };
+  ASSERT_TRUE(world.run_until([&] { return world.pair(1).start_handover(0).ok(); }, 5s));
+  ASSERT_TRUE(world.run_until([&] { return world.process(0) == nullptr; }, 10s));
+  world.on_step = {};
+  world.run_for(1s);
+  EXPECT_TRUE(soon(0, 1) && served(1, 1));
+  EXPECT_EQ(state(1), failover::GroupsState::kAlone);
+  world.boot(0);
+  expect_sound();
+}
+
+// It lives, is heard, and lacks more disks than the group can lose.
+TEST_P(PairOnAGroup, WhoComesToManageNoGroupIsNotWaitedFor) {
+  const std::array<std::size_t, 2> lacked = {0, 1};
+  for (const std::size_t disk : lacked) {
+    world.path(1, disk).cut();
+  }
+  world.boot(0);
+  world.boot(1);
+  EXPECT_TRUE(soon(0, 0, 100s));
+  EXPECT_GE(world.steps["exclude who does not manage"], 1U);
+  for (const std::size_t disk : lacked) {
+    world.path(1, disk).heal();
+  }
+  ASSERT_TRUE(all_well());
+}
+
+// By the labels it was the last, so the other cannot have gone on.
+TEST_P(PairOnAGroup, WhoWentOnAloneMayStartAgainBeforeTheyHearEachOther) {
+  begin();
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  ASSERT_TRUE(soon(1, 0, 5s));
+  ASSERT_TRUE(soon(0, 0, 5s));
+  world.run_for(2s);
+  world.kill(0);
+  world.boot(0);
+  EXPECT_TRUE(soon(0, 0, 60s));
+  world.wire().heal(interconnect::Node::kA);
+  world.wire().heal(interconnect::Node::kB);
+  expect_sound();
+}
+
 TEST_P(PairOnAGroup, ALinkThatIsResetCostsNobodyAnything) {
   begin();
   for (int i = 0; i < 5; ++i) {
@@ -156,6 +207,7 @@ TEST_P(PairOnAGroup, ATakeoverMayEndAnywhere) {
   };
   world.kill(0);
   world.run_for(3s);
+  world.on_step = {};
   if (world.process(0) == nullptr) {
     world.boot(0);
   }

@@ -256,6 +256,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<bool> enter();
   Task<bool> enter_by_reading();
   Task<void> look();
+  Task<void> look_at_all();
   Task<void> read_record_beside();
   Task<void> look_closer_beside();
   Task<void> wait_for(const bool& running, Instant deadline);
@@ -293,6 +294,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<void> take_over(bool forced, bool arbitrated = false);
   Task<bool> wait_out_lease(Claim& claim);
   Task<Status> fence(Claim& claim);
+  Task<Status> fence_disks(Claim& claim);
   Task<Status> fence_one(shelf::SharedDisk& disk);
   Task<Status> fence_for_group(shelf::SharedDisk& disk, std::vector<shelf::SharedDisk*>& left);
   Task<void> exclude(Claim& claim);
@@ -371,7 +373,11 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool manages_groups_of(std::uint32_t filer) const;
   Task<Status> join_group_disks();
   Task<Status> let_in_group_disk(std::size_t disk);
-  Status shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left, std::uint64_t incarnation);
+  void shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left, std::uint64_t incarnation);
+  [[nodiscard]] bool reaches_lease_of_partner(const std::vector<shelf::SharedDisk*>& left) const;
+  Task<void> watch_groups();
+  [[nodiscard]] bool partner_is_dead() const;
+  [[nodiscard]] bool partner_is_missed() const;
   Task<void> groups_ready(Claim& claim);
   Task<bool> partner_is_quiet(FilerSet filers);
   void tell_whether_quiet(const PairMessage& asked);
@@ -462,7 +468,10 @@ class PairNode final : private interconnect::ChannelUser {
   std::optional<KnowledgeMessage> told_;  // the answer to that
   bool letting_in_ = false;               // a late disk
   Instant let_in_at_{};
-  Instant apart_since_{};          // that both live and do not hear each other
+  Instant apart_since_{};  // that both live and do not hear each other
+  Instant looked_at_{};    // when the last look began
+  bool looking_ = false;
+  bool fencing_ = false;
   std::size_t let_in_next_ = 0;    // asked first
   std::string_view late_refused_;  // why, told last
 

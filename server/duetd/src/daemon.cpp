@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 
 #include "notify.h"
@@ -142,6 +143,11 @@ Task<int> Daemon::work() {
   }
   notify("STOPPING=1");
   const int exit_code = co_await role_->stop();
+  if (exit_code == kExitAgain) {
+    // It was shut out.  A call under way may wait for what never comes, and nothing is left to be
+    // done in order.
+    std::_Exit(exit_code);
+  }
   co_await http_.stop();
   co_return exit_code;
 }

@@ -72,15 +72,20 @@ NamedGroup OfflineGroup::find_group(const std::vector<Result<raid::GroupLabel>>&
   return most_named(labels, memories);
 }
 
-Task<bool> OfflineGroup::is_there() {
+Task<Result<bool>> OfflineGroup::is_there() {
   const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
   const std::optional<raid::GroupId> id = find_group(labels).id;
   if (!id) {
+    for (const Result<raid::GroupLabel>& label : labels) {
+      if (!label.ok() && label.error().code == Errc::kIo) {
+        co_return label.error();
+      }
+    }
     co_return false;
   }
   const Result<raid::Assembly> assembly = raid::assemble(*id, labels, /*force=*/false);
   if (!assembly.ok()) {
-    co_return false;
+    co_return assembly.error();
   }
   const raid::GroupLabel& label = assembly.value().label;
   const raid::Geometry geometry = raid::geometry_of(label);

@@ -212,6 +212,11 @@ Task<std::string> ManagedGroup::manage() {
   }
   std::string wrong = make_virtual_disks(scheduler_, file_, configured_, *group_, virtual_disks_);
   managed_ = wrong.empty();
+  if (!managed_) {
+    virtual_disks_.clear();
+    const Status closed = co_await group_->close();
+    static_cast<void>(closed);  // what is told is why
+  }
   co_return wrong;
 }
 

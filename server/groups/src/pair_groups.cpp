@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <list>
 
 #include "base/check.h"
 
@@ -18,19 +19,53 @@ constexpr std::uint64_t kTries = 256;
 // Those of the logs come first, by filer.
 constexpr std::uint8_t kFirstWindow = 2;
 
+}  // namespace
+
 // A disk of the pair in a group's hands.
-class Borrowed final : public BlockDevice {
+class PairGroups::Borrowed final : public BlockDevice {
  public:
-  explicit Borrowed(shelf::SharedDisk& disk) : disk_(disk) {}
+  Borrowed(Scheduler& scheduler, shelf::SharedDisk& disk, Access& access)
+      : scheduler_(scheduler), disk_(disk), access_(access) {}
   [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
   [[nodiscard]] std::string_view name() const override { return disk_.name(); }
-  void start(BlockOperation& operation) override { disk_.start(operation); }
+  void start(BlockOperation& operation) override {
+    if (access_.shut.contains(&disk_)) {
+      operation.result = Error{Errc::kIo, "the partner may still write to this disk"};
+      scheduler_.post(operation);
+      return;
+    }
+    Passed& passed = passed_.emplace_back(*this, operation);
+    passed.self = std::prev(passed_.end());
+    ++access_.under_way;
+    disk_.start(passed);
+  }
 
  private:
-  shelf::SharedDisk& disk_;
-};
+  struct Passed final : BlockOperation {
+    Passed(Borrowed& owner, BlockOperation& what) : device(owner), original(what) {
+      kind = what.kind;
+      fresh = what.fresh;
+      block = what.block;
+      parts = what.parts;
+    }
+    void run() override { device.finish(*this); }
+    Borrowed& device;
+    BlockOperation& original;
+    std::list<Passed>::iterator self;
+  };
+  void finish(Passed& passed) {
+    BlockOperation& original = passed.original;
+    original.result = passed.result;
+    passed_.erase(passed.self);
+    --access_.under_way;
+    original.run();
+  }
 
-}  // namespace
+  Scheduler& scheduler_;
+  shelf::SharedDisk& disk_;
+  Access& access_;
+  std::list<Passed> passed_;
+};
 
 PairGroups::PairGroups(Scheduler& scheduler, const config::Config& config, const config::Node& node,
                        PersistentMemory& mirror, interconnect::PartnerLink& link,
@@ -50,11 +85,12 @@ PairGroups::PairGroups(Scheduler& scheduler, const config::Config& config, const
       return peers_.open(id, window, {part.offset, part.bytes}, partner());
     };
     intents_.push_back(std::make_unique<MemorySlice>(mirror, part.offset, part.bytes));
+    Access& access = *access_.emplace_back(std::make_unique<Access>());
     groups_.push_back(
         std::make_unique<ManagedGroup>(scheduler, config.file, *configured[i], self_, connect));
     const std::string wrong = groups_.back()->open_disks(
         [&](const config::Disk& disk) -> Result<std::unique_ptr<BlockDevice>> {
-          return std::unique_ptr<BlockDevice>(new Borrowed(*disk_of_(disk)));
+          return std::unique_ptr<BlockDevice>(new Borrowed(scheduler, *disk_of_(disk), access));
         });
     DUET_CHECK(wrong.empty());
   }
@@ -103,12 +139,16 @@ Task<void> PairGroups::wait_for_disks(const ManagedGroup& group) {
 Task<void> PairGroups::keep_opening(std::size_t group) {
   ManagedGroup& opened = *groups_[group];
   std::string told;
-  for (std::uint64_t attempt = 0; attempt < kTries && !closing_; ++attempt) {
+  for (std::uint64_t managers = 0; managers < kTries && !closing_;) {
     co_await wait_for_disks(opened);
-    std::string wrong = co_await opened.start(*intents_[group], incarnation_ * kTries + attempt);
+    while (access_[group]->under_way > 0) {
+      co_await sleep(scheduler_, kLook);  // of a manager that came to nothing
+    }
+    std::string wrong = co_await opened.start(*intents_[group], incarnation_ * kTries + managers);
     if (wrong.empty()) {
+      ++managers;
       if (was_fenced_) {
-        tell_fenced(*opened.manager(), fenced_);
+        tell_fenced(*opened.manager());
       }
       wrong = co_await opened.manage();
     }
@@ -121,92 +161,131 @@ Task<void> PairGroups::keep_opening(std::size_t group) {
     told = std::move(wrong);
     co_await sleep(scheduler_, kOpenAgain);
   }
+  spent_ = !closing_;
 }
 
 failover::GroupsState PairGroups::state() const {
-  bool shared = false;
+  bool waiting = false;
   for (const std::unique_ptr<ManagedGroup>& group : groups_) {
-    if (!group->managed()) {
-      return failover::GroupsState::kWaiting;
+    if (group->managed() && raid::contains(group->manager()->status().members, partner())) {
+      return failover::GroupsState::kShared;
     }
-    shared = shared || raid::contains(group->manager()->status().members, partner());
+    waiting = waiting || !group->managed();
   }
-  return shared ? failover::GroupsState::kShared : failover::GroupsState::kAlone;
+  const bool gone = was_fenced_ && !peers_.reaches_partner();
+  return waiting && !gone ? failover::GroupsState::kWaiting : failover::GroupsState::kAlone;
 }
 
 bool PairGroups::ended() const {
-  return std::ranges::any_of(groups_, [](const std::unique_ptr<ManagedGroup>& group) {
-    const raid::Group* const manager = group->manager();
-    const auto why = manager != nullptr ? manager->status().ended : std::nullopt;
-    return why && (why->code == Errc::kFenced || group->managed());
-  });
+  return spent_ || std::ranges::any_of(groups_, [](const std::unique_ptr<ManagedGroup>& group) {
+           const raid::Group* const manager = group->manager();
+           const auto why = manager != nullptr ? manager->status().ended : std::nullopt;
+           return why && (why->code == Errc::kFenced || group->managed());
+         });
 }
 
 bool PairGroups::ready(std::uint32_t filer) const {
-  return std::ranges::all_of(ports_, [filer](const Port& each) {
-    return each.filer != filer || each.port->group().managed();
+  return std::ranges::all_of(ports_, [&](const Port& each) {
+    return each.filer != filer || (each.port->group().managed() && !is_held_up(each.port->group()));
   });
 }
 
-Status PairGroups::partner_fenced(std::uint64_t incarnation,
-                                  std::span<shelf::SharedDisk* const> left) {
-  for (const std::unique_ptr<ManagedGroup>& group : groups_) {
-    const Status done = leave_disks(*group, left);
-    if (!done.ok()) {
-      return done;
+// By a process of the partner that was fenced, but not from enough of its disks.
+bool PairGroups::is_held_up(const ManagedGroup& group) const {
+  const raid::GroupStatus status = group.manager()->status();
+  return raid::contains(status.members, partner()) && was_fenced_ &&
+         status.incarnations[raid::number(partner())] / kTries <= fenced_;
+}
+
+// Not where the labels say that the partner alone knows what was being written.
+bool PairGroups::lacks(std::uint64_t incarnation) const {
+  return std::ranges::any_of(groups_, [&](const std::unique_ptr<ManagedGroup>& group) {
+    if (group->manager() == nullptr) {
+      return false;
     }
-  }
+    const raid::GroupStatus status = group->manager()->status();
+    if (!group->managed()) {
+      const raid::NodeSet holders = status.label.holders;
+      return !status.ended && (holders == 0 || raid::contains(holders, self_));
+    }
+    return raid::contains(status.members, partner()) &&
+           status.incarnations[raid::number(partner())] / kTries < incarnation;
+  });
+}
+
+bool PairGroups::was_last_alone() const {
+  return std::ranges::all_of(groups_, [&](const std::unique_ptr<ManagedGroup>& group) {
+    return group->manager() != nullptr &&
+           group->manager()->status().label.holders == raid::only(self_);
+  });
+}
+
+void PairGroups::partner_fenced(std::uint64_t incarnation,
+                                std::span<shelf::SharedDisk* const> left) {
   fenced_ = std::max(fenced_, incarnation);
   was_fenced_ = true;
   peers_.fenced(interconnect::Incarnation{fenced_});
-  for (const std::unique_ptr<ManagedGroup>& group : groups_) {
-    if (group->manager() != nullptr) {
-      tell_fenced(*group->manager(), incarnation);
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    const ManagedGroup& group = *groups_[i];
+    Access& access = *access_[i];
+    if (!can_leave(group, left)) {
+      if (on_trouble) {
+        on_trouble("redundancy group " + group.configured().name +
+                   " waits: too many of its disks cannot be reached, and the partner may still "
+                   "write to them; repair the paths to them");
+      }
+      continue;
+    }
+    access.shut.clear();
+    for (const Slot& slot : group.slots()) {
+      shelf::SharedDisk* const disk = disk_of_(*slot.configured);
+      if (std::ranges::find(left, disk) != left.end()) {
+        access.shut.insert(disk);
+      }
+    }
+    if (group.manager() != nullptr) {
+      for (raid::ColumnSet gone = members_among(group, left); gone != 0; gone &= gone - 1) {
+        group.manager()->disk_failed(static_cast<std::uint32_t>(std::countr_zero(gone)));
+      }
+      tell_fenced(*group.manager());
     }
   }
-  return Ok{};
 }
 
-// In its view may be an older manager than the newest.
-void PairGroups::tell_fenced(raid::Group& manager, std::uint64_t incarnation) const {
-  const std::uint64_t in_view = manager.status().incarnations[raid::number(partner())];
-  const std::uint64_t newest = incarnation * kTries + kTries - 1;
-  if (in_view < newest) {
-    manager.node_fenced(partner(), in_view);
+// Whatever number the manager of the fenced process has.
+void PairGroups::tell_fenced(raid::Group& manager) const {
+  manager.node_fenced(partner(), fenced_ * kTries + kTries - 1);
+}
+
+// Which of the label's disks are among those that were left, as far as is known.
+raid::ColumnSet PairGroups::members_among(const ManagedGroup& group,
+                                          std::span<shelf::SharedDisk* const> disks) const {
+  const raid::GroupLabel label = group.manager()->status().label;
+  raid::ColumnSet result = 0;
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    const bool among = std::ranges::any_of(group.slots(), [&](const Slot& slot) {
+      return slot.id == label.members[i].id &&
+             std::ranges::find(disks, disk_of_(*slot.configured)) != disks.end();
+    });
+    result |= among ? raid::one(i) : 0;
   }
-  manager.node_fenced(partner(), newest);
+  return result;
 }
 
-// The partner may write to these still, so they do not count any more.  A group that was not begun
-// finds out itself what it lacks.
-Status PairGroups::leave_disks(const ManagedGroup& group,
-                               std::span<shelf::SharedDisk* const> left) const {
+// A group that was not begun finds out itself what it lacks.
+bool PairGroups::can_leave(const ManagedGroup& group,
+                           std::span<shelf::SharedDisk* const> left) const {
   if (group.manager() == nullptr) {
-    return Ok{};
+    return true;
   }
   const raid::GroupLabel label = group.manager()->status().label;
-  raid::ColumnSet gone = 0;
-  raid::ColumnSet fresh = 0;
+  raid::ColumnSet gone = members_among(group, left);
   for (std::uint32_t i = 0; i < label.disks; ++i) {
-    const bool failed =
-        static_cast<raid::DiskState>(label.members[i].state) == raid::DiskState::kFailed;
-    const bool is_left = std::ranges::any_of(group.slots(), [&](const Slot& slot) {
-      return slot.id == label.members[i].id &&
-             std::ranges::find(left, disk_of_(*slot.configured)) != left.end();
-    });
-    gone |= failed || is_left ? raid::one(i) : 0;
-    fresh |= !failed && is_left ? raid::one(i) : 0;
+    const auto state = static_cast<raid::DiskState>(label.members[i].state);
+    gone |= state == raid::DiskState::kFailed ? raid::one(i) : 0;
   }
-  const auto count = static_cast<std::uint32_t>(std::popcount(gone));
-  if (count > raid::geometry_of(label).check_columns()) {
-    return Error{Errc::kIo, "too many disks of a redundancy group cannot be fenced"};
-  }
-  for (std::uint32_t i = 0; i < label.disks; ++i) {
-    if ((fresh & raid::one(i)) != 0) {
-      group.manager()->disk_failed(i);
-    }
-  }
-  return Ok{};
+  return static_cast<std::uint32_t>(std::popcount(gone)) <=
+         raid::geometry_of(label).check_columns();
 }
 
 shelf::SharedDisk& PairGroups::port(const config::Disk& disk) const {

@@ -155,20 +155,20 @@ TEST(OfflineGroup, WhatOneNodeWroteAloneNeedsItsMemory) {
 
 TEST(OfflineGroup, IsThereAsItIsConfiguredOrNot) {
   PairWorld world;
-  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()));
+  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()).value());
   EXPECT_THAT(world.run(world.group->open(world.entropy)),
               HasSubstr("none of its disks carries the label of a group"));
   ASSERT_EQ(world.format(), "");
-  EXPECT_TRUE(world.run(world.offline(kPairNodes).is_there()));
+  EXPECT_TRUE(world.run(world.offline(kPairNodes).is_there()).value());
   config::RaidGroup& configured = world.config.groups[0];
   configured.virtual_disks[1].name = "c";
-  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()));
+  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()).value());
   configured.virtual_disks[1].name = "b";
   configured.chunk_blocks = 16;
-  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()));
+  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()).value());
   configured.chunk_blocks = 8;
   configured.level = raid::Level::kSingleParity;
-  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()));
+  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()).value());
 }
 
 TEST(OfflineGroup, AGroupOfANodeAloneIsNotAPairs) {
@@ -182,7 +182,7 @@ TEST(OfflineGroup, AGroupOfANodeAloneIsNotAPairs) {
     label.value().nodes = raid::only(kA);
     ASSERT_TRUE(world.run(raid::write_label(device, label.value())).ok());
   }
-  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()));
+  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()).value());
   EXPECT_THAT(world.run(world.group->open(world.entropy)),
               HasSubstr("it was made for a node alone"));
 }
@@ -194,7 +194,7 @@ TEST(OfflineGroup, DisksThatAreTooSmallAreRefusedBeforeTheyAreTouched) {
               HasSubstr("sim.yaml:5: redundancy group tank: its virtual disks do not fit on disks "
                         "of 48 MiB"));
   EXPECT_THAT(world.format(), HasSubstr("its virtual disks do not fit"));
-  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()));
+  EXPECT_FALSE(world.run(world.offline(kPairNodes).is_there()).value());
 }
 
 // As `duet check` looks at a filer after a crash of both nodes.

@@ -58,13 +58,13 @@ class PeersPort final : private interconnect::ChannelUser {
   // revoke() its stores are over only when the process is.
   void fenced(interconnect::Incarnation partner);
 
+  // A session is possible: the link is up, and leads to a process that was not fenced.
+  [[nodiscard]] bool reaches_partner() const;
+
  private:
   friend class LinkPeers;
   void on_message(ConstBytes message) override;
   void on_link(const interconnect::LinkStatus& status) override;
-  // A session is possible: the link is up, and leads to a process that was not fenced.
-  [[nodiscard]] bool reaches_partner() const;
-
   Scheduler& scheduler_;
   interconnect::PartnerLink& link_;
   std::uint64_t epochs_;  // last that was granted

@@ -58,7 +58,8 @@ class OfflineGroup {
 
   // Whether the disks carry a group of both nodes with the disks and virtual disks that the
   // configuration describes.  Changes nothing.
-  Task<bool> is_there();
+  // Error: what is on the disks that can be read does not tell.
+  Task<Result<bool>> is_there();
 
   // Each gives an empty text, or why not, with a remedy.
 

@@ -17,6 +17,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,8 +52,9 @@ class PairGroups final : public failover::SharedGroups {
   [[nodiscard]] failover::GroupsState state() const override;
   [[nodiscard]] bool ended() const override;
   [[nodiscard]] bool ready(std::uint32_t filer) const override;
-  Status partner_fenced(std::uint64_t incarnation,
-                        std::span<shelf::SharedDisk* const> left) override;
+  [[nodiscard]] bool lacks(std::uint64_t incarnation) const override;
+  [[nodiscard]] bool was_last_alone() const override;
+  void partner_fenced(std::uint64_t incarnation, std::span<shelf::SharedDisk* const> left) override;
 
   // Of this one of the configuration's, which is virtual.
   [[nodiscard]] shelf::SharedDisk& port(const config::Disk& disk) const;
@@ -75,8 +77,18 @@ class PairGroups final : public failover::SharedGroups {
   };
   Task<void> wait_for_disks(const ManagedGroup& group);
   Task<void> keep_opening(std::size_t group);
-  Status leave_disks(const ManagedGroup& group, std::span<shelf::SharedDisk* const> left) const;
-  void tell_fenced(raid::Group& manager, std::uint64_t incarnation) const;
+  class Borrowed;
+  // Of a group: what its devices share.
+  struct Access {
+    std::size_t under_way = 0;                // on its disks
+    std::set<const shelf::SharedDisk*> shut;  // not used while the partner may write there
+  };
+  [[nodiscard]] raid::ColumnSet members_among(const ManagedGroup& group,
+                                              std::span<shelf::SharedDisk* const> disks) const;
+  [[nodiscard]] bool can_leave(const ManagedGroup& group,
+                               std::span<shelf::SharedDisk* const> left) const;
+  [[nodiscard]] bool is_held_up(const ManagedGroup& group) const;
+  void tell_fenced(raid::Group& manager) const;
   [[nodiscard]] raid::NodeId partner() const;
 
   Scheduler& scheduler_;
@@ -85,11 +97,13 @@ class PairGroups final : public failover::SharedGroups {
   const DiskOf disk_of_;
   raid::PeersPort peers_;
   std::vector<std::unique_ptr<MemorySlice>> intents_;  // by group
+  std::vector<std::unique_ptr<Access>> access_;        // by group
   std::vector<std::unique_ptr<ManagedGroup>> groups_;
   std::vector<Port> ports_;
   std::uint64_t fenced_ = 0;  // the newest process of the partner that was
   bool was_fenced_ = false;   // one was, perhaps unknown
   bool closing_ = false;
+  bool spent_ = false;  // this process has no number left for another manager
   TaskScope scope_;
 };
 
