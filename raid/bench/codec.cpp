@@ -40,7 +40,7 @@ class Parity {
         lab_(machine_, {.geometry = geometry_}),
         codec_(geometry_),
         data_(some_blocks(std::size_t{stripes} * geometry_.stripe_blocks(), 1)),
-        check_(std::size_t{stripes} * kChunk * geometry_.check_columns()) {
+        check_(std::size_t{kChunk} * geometry_.check_columns()) {
     machine_.run(look(lab_, disks_));
     io_.emplace(*disks_, counters_);
   }
@@ -78,11 +78,7 @@ class Parity {
     for (std::uint32_t i = 0; i < geometry_.disks; ++i) {
       columns[i] = i < kDataColumns
                        ? data(stripe, i).data()
-                       : check_.blocks((std::size_t{stripe} * geometry_.check_columns() + i -
-                                        kDataColumns) *
-                                           kChunk,
-                                       kChunk)
-                             .data();
+                       : check_.blocks(std::size_t{i - kDataColumns} * kChunk, kChunk).data();
     }
     return columns;
   }
@@ -92,7 +88,7 @@ class Parity {
     Sheet fresh(stripe, 0, kChunk);
     for (std::uint32_t i = 0; i < kDataColumns; ++i) {
       spans[i] = {0, kChunk};
-      std::ranges::copy(data(number, i), fresh.cells(i, 0, kChunk).begin());
+      fresh.borrow(i, 0, data(number, i));
     }
     Sheet sheet(stripe, 0, kChunk);
     std::array<Span, kDisksMax> cells{};
@@ -120,7 +116,7 @@ class Parity {
   Lab lab_;
   Codec codec_;
   Buffer data_;
-  Buffer check_;
+  Buffer check_;  // always the same, as memory that comes from a free list
   GroupCounters counters_;
   std::optional<Disks> disks_;
   std::optional<StripeIo> io_;

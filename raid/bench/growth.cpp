@@ -25,17 +25,17 @@ class Growing {
         geometry_{.level = Level::kSingleParity,
                   .disks = disks,
                   .chunk_blocks = 16,
-                  .stripes = plan.tiny ? 64U : 512U},
+                  .stripes = (plan.tiny ? 4U : 32U) * 16U * nodes},
         tiny_(plan.tiny) {
     if (simulated) {
       machine_ = std::make_unique<SimulatedMachine>(9);
     } else {
       machine_ = std::make_unique<RealMachine>();
     }
-    lab_ = std::make_unique<Lab>(
-        *machine_, LabOptions{.geometry = geometry_,
-                              .nodes = nodes,
-                              .timing = simulated ? flash_timing() : Timing()});
+    lab_ = std::make_unique<Lab>(*machine_,
+                                 LabOptions{.geometry = geometry_,
+                                            .nodes = nodes,
+                                            .timing = simulated ? flash_timing() : Timing()});
     bytes_ = some_blocks(std::size_t{kDepth} * nodes * geometry_.stripe_blocks(), 4);
     run(Kind::kTakeLocks);
   }
@@ -150,9 +150,11 @@ void one_row(const Plan& plan, Report& report, const char* key, std::uint32_t di
 }  // namespace
 
 void measure_growth(const Plan& plan, Report& report) {
-  report.section("5. Growth, single parity; processor time of all nodes together, then simulated as 3");
-  report.row("5", "| disks | nodes | 4 KiB write in place | 4 KiB read | whole stripes, fresh | 4 KiB "
-                  "writes, simulated | messages per write |");
+  report.section(
+      "5. Growth, single parity; processor time of all nodes together, then simulated as 3");
+  report.row("5",
+             "| disks | nodes | 4 KiB write in place | 4 KiB read | whole stripes, fresh | 4 KiB "
+             "writes, simulated | messages per write |");
   Plan less = plan;
   less.rounds = std::min(plan.rounds, 3U);
   one_row(less, report, "5a", 3, 1);

@@ -24,8 +24,8 @@ Lab::Lab(Machine& machine, const LabOptions& options)
     DUET_CHECK(
         format_intents(*node.memory, kGroup, node_id(i), options_.slots, options_.pages).ok());
     for (const auto& disk : disks_) {
-      node.ways.push_back(std::make_unique<RamPort>(machine_.scheduler(), *disk, node.port,
-                                                    options_.timing));
+      node.ways.push_back(
+          std::make_unique<RamPort>(machine_.scheduler(), *disk, node.port, options_.timing));
       node.devices.push_back(node.ways.back().get());
     }
     node.peers = &wire_.add(*node.memory);

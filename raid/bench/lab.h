@@ -11,9 +11,9 @@
 
 #include "platform/linux/epoll_scheduler.h"
 #include "platform/task_scope.h"
-#include "ram.h"
 #include "raid/group.h"
 #include "raid/intent_format.h"
+#include "ram.h"
 #include "sim/sim_scheduler.h"
 
 namespace duet::raid::bench {

@@ -72,13 +72,16 @@ Measured measure(const Plan& plan, std::uint32_t nodes, std::uint32_t working, b
 }  // namespace
 
 void measure_locks(const Plan& plan, Report& report) {
-  report.section("3. Locks: two nodes on parts of their own, 8+P, 4 KiB at random places in place, "
-                 "8 at a time each; simulated: " + words(flash_timing()));
+  report.section(
+      "3. Locks: two nodes on parts of their own, 8+P, 4 KiB at random places in place, "
+      "8 at a time each; simulated: " +
+      words(flash_timing()));
   const Measured alone = measure(plan, 1, 1, false);
   const Measured idle_partner = measure(plan, 2, 1, false);
   const Measured both = measure(plan, 2, 2, false);
-  report.bar("3a", "two nodes, of one beside an idle one", both.per_second / idle_partner.per_second,
-             1.8, text("%.0f of %.0f writes/s", both.per_second, idle_partner.per_second));
+  report.bar("3a", "two nodes, of one beside an idle one",
+             both.per_second / idle_partner.per_second, 1.8,
+             text("%.0f of %.0f writes/s", both.per_second, idle_partner.per_second));
   report.row("3b", text("of one that is alone in its group, and sends no intents: %.2f (%.0f/s)",
                         both.per_second / alone.per_second, alone.per_second));
   report.row("3c", text("messages per write %.4f, intents stored at the other %.2f; lock hit rate "

@@ -1,5 +1,5 @@
-// duet-raid-bench: how fast redundancy groups are (docs/PERFORMANCE.md).  tests/bench/raid.sh builds
-// and runs it.
+// duet-raid-bench: how fast redundancy groups are (docs/PERFORMANCE.md).  tests/bench/raid.sh
+// builds and runs it.
 
 #include <cstdarg>
 #include <cstdlib>

@@ -24,7 +24,7 @@ namespace duet::raid::bench {
 
 // What takes how long.
 struct Timing {
-  Duration disk_latency{};            // of an operation, besides its bytes
+  Duration disk_latency{};             // of an operation, besides its bytes
   std::uint64_t disk_bytes_per_s = 0;  // of each disk; 0, of all: no limit
   std::uint64_t port_bytes_per_s = 0;  // of each node, to all disks together
   Duration message_latency{};
@@ -203,8 +203,7 @@ class Wire {
       scheduler_.post(arrival);
       return;
     }
-    scheduler_.post_at(arrival,
-                       over.lane.take(scheduler_.now(), bytes) + timing_.message_latency);
+    scheduler_.post_at(arrival, over.lane.take(scheduler_.now(), bytes) + timing_.message_latency);
   }
   void arrive(Arrival& arrival) {
     const std::uint32_t from = arrival.from;

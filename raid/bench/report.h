@@ -12,8 +12,7 @@
 namespace duet::raid::bench {
 
 struct Plan {
-  bool tiny = false;          // as little as goes through every line of code
-  bool threads = false;       // also two nodes on two threads
+  bool tiny = false;  // as little as goes through every line of code
   std::uint32_t rounds = 7;
 };
 
@@ -51,7 +50,5 @@ void measure_stripes(const Plan& plan, Report& report);
 void measure_locks(const Plan& plan, Report& report);
 void measure_rebuild(const Plan& plan, Report& report);
 void measure_growth(const Plan& plan, Report& report);
-// Two nodes on two threads, in real time.
-void measure_threads(const Plan& plan, Report& report);
 
 }  // namespace duet::raid::bench

@@ -24,8 +24,8 @@ class Striping {
       const std::uint64_t within = block % kChunk;
       const std::size_t run = std::min<std::size_t>(kChunk - within, bytes.size() / kBlockBytes);
       batch.write(lab_.device(0, static_cast<std::uint32_t>(chunk % disks)),
-                  kDataStartBlock + chunk / disks * kChunk + within,
-                  bytes.first(run * kBlockBytes), 0);
+                  kDataStartBlock + chunk / disks * kChunk + within, bytes.first(run * kBlockBytes),
+                  0);
       block += run;
       bytes = bytes.subspan(run * kBlockBytes);
     }

@@ -18,11 +18,12 @@ inline Timing flash_timing() {
 
 inline std::string words(const Timing& timing) {
   const auto us = [](Duration d) { return seconds(d) * 1e6; };
-  return text("disk %.0f us + %.1f GB/s, a node's port to all disks %.1f GB/s, message %.0f us + "
-              "%.1f GB/s, processors take no time",
-              us(timing.disk_latency), static_cast<double>(timing.disk_bytes_per_s) / 1e9,
-              static_cast<double>(timing.port_bytes_per_s) / 1e9, us(timing.message_latency),
-              static_cast<double>(timing.message_bytes_per_s) / 1e9);
+  return text(
+      "disk %.0f us + %.1f GB/s, a node's port to all disks %.1f GB/s, message %.0f us + "
+      "%.1f GB/s, processors take no time",
+      us(timing.disk_latency), static_cast<double>(timing.disk_bytes_per_s) / 1e9,
+      static_cast<double>(timing.port_bytes_per_s) / 1e9, us(timing.message_latency),
+      static_cast<double>(timing.message_bytes_per_s) / 1e9);
 }
 
 }  // namespace duet::raid::bench
