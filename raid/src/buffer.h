@@ -1,9 +1,12 @@
-// Buffer: memory that a disk can be read into; zeroed, aligned to 4096.
+// Buffer: memory that a disk can be read into, aligned to 4096.
+//
+// Memory comes from free lists by size: fresh pages of the system cost more than the copy that
+// fills them.  The lists are per thread, as those of coroutine frames; under AddressSanitizer
+// everything goes to the heap, so that use after free is seen.
 
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -12,20 +15,25 @@
 
 namespace duet::raid {
 
+[[nodiscard]] std::byte* allocate_blocks(std::size_t blocks);
+// REQUIRES: `memory` came from allocate_blocks(blocks) with the same `blocks`.
+void free_blocks(std::byte* memory, std::size_t blocks) noexcept;
+
 class Buffer {
  public:
+  enum class Holds : std::uint8_t { kZeros, kAnything };
+
   Buffer() = default;
-  explicit Buffer(std::size_t blocks) : bytes_(blocks * kBlockBytes) {
-    if (bytes_ > 0) {
-      memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kBlockBytes, bytes_)));
-      DUET_CHECK(memory_ != nullptr);
-      std::memset(memory_.get(), 0, bytes_);
+  explicit Buffer(std::size_t blocks, Holds holds = Holds::kZeros)
+      : memory_(blocks > 0 ? allocate_blocks(blocks) : nullptr, Free{blocks}) {
+    if (blocks > 0 && holds == Holds::kZeros) {
+      std::memset(memory_.get(), 0, size());
     }
   }
 
   [[nodiscard]] std::byte* data() const { return memory_.get(); }
-  [[nodiscard]] std::size_t size() const { return bytes_; }
-  [[nodiscard]] MutableBytes bytes() const { return {memory_.get(), bytes_}; }
+  [[nodiscard]] std::size_t size() const { return memory_.get_deleter().blocks * kBlockBytes; }
+  [[nodiscard]] MutableBytes bytes() const { return {memory_.get(), size()}; }
   // REQUIRES: (block + count) * 4096 <= size().
   [[nodiscard]] MutableBytes blocks(std::size_t block, std::size_t count) const {
     return bytes().subspan(block * kBlockBytes, count * kBlockBytes);
@@ -33,10 +41,12 @@ class Buffer {
 
  private:
   struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
+    Free() : blocks(0) {}
+    explicit Free(std::size_t count) : blocks(count) {}
+    std::size_t blocks;
+    void operator()(std::byte* memory) const { free_blocks(memory, blocks); }
   };
   std::unique_ptr<std::byte, Free> memory_;
-  std::size_t bytes_ = 0;
 };
 
 }  // namespace duet::raid

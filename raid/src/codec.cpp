@@ -113,8 +113,22 @@ void Codec::decode(const Columns& columns, ColumnSet present, ColumnSet wanted,
 
 void add_to(MutableBytes to, ConstBytes from) {
   DUET_CHECK(to.size() == from.size());
-  for (std::size_t i = 0; i < to.size(); ++i) {
-    to[i] ^= from[i];
+  // Words, and several in a row: byte by byte it took a tenth of a small write's time.
+  constexpr std::size_t kWords = 8;
+  using Words = std::array<std::uint64_t, kWords>;
+  std::size_t at = 0;
+  for (; at + sizeof(Words) <= to.size(); at += sizeof(Words)) {
+    Words a;
+    Words b;
+    std::memcpy(a.data(), to.data() + at, sizeof(Words));
+    std::memcpy(b.data(), from.data() + at, sizeof(Words));
+    for (std::size_t i = 0; i < kWords; ++i) {
+      a[i] ^= b[i];
+    }
+    std::memcpy(to.data() + at, a.data(), sizeof(Words));
+  }
+  for (; at < to.size(); ++at) {
+    to[at] ^= from[at];
   }
 }
 

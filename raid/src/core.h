@@ -82,9 +82,13 @@ class Core final : public PeersUser, public LockTableUser {
 
   // core_io.cpp
   struct Part;  // of a request: within one stripe
-  template <typename Visit>
-  Task<Status> for_each_part(std::uint64_t block, std::span<const MutableBytes> parts, Visit visit);
+  struct Parts;
+  Task<Status> for_each_part(std::uint64_t block, std::span<const MutableBytes> bytes,
+                             std::optional<WriteKind> write);
+  Task<void> take_parts(Parts& parts);
   Task<Status> read_part(Part& part);
+  Task<Status> read_computed(Stripe stripe, std::uint32_t column, Span span, ColumnSet bad,
+                             std::span<const MutableBytes> to);
   Task<Status> write_part(Part& part, WriteKind kind);
   Task<Status> write_rows(Part& part, WriteKind kind, std::uint32_t first_row, std::uint32_t rows,
                           const std::array<Span, kDisksMax>& spans, Sheet& fresh);
@@ -185,7 +189,9 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> rebuild_step(std::uint64_t step);
   Task<Status> rebuild_stripe(Stripe stripe);
   using StripeWork = Task<Status> (Core::*)(Stripe);
+  struct Fleet;  // stripes of a step that are worked on
   Task<Status> for_each_stripe(std::uint64_t step, StripeWork work);
+  Task<void> send_out(Fleet& fleet, Stripe stripe, std::uint8_t extra, StripeWork work);
   Task<Status> alone_with(Stripe stripe, std::uint8_t extra, StripeWork work);
   [[nodiscard]] std::uint8_t ranges_left(std::uint64_t stripe, std::uint64_t end) const;
   Task<void> give_way(std::uint64_t blocks);
@@ -261,9 +267,10 @@ class Core final : public PeersUser, public LockTableUser {
   ColumnSet failed_in_view_ = 0;  // disks that nobody of this view reads or writes
   std::uint64_t renewals_ = 0;    // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
-  std::uint64_t renewed_ = 0;  // of those, before the view was prepared
-  bool closing_ = false;       // no request begins any more
-  std::size_t requests_ = 0;   // under way
+  std::uint64_t renewed_ = 0;   // of those, before the view was prepared
+  bool closing_ = false;        // no request begins any more
+  std::size_t requests_ = 0;    // under way
+  std::size_t background_ = 0;  // and of these, of a rebuild or a scrub
   struct Early {
     NodeId from;
     Generation generation;
@@ -315,8 +322,14 @@ class Core final : public PeersUser, public LockTableUser {
 // One that close() waits for; none begins behind it.
 class Core::Request {
  public:
-  explicit Request(Core& core) : core_(core) { ++core_.requests_; }
+  enum class Of : std::uint8_t { kCaller, kBackground };
+  explicit Request(Core& core, Of of = Of::kCaller)
+      : core_(core), background_(of == Of::kBackground ? 1 : 0) {
+    ++core_.requests_;
+    core_.background_ += background_;
+  }
   ~Request() {
+    core_.background_ -= background_;
     if (--core_.requests_ == 0 && core_.closing_ && !core_.dying_) {
       core_.changed_.wake_all();
     }
@@ -326,6 +339,7 @@ class Core::Request {
 
  private:
   Core& core_;
+  const std::size_t background_;
 };
 
 // A ticket for a lock of the group that is given back at the end.

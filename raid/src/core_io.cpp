@@ -9,10 +9,21 @@ struct Core::Part {
   Stripe stripe{};
   std::uint32_t first = 0;  // block within the stripe's data
   std::uint32_t count = 0;
-  std::vector<MutableBytes> blocks;  // of the caller, one by one
+  std::span<const MutableBytes> blocks;  // of the caller, one by one
+};
+
+// Of one request.
+struct Core::Parts {
+  std::vector<Part> all;
+  std::size_t next = 0;
+  std::optional<WriteKind> write;  // none: they are read
+  std::optional<Error> failed;
 };
 
 namespace {
+
+// Stripes of one request that are worked on at the same time.
+constexpr std::size_t kStripesAtOnce = 8;
 
 constexpr Error kClosing = {Errc::kClosed, "the redundancy group is being closed"};
 
@@ -30,55 +41,88 @@ std::array<Span, kDisksMax> spans_of(const Geometry& geometry, std::uint32_t fir
   return spans;
 }
 
+// The rows that `count` data blocks from `first` on are in: some of one column, or all.
+struct Rows {
+  std::uint32_t first;
+  std::uint32_t count;
+};
+Rows rows_of(const Geometry& geometry, std::uint32_t first, std::uint32_t count) {
+  const std::uint32_t chunk = geometry.chunk_blocks;
+  const bool one_column = first / chunk == (first + count - 1) / chunk;
+  return one_column ? Rows{first % chunk, count} : Rows{0, chunk};
+}
+
+// The sheet borrows blocks of the caller, from data block `first` on.
+void lend(Sheet& sheet, const Geometry& geometry, std::uint32_t first,
+          std::span<const MutableBytes> blocks) {
+  for (const MutableBytes block : blocks) {
+    sheet.borrow(first / geometry.chunk_blocks, first % geometry.chunk_blocks, block);
+    ++first;
+  }
+}
+
 }  // namespace
 
-template <typename Visit>
-Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableBytes> parts,
-                                 Visit visit) {
+// Takes one part after the other, until none is left or one has failed.
+Task<void> Core::take_parts(Parts& parts) {
+  while (parts.next < parts.all.size() && !parts.failed.has_value()) {
+    Part& part = parts.all[parts.next++];
+    Task<Status> task = parts.write.has_value() ? write_part(part, *parts.write) : read_part(part);
+    const Status status = co_await std::move(task);
+    if (!status.ok() && !parts.failed.has_value()) {
+      parts.failed = status.error();
+    }
+  }
+}
+
+Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableBytes> bytes,
+                                 std::optional<WriteKind> write) {
+  if (closing_) {
+    co_return kClosing;
+  }
+  const Request request(*this);
   std::vector<MutableBytes> blocks;
-  for (const MutableBytes part : parts) {
-    for (std::size_t at = 0; at < part.size(); at += kBlockBytes) {
-      blocks.push_back(part.subspan(at, kBlockBytes));
+  for (const MutableBytes some : bytes) {
+    for (std::size_t at = 0; at < some.size(); at += kBlockBytes) {
+      blocks.push_back(some.subspan(at, kBlockBytes));
     }
   }
   DUET_CHECK(block <= geometry().block_count() &&
              blocks.size() <= geometry().block_count() - block);
   const std::uint32_t width = geometry().stripe_blocks();
+  Parts parts;
+  parts.write = write;
   for (std::size_t done = 0; done < blocks.size();) {
     Part part;
     part.stripe = Stripe{(block + done) / width};
     part.first = static_cast<std::uint32_t>((block + done) % width);
     part.count = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(width - part.first, blocks.size() - done));
-    part.blocks.assign(blocks.begin() + static_cast<std::ptrdiff_t>(done),
-                       blocks.begin() + static_cast<std::ptrdiff_t>(done + part.count));
+    part.blocks = std::span(blocks).subspan(done, part.count);
     done += part.count;
-    const Status status = co_await visit(part);
-    if (!status.ok()) {
-      co_return status;
-    }
+    parts.all.push_back(part);
+  }
+  // Each stripe is by itself: it has its own lock, and waits for none of the others.
+  TaskScope others(scheduler_);
+  for (std::size_t i = 1; i < std::min(kStripesAtOnce, parts.all.size()); ++i) {
+    others.spawn(take_parts(parts));
+  }
+  co_await take_parts(parts);
+  if (!others.idle()) {
+    co_await others.join();
+  }
+  if (parts.failed.has_value()) {
+    co_return *parts.failed;
   }
   co_return Ok{};
 }
 
 Task<Status> Core::read(std::uint64_t block, std::span<const MutableBytes> parts) {
-  if (closing_) {
-    co_return kClosing;
-  }
-  const Request request(*this);
-  const auto visit = [this](Part& part) { return read_part(part); };
-  const Status status = co_await for_each_part(block, parts, visit);
-  co_return status;
+  return for_each_part(block, parts, std::nullopt);
 }
 
 Task<Status> Core::write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind) {
-  if (closing_) {
-    co_return kClosing;
-  }
-  const Request request(*this);
-  const auto visit = [this, kind](Part& part) { return write_part(part, kind); };
-  const Status status = co_await for_each_part(block, parts, visit);
-  co_return status;
+  return for_each_part(block, parts, kind);
 }
 
 Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode) {
@@ -116,26 +160,42 @@ Task<Status> Core::read_part(Part& part) {
     co_return locked;
   }
   const std::array<Span, kDisksMax> spans = spans_of(geometry(), part.first, part.count);
+  const auto [first_row, row_count] = rows_of(geometry(), part.first, part.count);
+  RowLocks::Hold rows(rows_, part.stripe, first_row, row_count, false);
+  const Status held = co_await hold(rows);
+  static_cast<void>(held);
+  // To where it is wanted; only what cannot be read goes another way.
+  Sheet sheet(part.stripe, first_row, row_count);
+  lend(sheet, geometry(), part.first, part.blocks);
+  co_await io_.read_cells(sheet, spans);
   std::size_t done = 0;
   for (std::uint32_t column = 0; column < geometry().data_columns(); ++column) {
     const Span span = spans[column];
-    if (span.count == 0) {
-      continue;
+    if (span.count > 0 && (sheet.have & one(column)) == 0) {
+      ++counters_.degraded_reads;
+      const std::span<const MutableBytes> to = part.blocks.subspan(done, span.count);
+      const Status computed =
+          co_await read_computed(part.stripe, column, span, sheet.bad & one(column), to);
+      if (!computed.ok()) {
+        co_return computed;
+      }
     }
-    RowLocks::Hold rows(rows_, part.stripe, span.first, span.count, false);
-    const Status held = co_await hold(rows);
-    static_cast<void>(held);
-    Sheet sheet(part.stripe, span.first, span.count);
-    const bool direct = (disks_.readable(part.stripe) & one(column)) != 0;
-    const Status obtained = co_await io_.obtain(sheet, one(column));
-    if (!obtained.ok()) {
-      notice_end();
-      co_return obtained;
-    }
-    counters_.degraded_reads += direct && sheet.bad == 0 ? 0 : 1;
-    for (std::uint32_t row = span.first; row < span.first + span.count; ++row) {
-      std::ranges::copy(sheet.cells(column, row, 1), part.blocks[done++].begin());
-    }
+    done += span.count;
+  }
+  co_return Ok{};
+}
+
+Task<Status> Core::read_computed(Stripe stripe, std::uint32_t column, Span span, ColumnSet bad,
+                                 std::span<const MutableBytes> to) {
+  Sheet sheet(stripe, span.first, span.count);
+  sheet.bad = bad;
+  const Status obtained = co_await io_.obtain(sheet, one(column));
+  if (!obtained.ok()) {
+    notice_end();
+    co_return obtained;
+  }
+  for (std::uint32_t i = 0; i < span.count; ++i) {
+    std::ranges::copy(sheet.cells(column, span.first + i, 1), to[i].begin());
   }
   co_return Ok{};
 }
@@ -158,14 +218,9 @@ Task<Status> Core::write_part(Part& part, WriteKind kind) {
     const std::uint32_t first = part.first + done;
     const std::uint32_t count = split && done == 0 ? chunk - first_row : part.count - done;
     const std::array<Span, kDisksMax> spans = spans_of(geometry(), first, count);
-    const bool one_column = first / chunk == (first + count - 1) / chunk;
-    const std::uint32_t row = one_column ? first % chunk : 0;
-    const std::uint32_t rows = one_column ? count : chunk;
+    const auto [row, rows] = rows_of(geometry(), first, count);
     Sheet fresh(part.stripe, row, rows);
-    for (std::uint32_t i = 0; i < count; ++i) {
-      std::ranges::copy(part.blocks[done + i],
-                        fresh.cells((first + i) / chunk, (first + i) % chunk, 1).begin());
-    }
+    lend(fresh, geometry(), first, part.blocks.subspan(done, count));
     const Status written = co_await write_rows(part, kind, row, rows, spans, fresh);
     if (!written.ok()) {
       co_return written;
@@ -251,7 +306,7 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update) {
     const Status settled = co_await settle_all();
     static_cast<void>(settled);  // looked at above
   }
-  const Result<IntentLog::Handle> begun = log_.begin(update.intent, update.pages.bytes());
+  const Result<IntentLog::Handle> begun = log_.begin(update.intent, update.pages);
   if (!begun.ok()) {
     stop(begun.error());
     co_return begun.error();

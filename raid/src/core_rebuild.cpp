@@ -31,6 +31,8 @@ namespace duet::raid {
 namespace {
 
 constexpr std::uint64_t kWindow = 8;  // steps of each node
+// Of one step: enough to keep the disks at work while others are waited for.
+constexpr std::size_t kStripesAtOnce = 4;
 constexpr Duration kRetry = std::chrono::milliseconds(200);
 constexpr Duration kLook = std::chrono::microseconds(500);
 
@@ -249,18 +251,41 @@ Task<Status> Core::rebuild_stripe(Stripe stripe) {
 
 // ---- what a rebuild and a scrub do with each stripe of a step ----
 
+// A few at the same time.  One after the other gives way, so that requests see no more of it.
+struct Core::Fleet {
+  explicit Fleet(Scheduler& scheduler) : landed(scheduler) {}
+  std::size_t under_way = 0;
+  std::optional<Error> failed;
+  WaitList landed;
+};
+
 Task<Status> Core::for_each_stripe(std::uint64_t step, StripeWork work) {
   const std::uint64_t end = stripes_below(step + 1);
-  for (std::uint64_t at = stripes_below(step); at < end; ++at) {
-    const Stripe stripe{at};
-    const std::uint64_t blocks = std::uint64_t{geometry().chunk_blocks} * geometry().disks;
+  const std::uint64_t blocks = std::uint64_t{geometry().chunk_blocks} * geometry().disks;
+  Fleet fleet(scheduler_);
+  TaskScope scope(scheduler_);
+  for (std::uint64_t at = stripes_below(step); at < end && !fleet.failed.has_value(); ++at) {
     co_await give_way(blocks);
-    const Status done = co_await alone_with(stripe, ranges_left(at, end), work);
-    if (!done.ok()) {
-      co_return done;
+    while (fleet.under_way == kStripesAtOnce) {
+      co_await fleet.landed.wait();
     }
+    ++fleet.under_way;
+    scope.spawn(send_out(fleet, Stripe{at}, ranges_left(at, end), work));
+  }
+  co_await scope.join();
+  if (fleet.failed.has_value()) {
+    co_return *fleet.failed;
   }
   co_return Ok{};
+}
+
+Task<void> Core::send_out(Fleet& fleet, Stripe stripe, std::uint8_t extra, StripeWork work) {
+  const Status done = co_await alone_with(stripe, extra, work);
+  if (!done.ok() && !fleet.failed.has_value()) {
+    fleet.failed = done.error();
+  }
+  --fleet.under_way;
+  fleet.landed.wake_all();
 }
 
 // Nobody else reads or writes the stripe meanwhile, and no intent covers it.
@@ -268,7 +293,7 @@ Task<Status> Core::alone_with(Stripe stripe, std::uint8_t extra, StripeWork work
   if (closing_) {
     co_return Error{Errc::kClosed, "the redundancy group is being closed"};
   }
-  const Request request(*this);
+  const Request request(*this, Request::Of::kBackground);
   const std::uint32_t rows = geometry().chunk_blocks;
   LockUse use(locks_, granted_);
   const Status locked = co_await hold(use, stripe, LockMode::kExclusive, extra);
@@ -295,7 +320,7 @@ std::uint8_t Core::ranges_left(std::uint64_t stripe, std::uint64_t end) const {
 // Requests go first, and the rate is kept.
 Task<void> Core::give_way(std::uint64_t blocks) {
   const Instant until = scheduler_.now() + options_.give_way;
-  while (requests_ > 0 && scheduler_.now() < until) {
+  while (requests_ > background_ && scheduler_.now() < until) {
     co_await sleep(scheduler_, kLook);
   }
   if (options_.background_blocks_per_s == 0) {

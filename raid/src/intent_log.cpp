@@ -19,9 +19,9 @@ bool IntentLog::has_room(std::uint32_t pages) const {
   return std::ranges::find(slots_, false) != slots_.end() && find_pages(pages).has_value();
 }
 
-Result<IntentLog::Handle> IntentLog::begin(const Intent& intent, ConstBytes pages) {
+Result<IntentLog::Handle> IntentLog::begin(const Intent& intent,
+                                           std::span<const ConstBytes> pages) {
   const std::uint32_t count = intent.page_count();
-  DUET_CHECK(pages.size() == count * kBlockBytes);
   DUET_CHECK(!overlaps(intent.stripe, intent.first_row, intent.row_count));
   const auto free = std::ranges::find(slots_, false);
   const std::optional<std::uint32_t> first_page = find_pages(count);
@@ -38,8 +38,15 @@ Result<IntentLog::Handle> IntentLog::begin(const Intent& intent, ConstBytes page
 
   const MemoryLayout& layout = memory_.layout();
   PersistentMemory& memory = memory_.memory();
-  const IntentHeader header = encode_intent(intent, ++last_number_, *first_page, crc32c(pages));
-  memory.store(layout.page(self_, *first_page), pages);
+  std::uint32_t checksum = crc32c({});
+  std::uint64_t stored = 0;
+  for (const ConstBytes part : pages) {
+    checksum = crc32c(part, checksum);
+    memory.store(layout.page(self_, *first_page) + stored, part);
+    stored += part.size();
+  }
+  DUET_CHECK(stored == count * kBlockBytes);
+  const IntentHeader header = encode_intent(intent, ++last_number_, *first_page, checksum);
   memory.store(layout.slot(self_, live->slot), bytes_of(header));
   if (const Status persisted = memory.persist(); !persisted.ok()) {
     return persisted.error();

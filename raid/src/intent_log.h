@@ -67,9 +67,9 @@ class IntentLog {
 
   // Room for an intent and `pages` blocks; none: wait until something ended.
   [[nodiscard]] bool has_room(std::uint32_t pages) const;
-  // Makes it durable here, and sends it.  `pages`: its blocks.
+  // Makes it durable here, and sends it.  `pages`: its blocks, in some parts.
   // REQUIRES: has_room().  Error: kIo: this node's memory failed.
-  Result<Handle> begin(const Intent& intent, ConstBytes pages);
+  Result<Handle> begin(const Intent& intent, std::span<const ConstBytes> pages);
   // Resumes when it is durable in every target, or after stop().
   Task<void> reach_targets(Handle live);
 

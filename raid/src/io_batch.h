@@ -9,9 +9,10 @@
 
 #pragma once
 
-#include <array>
 #include <coroutine>
 #include <deque>
+#include <utility>
+#include <vector>
 
 #include "platform/block_device.h"
 
@@ -24,7 +25,7 @@ class IoBatch {
     void run() override { batch.finished(); }
     IoBatch& batch;
     BlockDevice& device;
-    std::array<MutableBytes, 1> bytes;
+    std::vector<MutableBytes> bytes;
     std::uint32_t tag = 0;
   };
 
@@ -33,10 +34,19 @@ class IoBatch {
   IoBatch& operator=(const IoBatch&) = delete;
 
   void read(BlockDevice& device, std::uint64_t block, MutableBytes bytes, std::uint32_t tag) {
-    add(device, BlockOperation::Kind::kRead, block, bytes, tag);
+    add(device, BlockOperation::Kind::kRead, block, {bytes}, tag);
   }
   void write(BlockDevice& device, std::uint64_t block, MutableBytes bytes, std::uint32_t tag) {
-    add(device, BlockOperation::Kind::kWrite, block, bytes, tag);
+    add(device, BlockOperation::Kind::kWrite, block, {bytes}, tag);
+  }
+  // From, or to, several places, one behind the other.
+  void read(BlockDevice& device, std::uint64_t block, std::vector<MutableBytes> parts,
+            std::uint32_t tag) {
+    add(device, BlockOperation::Kind::kRead, block, std::move(parts), tag);
+  }
+  void write(BlockDevice& device, std::uint64_t block, std::vector<MutableBytes> parts,
+             std::uint32_t tag) {
+    add(device, BlockOperation::Kind::kWrite, block, std::move(parts), tag);
   }
   void flush(BlockDevice& device, std::uint32_t tag) {
     add(device, BlockOperation::Kind::kFlush, 0, {}, tag);
@@ -62,15 +72,13 @@ class IoBatch {
   Await run() { return Await(*this); }
 
  private:
-  void add(BlockDevice& device, BlockOperation::Kind kind, std::uint64_t block, MutableBytes bytes,
-           std::uint32_t tag) {
+  void add(BlockDevice& device, BlockOperation::Kind kind, std::uint64_t block,
+           std::vector<MutableBytes> parts, std::uint32_t tag) {
     Op& op = ops_.emplace_back(*this, device);
     op.kind = kind;
     op.block = block;
-    op.bytes[0] = bytes;
-    if (kind != BlockOperation::Kind::kFlush) {
-      op.parts = op.bytes;
-    }
+    op.bytes = std::move(parts);
+    op.parts = op.bytes;
     op.tag = tag;
   }
   void finished() {

@@ -35,6 +35,53 @@ ColumnSet some(ColumnSet set, std::uint32_t wanted) {
 
 }  // namespace
 
+void Sheet::borrow(std::uint32_t number, std::uint32_t row, MutableBytes from) {
+  if (!borrowed_.empty()) {
+    Borrowed& last = borrowed_.back();
+    DUET_CHECK(last.column < number || (last.column == number && last.end() <= row));
+    if (last.column == number && last.end() == row &&
+        last.bytes.data() + last.bytes.size() == from.data()) {
+      last.bytes = {last.bytes.data(), last.bytes.size() + from.size()};
+      return;
+    }
+  }
+  DUET_CHECK(row >= first_row && row + from.size() / kBlockBytes <= first_row + rows);
+  borrowed_.push_back({number, row, from});
+}
+
+void Sheet::borrow(std::uint32_t number, Span span, Sheet& from) {
+  for (const MutableBytes place : from.places(number, span.first, span.count)) {
+    borrow(number, span.first, place);
+    span.first = static_cast<std::uint16_t>(span.first + place.size() / kBlockBytes);
+  }
+}
+
+MutableBytes Sheet::place_of(std::uint32_t number, std::uint32_t row, std::uint32_t count) {
+  const auto found = std::ranges::find_if(borrowed_, [&](const Borrowed& borrowed) {
+    return borrowed.column > number || (borrowed.column == number && borrowed.end() > row);
+  });
+  if (found == borrowed_.end() || found->column != number) {
+    return cells(number, row, count);
+  }
+  if (found->row > row) {
+    return cells(number, row, std::min(count, found->row - row));
+  }
+  return found->bytes.subspan((row - found->row) * kBlockBytes,
+                              std::min(count, found->end() - row) * kBlockBytes);
+}
+
+std::vector<MutableBytes> Sheet::places(std::uint32_t number, std::uint32_t row,
+                                        std::uint32_t count) {
+  std::vector<MutableBytes> result;
+  while (count > 0) {
+    result.push_back(place_of(number, row, count));
+    const auto run = static_cast<std::uint32_t>(result.back().size() / kBlockBytes);
+    row += run;
+    count -= run;
+  }
+  return result;
+}
+
 Task<void> StripeIo::read(Sheet& sheet, ColumnSet columns) {
   const Geometry& geometry = disks_.geometry();
   IoBatch batch;
@@ -45,6 +92,26 @@ Task<void> StripeIo::read(Sheet& sheet, ColumnSet columns) {
   });
   counters_.blocks_read += static_cast<std::uint64_t>(count(columns)) * sheet.rows;
   co_await batch.run();
+  note_read(sheet, batch);
+}
+
+Task<void> StripeIo::read_cells(Sheet& sheet, const std::array<Span, kDisksMax>& spans) {
+  const Geometry& geometry = disks_.geometry();
+  const ColumnSet readable = disks_.readable(sheet.stripe) & data();
+  IoBatch batch;
+  for_each_column(readable, [&](std::uint32_t column) {
+    if (const Span span = spans[column]; span.count > 0) {
+      batch.read(*disks_.device(geometry.disk_of(sheet.stripe, column)),
+                 geometry.disk_block(sheet.stripe, span.first),
+                 sheet.places(column, span.first, span.count), column);
+      counters_.blocks_read += span.count;
+    }
+  });
+  co_await batch.run();
+  note_read(sheet, batch);
+}
+
+void StripeIo::note_read(Sheet& sheet, const IoBatch& batch) {
   for (const IoBatch::Op& op : batch.ops()) {
     if (op.result.ok()) {
       sheet.have |= one(op.tag);
@@ -52,7 +119,8 @@ Task<void> StripeIo::read(Sheet& sheet, ColumnSet columns) {
       // A block that cannot be read is computed; the disk goes on.
       sheet.bad |= one(op.tag);
       if (op.result.error().code == Errc::kFenced) {
-        disks_.note_error(geometry.disk_of(sheet.stripe, op.tag), op.device, op.result.error());
+        disks_.note_error(disks_.geometry().disk_of(sheet.stripe, op.tag), op.device,
+                          op.result.error());
       }
     }
   }
@@ -77,7 +145,7 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
       co_return kTooManyFailed;
     }
     if (count(sheet.have) >= columns) {
-      codec_.decode(sheet.columns(all()), sheet.have, missing, sheet.bytes());
+      codec_.decode(sheet.columns(sheet.have | missing), sheet.have, missing, sheet.bytes());
       sheet.have |= missing;
       co_return Ok{};
     }
@@ -90,33 +158,39 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
 }
 
 void StripeIo::encode(Sheet& sheet) {
-  codec_.encode(sheet.columns(all()), sheet.bytes());
+  sheet.for_each_run(
+      all(), [&](const Columns& columns, std::size_t bytes) { codec_.encode(columns, bytes); });
   sheet.have = all();
 }
 
 void StripeIo::overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans) {
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+  for (std::uint32_t i = 0; i < kDisksMax; ++i) {
     if (spans[i].count > 0) {
-      std::ranges::copy(fresh.cells(i, spans[i].first, spans[i].count),
-                        sheet.cells(i, spans[i].first, spans[i].count).begin());
+      sheet.borrow(i, spans[i], fresh);
       sheet.have |= one(i);
     }
   }
 }
 
-// Check columns of `check` follow the change of the data columns.
+// Check columns of `check` follow the change of the data columns.  What the sheet had in the cells
+// that change is lost.
 void StripeIo::modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
                       ColumnSet check) {
-  const Columns columns = sheet.columns(check);
   for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
     if (spans[i].count == 0) {
       continue;
     }
-    const Buffer delta(sheet.rows);
-    const MutableBytes cells = delta.blocks(spans[i].first - sheet.first_row, spans[i].count);
-    std::ranges::copy(sheet.cells(i, spans[i].first, spans[i].count), cells.begin());
-    add_to(cells, fresh.cells(i, spans[i].first, spans[i].count));
-    codec_.update(columns, check, i, delta.data(), sheet.bytes());
+    std::uint32_t row = spans[i].first;
+    for (const MutableBytes place : fresh.places(i, row, spans[i].count)) {
+      const auto run = static_cast<std::uint32_t>(place.size() / kBlockBytes);
+      const MutableBytes delta = sheet.cells(i, row, run);
+      add_to(delta, place);
+      Columns columns{};
+      for_each_column(check,
+                      [&](std::uint32_t c) { columns[c] = sheet.cells(c, row, run).data(); });
+      codec_.update(columns, check, i, delta.data(), delta.size());
+      row += run;
+    }
   }
 }
 
@@ -191,40 +265,48 @@ Update StripeIo::describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans
       intent.check = 0;
       return update;
     }
-    Sheet partial(sheet.stripe, sheet.first_row, sheet.rows);
-    for_each_column(intent.check, [&](std::uint32_t column) {
-      std::ranges::copy(sheet.column(column), partial.column(column).begin());
-    });
-    Sheet nothing(sheet.stripe, sheet.first_row, sheet.rows);
-    for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
-      if (spans[i].count > 0) {
-        std::ranges::copy(sheet.cells(i, spans[i].first, spans[i].count),
-                          partial.cells(i, spans[i].first, spans[i].count).begin());
-      }
-    }
-    modify(partial, nothing, spans, intent.check);
-    update.pages = Buffer(intent.page_count());
-    std::size_t at = 0;
-    for_each_column(intent.check, [&](std::uint32_t column) {
-      std::ranges::copy(partial.column(column), update.pages.blocks(at, sheet.rows).begin());
-      at += sheet.rows;
-    });
+    update.partial = without(sheet, spans, intent.check);
+    update.pages = {update.partial.bytes()};
     return update;
   }
-  update.pages = Buffer(intent.page_count());
-  std::size_t at = 0;
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
-    if (const Span span = intent.spans[i]; span.count > 0) {
-      std::ranges::copy(sheet.cells(i, span.first, span.count),
-                        update.pages.blocks(at, span.count).begin());
-      at += span.count;
+  const auto add = [&](std::uint32_t column, std::uint32_t row, std::uint32_t rows) {
+    for (const MutableBytes place : sheet.places(column, row, rows)) {
+      update.pages.push_back(place);
     }
+  };
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    add(i, intent.spans[i].first, intent.spans[i].count);
   }
-  for_each_column(intent.check, [&](std::uint32_t column) {
-    std::ranges::copy(sheet.column(column), update.pages.blocks(at, sheet.rows).begin());
+  for_each_column(intent.check,
+                  [&](std::uint32_t column) { add(column, sheet.first_row, sheet.rows); });
+  return update;
+}
+
+// Check columns of `check`, one behind the other, without the cells of `spans`.
+Buffer StripeIo::without(Sheet& sheet, const std::array<Span, kDisksMax>& spans,
+                         ColumnSet check) const {
+  Buffer partial(std::size_t{count(check)} * sheet.rows, Buffer::Holds::kAnything);
+  Columns columns{};
+  std::size_t at = 0;
+  for_each_column(check, [&](std::uint32_t column) {
+    const MutableBytes to = partial.blocks(at, sheet.rows);
+    std::ranges::copy(sheet.column(column), to.begin());
+    columns[column] = to.data();
     at += sheet.rows;
   });
-  return update;
+  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+    if (spans[i].count == 0) {
+      continue;
+    }
+    std::size_t behind = (spans[i].first - sheet.first_row) * kBlockBytes;
+    for (const MutableBytes place : sheet.places(i, spans[i].first, spans[i].count)) {
+      Columns rows{};
+      for_each_column(check, [&](std::uint32_t c) { rows[c] = columns[c] + behind; });
+      codec_.update(rows, check, i, place.data(), place.size());
+      behind += place.size();
+    }
+  }
+  return partial;
 }
 
 Task<void> StripeIo::carry_out(Sheet& sheet, const Intent& intent) {
@@ -239,7 +321,7 @@ Task<void> StripeIo::carry_out(Sheet& sheet, const Intent& intent) {
                                  static_cast<std::uint16_t>(sheet.rows)};
     if (span.count > 0) {
       batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, span.first),
-                  sheet.cells(column, span.first, span.count), disk);
+                  sheet.places(column, span.first, span.count), disk);
       counters_.blocks_written += span.count;
     }
   });
@@ -334,7 +416,7 @@ Task<Status> StripeIo::recover_partial(const FoundIntent& found) {
     }
     // Not readable: zeros, on the disk too if it is there.
     std::ranges::fill(there.column(i), std::byte{0});
-    sheet.column(i);
+    std::ranges::fill(sheet.column(i), std::byte{0});
     sheet.have |= one(i);
   }
   ConstBytes rest = found.pages;
@@ -342,21 +424,24 @@ Task<Status> StripeIo::recover_partial(const FoundIntent& found) {
       everything ? all() & ~data() & disks_.writable(intent.stripe) : intent.check;
   for_each_column(check, [&](std::uint32_t column) {
     const MutableBytes to = sheet.column(column);
-    if (!everything) {
+    if (everything) {
+      std::ranges::fill(to, std::byte{0});
+    } else {
       std::ranges::copy(rest.first(to.size()), to.begin());
       rest = rest.subspan(to.size());
     }
     sheet.have |= one(column);
   });
   // From zero cells to those that are there.
-  Sheet blank(intent.stripe, intent.first_row, intent.row_count);
-  const Columns columns = sheet.columns(check);
   for (std::uint32_t i = 0; i < geometry.data_columns(); ++i) {
     const Span span = intent.spans[i];
     if (span.count > 0) {
-      const MutableBytes cells = blank.cells(i, span.first, span.count);
-      std::ranges::copy(there.cells(i, span.first, span.count), cells.begin());
-      codec_.update(columns, check, i, blank.column(i).data(), blank.bytes());
+      const MutableBytes cells = there.cells(i, span.first, span.count);
+      Columns columns{};
+      for_each_column(check, [&](std::uint32_t c) {
+        columns[c] = sheet.cells(c, span.first, span.count).data();
+      });
+      codec_.update(columns, check, i, cells.data(), cells.size());
     }
   }
   co_await carry_out(sheet, written);

@@ -5,6 +5,9 @@
 
 #pragma once
 
+#include <bit>
+#include <vector>
+
 #include "buffer.h"
 #include "disks.h"
 #include "intent_memory.h"
@@ -15,15 +18,18 @@
 namespace duet::raid {
 
 // Some rows of a stripe, all or some columns of them.
+//
+// A column's memory is its own, or, cell by cell, borrowed from a caller: what is written goes to
+// the disks from where it is, and what is read comes to where it is wanted.
 class Sheet {
  public:
   Sheet(Stripe of, std::uint32_t first, std::uint32_t count)
       : stripe(of), first_row(first), rows(count) {}
 
-  // Memory of the column; zero at first.
+  // Own memory of the column; holds anything at first.
   MutableBytes column(std::uint32_t number) {
     if (buffers_[number].data() == nullptr) {
-      buffers_[number] = Buffer(rows);
+      buffers_[number] = Buffer(rows, Buffer::Holds::kAnything);
     }
     return buffers_[number].bytes();
   }
@@ -32,13 +38,37 @@ class Sheet {
     column(number);
     return buffers_[number].blocks(row - first_row, count);
   }
-  // Pointers to all columns of `set`.
+  // From now on these rows of the column are there, from `row` on.
+  // REQUIRES: in order of columns and rows, each cell once; it outlives the sheet.
+  void borrow(std::uint32_t number, std::uint32_t row, MutableBytes from);
+  void borrow(std::uint32_t number, Span span, Sheet& from);
+
+  // Where rows [row, row + count) are, one after the other, borrowed or not.
+  std::vector<MutableBytes> places(std::uint32_t number, std::uint32_t row, std::uint32_t count);
+  // Pointers to all columns of `set`, where nothing of them is borrowed.
   Columns columns(ColumnSet set) {
     Columns pointers{};
     for (std::uint32_t i = 0; i < kDisksMax; ++i) {
       pointers[i] = (set & one(i)) != 0 ? column(i).data() : nullptr;
     }
     return pointers;
+  }
+  // Calls visit(columns, bytes) for rows whose cells are contiguous in every column of `set`,
+  // until all rows are done.
+  template <typename Visit>
+  void for_each_run(ColumnSet set, Visit visit) {
+    for (std::uint32_t row = first_row; row < first_row + rows;) {
+      Columns pointers{};
+      std::uint32_t run = first_row + rows - row;
+      for (ColumnSet rest = set; rest != 0; rest &= rest - 1) {
+        const auto i = static_cast<std::uint32_t>(std::countr_zero(rest));
+        const MutableBytes place = place_of(i, row, run);
+        pointers[i] = place.data();
+        run = static_cast<std::uint32_t>(place.size() / kBlockBytes);
+      }
+      visit(pointers, run * kBlockBytes);
+      row += run;
+    }
   }
   [[nodiscard]] std::size_t bytes() const { return rows * kBlockBytes; }
 
@@ -49,13 +79,26 @@ class Sheet {
   ColumnSet bad = 0;   // columns that could not be read
 
  private:
+  struct Borrowed {
+    std::uint32_t column;
+    std::uint32_t row;
+    MutableBytes bytes;
+    [[nodiscard]] std::uint32_t end() const {
+      return row + static_cast<std::uint32_t>(bytes.size() / kBlockBytes);
+    }
+  };
+  // Of rows [row, row + count), those at the beginning that are in one piece.
+  MutableBytes place_of(std::uint32_t number, std::uint32_t row, std::uint32_t count);
+
   std::array<Buffer, kDisksMax> buffers_;
+  std::vector<Borrowed> borrowed_;  // in order of columns and rows
 };
 
 // An update of some cells of a stripe, ready to be carried out.
 struct Update {
   Intent intent;
-  Buffer pages;  // of the intent
+  std::vector<ConstBytes> pages;  // of the intent: parts of the sheet, or of `partial`
+  Buffer partial;
 };
 
 // What a scrub has found.
@@ -74,15 +117,19 @@ class StripeIo {
   // Error: kIo: too few columns can be read; kFenced.
   Task<Status> obtain(Sheet& sheet, ColumnSet needed);
 
-  // Completes an update: `fresh` has the new cells, which `spans` names, by column.  The sheet
-  // then has all that changes: those columns, and the check columns.
+  // Reads these cells, which the sheet has borrowed; those it cannot read it does not have then.
+  Task<void> read_cells(Sheet& sheet, const std::array<Span, kDisksMax>& spans);
+
+  // Completes an update: `fresh` has the new cells, which `spans` names, by column, all of them
+  // borrowed.  The sheet then has all that changes: those columns, and the check columns.
   // `written`: the cells that are to be written.  Besides those of `spans` the rows of disks that
   // are rebuilt: so that a stripe that nobody needed, and a rebuild passed by, is whole where it
   // is used.
   // Error: as obtain().
   Task<Status> plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
                     std::array<Span, kDisksMax>& written);
-  // The intent of a planned update; `spans`: what is written, of kFresh what may be lost.
+  // The intent of a planned update, with parts of the sheet; `spans`: what is written, of kFresh
+  // what may be lost.
   Update describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind);
   // Writes a planned update to all disks that must have it.  A disk that fails is noted in Disks.
   Task<void> carry_out(Sheet& sheet, const Intent& intent);
@@ -116,10 +163,12 @@ class StripeIo {
  private:
   Task<void> read(Sheet& sheet, ColumnSet columns);
   void encode(Sheet& sheet);
-  void overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
+  static void overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
   void modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
               ColumnSet check);
+  Buffer without(Sheet& sheet, const std::array<Span, kDisksMax>& spans, ColumnSet check) const;
   Task<Status> recover_partial(const FoundIntent& found);
+  void note_read(Sheet& sheet, const IoBatch& batch);
   void note_errors(const IoBatch& batch);
   Task<void> scrub_whole(Sheet& sheet, ScrubReport& report);
   void scrub_partly(Sheet& sheet, ScrubReport& report);

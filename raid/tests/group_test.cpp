@@ -23,6 +23,21 @@ TEST_P(Levels, WhatOneNodeWritesTheOtherReads) {
   }
 }
 
+TEST(Group, StripesOfOneRequestGoBesideEachOther) {
+  World world(3, {});
+  boot_all(world);
+  const std::size_t width = world.options_.geometry.stripe_blocks();
+  const auto answered = std::make_shared<bool>(false);
+  begin_write(world, 0, 0, 4 * width, 77, answered);
+  std::size_t most = 0;
+  ASSERT_TRUE(world.run_until([&] {
+    most = std::max(most, world.processes[0]->connections.under_way());
+    return *answered;
+  }));
+  EXPECT_GT(most, 2 * world.options_.geometry.disks) << "one stripe has one operation of each disk";
+  EXPECT_TRUE(reads(world, 1, 0, 4 * width, 77));
+}
+
 TEST_P(Levels, WhateverDisksFailWithinItsLevelNothingIsLostAndWritingGoesOn) {
   for (std::size_t a = 0; a < GetParam().disks; ++a) {
     World world(2 + a, {.geometry = GetParam()});

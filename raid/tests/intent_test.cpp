@@ -20,6 +20,11 @@ Intent intent_of(std::uint64_t stripe, std::uint32_t row, std::uint32_t rows) {
   return intent;
 }
 
+Result<IntentLog::Handle> begin(IntentLog& log, const Intent& intent, const Buffer& pages) {
+  const std::array<ConstBytes, 1> parts = {pages.bytes()};
+  return log.begin(intent, parts);
+}
+
 struct Memory {
   Memory() : memory(kLayout.memory_bytes(2)) {
     DUET_CHECK(IntentMemory::format(memory, kGroup, NodeId{0}, kLayout).ok());
@@ -51,7 +56,7 @@ TEST(IntentMemory, APowerLossLeavesAnIntentWholeOrNotAtAll) {
     const Buffer pages = filled(4, 5);
     std::vector<sim::SimPersistentMemory> copies;
     m.memory.observe([&](sim::SimPersistentMemory::Event) { copies.push_back(m.memory); });
-    ASSERT_TRUE(log.begin(intent_of(3, 1, 2), pages.bytes()).ok());
+    ASSERT_TRUE(begin(log, intent_of(3, 1, 2), pages).ok());
     for (sim::SimPersistentMemory& copy : copies) {
       sim::Random random(seed);
       copy.lose_power(random);
@@ -76,7 +81,7 @@ TEST(IntentMemory, NoTurnedBitIsBelieved) {
   NoPeers peers;
   IntentLog log(scheduler, memory, peers, NodeId{0});
   const Buffer pages = filled(2, 5);
-  ASSERT_TRUE(log.begin(intent_of(3, 1, 1), pages.bytes()).ok());
+  ASSERT_TRUE(begin(log, intent_of(3, 1, 1), pages).ok());
   const std::uint64_t slot = kLayout.slot(NodeId{0}, 0);
   for (std::uint64_t at = slot; at < slot + sizeof(IntentHeader); ++at) {
     sim::SimPersistentMemory copy(m.memory);
@@ -168,10 +173,10 @@ TEST(IntentLog, StoresOfAnEarlierSessionAreNotCountedByTheNumbersOfTheNext) {
   const Buffer pages = filled(2, 5);
   peers.begin_session(1);
   log.set_targets(only(NodeId{1}));
-  ASSERT_TRUE(log.begin(intent_of(1, 0, 1), pages.bytes()).ok());
+  ASSERT_TRUE(begin(log, intent_of(1, 0, 1), pages).ok());
   peers.begin_session(2);  // and nobody has said so yet
-  ASSERT_TRUE(log.begin(intent_of(2, 0, 1), pages.bytes()).ok());
-  ASSERT_TRUE(log.begin(intent_of(3, 0, 1), pages.bytes()).ok());
+  ASSERT_TRUE(begin(log, intent_of(2, 0, 1), pages).ok());
+  ASSERT_TRUE(begin(log, intent_of(3, 0, 1), pages).ok());
   EXPECT_TRUE(log.reached(NodeId{1}));
   for (std::uint32_t slot = 0; slot < 3; ++slot) {
     EXPECT_TRUE(peers.arrived.contains(kLayout.slot(NodeId{0}, slot))) << slot;
@@ -185,7 +190,7 @@ TEST(IntentLog, ATargetOutOfReachHasNotBeenReached) {
   OneTarget peers;
   IntentLog log(scheduler, memory, peers, NodeId{0});
   const Buffer pages = filled(2, 5);
-  ASSERT_TRUE(log.begin(intent_of(1, 0, 1), pages.bytes()).ok());
+  ASSERT_TRUE(begin(log, intent_of(1, 0, 1), pages).ok());
   log.set_targets(only(NodeId{1}));
   EXPECT_FALSE(log.reached(NodeId{1}));
   peers.begin_session(1);

@@ -34,7 +34,7 @@ class Model {
   using Done = std::function<void(const Status&)>;
   void begin_write(std::size_t node, std::uint64_t block, std::size_t count, WriteKind kind,
                    Done done) {
-    auto op = std::make_shared<Operation>(count);
+    auto op = std::make_shared<Operation>(count, ++last_shape_);
     for (std::size_t i = 0; i < count; ++i) {
       Block& at = blocks_[block + i];
       DUET_CHECK(!at.writing);
@@ -42,7 +42,7 @@ class Model {
       at.dead = false;
       op->values.push_back(++last_value_);
       at.possible.insert(last_value_);
-      fill_block(op->buffer.blocks(i, 1), last_value_);
+      fill_block(op->blocks[i], last_value_);
       if (kind == WriteKind::kFresh) {
         at.fresh = true;
       }
@@ -56,7 +56,7 @@ class Model {
     world_.processes[node]->scope.spawn(write_task(*this, op));
   }
   void begin_read(std::size_t node, std::uint64_t block, std::size_t count, Done done) {
-    auto op = std::make_shared<Operation>(count);
+    auto op = std::make_shared<Operation>(count, ++last_shape_);
     op->node = node;
     op->block = block;
     op->done = std::move(done);
@@ -65,7 +65,7 @@ class Model {
   }
   // As the layer above does whose checksum says that a block is wrong.
   void begin_read_other(std::size_t node, std::uint64_t block, std::uint32_t attempt, Done done) {
-    auto op = std::make_shared<Operation>(1);
+    auto op = std::make_shared<Operation>(1, 0);
     op->node = node;
     op->block = block;
     op->attempt = attempt;
@@ -216,13 +216,22 @@ class Model {
     std::uint64_t version = 0;  // changes with each write that begins or ends
   };
   struct Operation {
-    explicit Operation(std::size_t count) : buffer(count) {}
+    // The caller's memory is in one piece, or in blocks that are in any order, or in two halves.
+    Operation(std::size_t count, std::uint64_t how) : buffer(count) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::array<std::size_t, 3> at = {i, count - 1 - i, (i + count / 2) % count};
+        blocks.push_back(buffer.blocks(at[how % 3], 1));
+      }
+      parts = how % 3 == 0 ? std::vector<MutableBytes>{buffer.bytes()} : blocks;
+    }
     std::uint64_t number = 0;
     std::size_t node = 0;
     std::uint64_t block = 0;
     std::optional<std::uint32_t> attempt;  // a way to compute it
     WriteKind kind = WriteKind::kInPlace;
     Buffer buffer;
+    std::vector<MutableBytes> blocks;  // of it, in the order in which the group sees them
+    std::vector<MutableBytes> parts;
     std::vector<std::uint64_t> values;
     std::vector<std::set<std::uint64_t>> allowed;
     std::vector<bool> anything;
@@ -232,7 +241,7 @@ class Model {
 
   // What it may give is what is possible at any time while it runs.
   void note_allowed(Operation& op) {
-    for (std::size_t i = 0; i < op.buffer.size() / kBlockBytes; ++i) {
+    for (std::size_t i = 0; i < op.blocks.size(); ++i) {
       const Block& at = blocks_[op.block + i];
       op.allowed.push_back(at.possible);
       op.anything.push_back(at.anything || at.fresh);
@@ -271,9 +280,8 @@ class Model {
   }
 
   static Task<void> write_task(Model& model, std::shared_ptr<Operation> op) {
-    const std::array<MutableBytes, 1> parts = {op->buffer.bytes()};
     const Status status =
-        co_await model.world_.processes[op->node]->group->write(op->block, parts, op->kind);
+        co_await model.world_.processes[op->node]->group->write(op->block, op->parts, op->kind);
     ++model.writes;
     model.under_way_.erase(op->number);
     for (std::size_t i = 0; i < op->values.size(); ++i) {
@@ -298,24 +306,22 @@ class Model {
     op->done(status);
   }
   static Task<void> read_task(Model& model, std::shared_ptr<Operation> op) {
-    const std::array<MutableBytes, 1> parts = {op->buffer.bytes()};
     Group& group = *model.world_.processes[op->node]->group;
     Task<Status> task = op->attempt.has_value()
                             ? group.read_other(op->block, *op->attempt, op->buffer.bytes())
-                            : group.read(op->block, parts);
+                            : group.read(op->block, op->parts);
     const Status status = co_await std::move(task);
     ++model.reads;
     for (std::size_t i = 0; status.ok() && i < op->allowed.size(); ++i) {
       Block& at = model.blocks_[op->block + i];
       std::set<std::uint64_t> allowed = op->allowed[i];
       allowed.insert(at.possible.begin(), at.possible.end());
-      const auto value = shows(op->buffer.blocks(i, 1), allowed);
+      const auto value = shows(op->blocks[i], allowed);
       const bool still = at.version == op->versions[i] && !at.writing;
       if (!value.has_value()) {
         EXPECT_TRUE(op->anything[i] || at.anything || at.fresh || !still)
             << "block " << op->block + i << " read at node " << op->node
-            << " holds neither the old nor the new value, "
-            << what_is(op->buffer.blocks(i, 1), allowed);
+            << " holds neither the old nor the new value, " << what_is(op->blocks[i], allowed);
       } else if (still && !at.anything) {
         at.possible = {*value};
       }
@@ -390,6 +396,7 @@ class Model {
   std::map<std::uint64_t, std::shared_ptr<Operation>> under_way_;
   std::uint64_t last_value_ = 0;
   std::uint64_t last_operation_ = 0;
+  std::uint64_t last_shape_ = 0;
   TaskScope scope_;
 };
 

@@ -171,7 +171,7 @@ TEST(Rebuild, WhenEverybodyDiesItGoesOnWhereTheLabelSays) {
     model.fill(0);
     world.group(0)->disk_failed(0);
     const std::uint64_t enough = 2 + seed;
-    ASSERT_TRUE(world.run_until([&] { return recorded(world, 0, enough); }));
+    ASSERT_TRUE(world.run_until([&] { return recorded(world, 0, enough) || whole(world, 0); }));
     for (const std::size_t node : {0U, 1U}) {
       model.kill(node);
     }
@@ -225,6 +225,22 @@ TEST(Rebuild, WhatNobodyNeedsIsPassedByAndWholeWhereItIsWrittenLater) {
   }
 }
 
+TEST(Rebuild, StripesOfOneStepGoBesideEachOther) {
+  World world(29, {.geometry = kSingle, .nodes = 1, .spares = 1, .step_stripes = 8});
+  Model model(world);
+  boot_all(world);
+  model.fill(0);
+  world.group(0)->disk_failed(0);
+  std::size_t most = 0;
+  ASSERT_TRUE(world.run_until([&] { return !all_whole(world); }));
+  ASSERT_TRUE(world.run_until([&] {
+    most = std::max(most, world.processes[0]->connections.under_way());
+    return all_whole(world);
+  }));
+  EXPECT_GT(most, 2 * (kSingle.disks + 1)) << "a label, or one stripe, has one of each disk";
+  verify(world, model, 0);
+}
+
 TEST(Rebuild, TheRateIsKept) {
   World world(
       27, {.geometry = kSingle, .spares = 1, .step_stripes = 1, .background_blocks_per_s = 8'000});
@@ -243,9 +259,9 @@ TEST(Rebuild, TwoNodesAreNearlyTwiceAsFastAsOne) {
     World world(seed, {.geometry = {.level = Level::kSingleParity,
                                     .disks = 4,
                                     .chunk_blocks = 4,
-                                    .stripes = 1600},
+                                    .stripes = 3200},
                        .spares = 1,
-                       .step_stripes = 4});
+                       .step_stripes = 8});
     boot_all(world);
     if (alone) {
       world.kill(1);

@@ -370,6 +370,14 @@ class World {
     [[nodiscard]] bool quiet() const {
       return std::ranges::all_of(raw, [](const auto& disk) { return disk->under_way() == 0; });
     }
+    // Operations, of all disks.
+    [[nodiscard]] std::size_t under_way() const {
+      std::size_t sum = 0;
+      for (const auto& disk : raw) {
+        sum += disk->under_way();
+      }
+      return sum;
+    }
     std::vector<std::unique_ptr<Gate>> gates;
     std::vector<BlockDevice*> devices;
   };
