@@ -85,6 +85,53 @@ TEST(Stripes, ACpWritesWholeOnesAndNoneInTwoPieces) {
   }
 }
 
+// Files of 16 to 256 KiB, three fifths of the disk, of which a twentieth goes and comes in every CP:
+// how much of what CPs write goes in whole stripes, after everything was written anew some times?
+TEST(Stripes, AnAgeingFileSystemIsMostlyWrittenInWholeOnes) {
+  World world(1, 3 * 32'768, 1);
+  world.devices[0]->stripe = 64;  // of five disks with one check column, chunks of 64 KiB
+  world.reopen();
+  Files files(world, "vol0");
+  sim::Random random(7);
+  std::vector<std::pair<std::string, std::uint64_t>> names;
+  std::uint64_t used = 0;
+  int next = 0;
+  const auto fill_up = [&] {
+    while (used < 3 * 32'768 * 3 / 5) {
+      const std::uint64_t blocks = 4 + random.below(61);
+      const std::string name = "f" + std::to_string(next++);
+      ASSERT_TRUE(files.put(name, 0, std::string(blocks * kBlockBytes, 'x')).ok());
+      names.emplace_back(name, blocks);
+      used += blocks;
+      if (world.aggregate->dirty_bytes() > (12U << 20U)) {
+        world.cp();
+      }
+    }
+  };
+  fill_up();
+  world.cp();
+  std::uint64_t written = 0;
+  std::uint64_t whole = 0;
+  constexpr int kRounds = 60;
+  for (int round = 0; round < kRounds; ++round) {
+    for (std::size_t i = names.size() / 20; i > 0; --i) {
+      std::swap(names[random.below(names.size())], names.back());
+      ASSERT_TRUE(files.erase(names.back().first).ok());
+      used -= names.back().second;
+      names.pop_back();
+    }
+    fill_up();
+    world.cp();
+    if (round >= kRounds / 2) {
+      const CpStatistics& cp = world.aggregate->cp_statistics();
+      written += cp.blocks_written;
+      whole += cp.blocks_written * cp.whole_stripes_percent / 100;
+    }
+  }
+  RecordProperty("whole_percent", static_cast<int>(whole * 100 / written));
+  EXPECT_GE(whole * 100 / written, 60U);
+}
+
 TEST(Stripes, WithoutWholeOnesTheRestIsFilled) {
   World world(1, 8'000, 1, 4U << 20U);
   stripe(world);
