@@ -261,9 +261,8 @@ TEST_F(Gate, WhatAFilerSaysItNeedsCountsOnlyWhileTheGateIsOpen) {
   Redundant disk(*a);
   GatedDisk redundant(scheduler, disk);
   redundant.open(3);
-  redundant.redundancy()->set_needed([](std::uint64_t first, std::uint64_t /*blocks*/) {
-    return first == 0;
-  });
+  redundant.redundancy()->set_needed(
+      [](std::uint64_t first, std::uint64_t /*blocks*/) { return first == 0; });
   EXPECT_TRUE(disk.needed(0, 8));
   EXPECT_FALSE(disk.needed(8, 8));
   redundant.hold();

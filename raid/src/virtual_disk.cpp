@@ -59,8 +59,7 @@ void VirtualDisk::start(Redundancy::Operation& operation) {
 Task<void> VirtualDisk::run_other(VirtualDisk& disk, Redundancy::Operation& operation) {
   const std::uint64_t block = disk.group_block(operation.block);
   if (operation.kind == Redundancy::Operation::Kind::kReadOther) {
-    const Status read =
-        co_await disk.group_.read_other(block, operation.attempt, operation.bytes);
+    const Status read = co_await disk.group_.read_other(block, operation.attempt, operation.bytes);
     operation.result = read;
   } else {
     const Status repaired = co_await disk.group_.repair(block, operation.bytes);

@@ -20,7 +20,11 @@ std::uint32_t VolumeState::cp_before(const Dataset& dataset) const {
 }
 
 AggregateState::AggregateState(Scheduler& s, WallClock& c, const AggregateOptions& options)
-    : scheduler(s), clock(c), cache(pool, options.cache_bytes / kBlockBytes), load_done(s), heal_done(s) {}
+    : scheduler(s),
+      clock(c),
+      cache(pool, options.cache_bytes / kBlockBytes),
+      load_done(s),
+      heal_done(s) {}
 
 AggregateState::~AggregateState() = default;
 

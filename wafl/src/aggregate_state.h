@@ -76,10 +76,10 @@ class AggregateState {
 
   bool cp_running = false;
   const Allocator* running_allocator = nullptr;  // of the running CP
-  bool failed = false;              // a CP failed: nothing may change any more
-  bool admin_changed = false;       // an administrative change waits for its CP
-  std::uint64_t dirty_blocks = 0;   // leaf buffers in current layers
-  std::uint64_t frozen_blocks = 0;  // in frozen layers
+  bool failed = false;                           // a CP failed: nothing may change any more
+  bool admin_changed = false;                    // an administrative change waits for its CP
+  std::uint64_t dirty_blocks = 0;                // leaf buffers in current layers
+  std::uint64_t frozen_blocks = 0;               // in frozen layers
   // Blocks that the next CP and the running one may need at most: the sums of the volumes'.
   std::uint64_t pending_blocks = 0;
   std::uint64_t frozen_pending_blocks = 0;

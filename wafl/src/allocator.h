@@ -51,10 +51,10 @@ class Allocator {
 
   struct Area {
     std::uint64_t number = 0;
-    std::vector<std::uint64_t> busy;   // one bit per block
-    std::uint64_t cursor = 0;          // below it no single block is free
-    std::uint64_t stripe_at = 0;       // what is given next of a stripe,
-    std::uint64_t stripe_end = 0;      // and where that stripe ends
+    std::vector<std::uint64_t> busy;  // one bit per block
+    std::uint64_t cursor = 0;         // below it no single block is free
+    std::uint64_t stripe_at = 0;      // what is given next of a stripe,
+    std::uint64_t stripe_end = 0;     // and where that stripe ends
   };
   Task<Status> open_area();
   Task<Status> read_map(Area& area);

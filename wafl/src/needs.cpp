@@ -59,8 +59,7 @@ bool Needs::needed(std::uint64_t first, std::uint64_t end) {
   }
   for (std::uint64_t area = first / kAreaBlocks; area * kAreaBlocks < end; ++area) {
     const std::uint64_t base = area * kAreaBlocks;
-    if (allocated(area, std::max(first, base) - base,
-                  std::min(end, base + kAreaBlocks) - base)) {
+    if (allocated(area, std::max(first, base) - base, std::min(end, base + kAreaBlocks) - base)) {
       return true;
     }
   }

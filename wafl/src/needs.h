@@ -8,7 +8,8 @@
 // Invariants: needed() is true
 //   (1) of every block that the root on disk refers to, whichever root a crash would leave there;
 //   (2) of every block that is being written;
-//   (3) of all once a CP has failed, as its root may be on disk, and of what joins with the next CP.
+//   (3) of all once a CP has failed, as its root may be on disk, and of what joins with the next
+//   CP.
 //
 // Ownership: borrows the aggregate's state.  Thread-safety: the strand.
 

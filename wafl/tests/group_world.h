@@ -50,8 +50,7 @@ class GroupWorld : public World {
     EXPECT_TRUE(raid::format_intents(*memory, kGroup, raid::NodeId{0}, kSlots, pages).ok());
     std::vector<raid::DiskId> ids;
     for (std::size_t i = 0; i < shape.disks + spares; ++i) {
-      disks.push_back(
-          std::make_unique<sim::SimDisk>("d" + std::to_string(i), shape.disk_blocks()));
+      disks.push_back(std::make_unique<sim::SimDisk>("d" + std::to_string(i), shape.disk_blocks()));
       ids.push_back({0xD15C, 1 + i});
       holders_.push_back(i);
     }
@@ -71,11 +70,9 @@ class GroupWorld : public World {
   std::vector<BlockDevice*> pointers() override { return {virtual_disk.get()}; }
 
   void open_group() {
-    auto opened = run(raid::Group::open(scheduler, devices_, *memory, peers_,
-                                        {.group = kGroup,
-                                         .self = raid::NodeId{0},
-                                         .incarnation = ++incarnation_,
-                                         .force = true}));
+    auto opened = run(raid::Group::open(
+        scheduler, devices_, *memory, peers_,
+        {.group = kGroup, .self = raid::NodeId{0}, .incarnation = ++incarnation_, .force = true}));
     ASSERT_TRUE(opened.ok()) << opened.error().context;
     group = std::move(opened.value());
     ASSERT_TRUE(run(group->wait_active()).ok());
@@ -105,9 +102,8 @@ class GroupWorld : public World {
   // A blank disk takes the place of one that has failed.
   void replace(std::size_t failed_disk, std::size_t by) {
     ASSERT_TRUE(until([&] { return state_of(failed_disk) == raid::DiskState::kFailed; }));
-    const Status replaced =
-        run(group->replace(static_cast<std::uint32_t>(failed_disk), *devices_[by],
-                           {0x5BA7E, ++incarnation_}, true));
+    const Status replaced = run(group->replace(static_cast<std::uint32_t>(failed_disk),
+                                               *devices_[by], {0x5BA7E, ++incarnation_}, true));
     ASSERT_TRUE(replaced.ok()) << replaced.error().context;
     holders_[failed_disk] = by;
   }

@@ -216,8 +216,7 @@ TEST(Healing, GoesOnThroughCrashesWhileADiskTurnsBits) {
     for (int round = 0; round < 6; ++round) {
       for (int i = 0; i < 60; ++i) {
         const std::uint64_t at =
-            raid::kDataStartBlock +
-            random.below(world.shape.disk_blocks() - raid::kDataStartBlock);
+            raid::kDataStartBlock + random.below(world.shape.disk_blocks() - raid::kDataStartBlock);
         if (!blank(*world.disks[bad], at)) {
           world.flip({bad, at});
         }
@@ -241,8 +240,9 @@ TEST(Healing, GoesOnThroughCrashesWhileADiskTurnsBits) {
 // The one block of the aggregate that holds `letter` in every byte.
 std::uint64_t block_of(MemoryDisk& disk, char letter) {
   for (std::uint64_t block = kReservedBlocks; block < disk.block_count(); ++block) {
-    if (disk.holds(block) &&
-        std::ranges::all_of(disk.content(block), [&](std::byte b) { return b == std::byte(letter); })) {
+    if (disk.holds(block) && std::ranges::all_of(disk.content(block), [&](std::byte b) {
+          return b == std::byte(letter);
+        })) {
       return block;
     }
   }

@@ -101,7 +101,7 @@ class Asker {
       ask(first);
     }
   }
-  std::uint64_t spared = 0;    // pieces that nobody needed
+  std::uint64_t spared = 0;     // pieces that nobody needed
   std::uint64_t scribbled = 0;  // of those, that held something once
 
  private:

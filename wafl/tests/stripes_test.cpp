@@ -85,8 +85,9 @@ TEST(Stripes, ACpWritesWholeOnesAndNoneInTwoPieces) {
   }
 }
 
-// Files of 16 to 256 KiB, three fifths of the disk, of which a twentieth goes and comes in every CP:
-// how much of what CPs write goes in whole stripes, after everything was written anew some times?
+// Files of 16 to 256 KiB, three fifths of the disk, of which a twentieth goes and comes in every
+// CP: how much of what CPs write goes in whole stripes, after everything was written anew some
+// times?
 TEST(Stripes, AnAgeingFileSystemIsMostlyWrittenInWholeOnes) {
   World world(1, 3 * 32'768, 1);
   world.devices[0]->stripe = 64;  // of five disks with one check column, chunks of 64 KiB

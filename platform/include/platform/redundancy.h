@@ -1,7 +1,7 @@
 // Redundancy: what a disk that can compute its blocks in several ways does for whoever lives on it
 // and has checksums of his own, which the disk has not.
 //
-//   a block's checksum is wrong -> read_other(block, 0), (block, 1), ... until one is right -> repair()
+//   a checksum is wrong -> read_other(block, 0), (block, 1), ... until one is right -> repair()
 //
 // BlockDevice::redundancy() gives it; a plain disk has none.
 //

@@ -77,7 +77,7 @@ struct CpStatistics {
 // in other ways what they are.
 struct HealStatistics {
   std::uint64_t healed = 0;  // one of them was right
-  std::uint64_t left = 0;    // of those, not put right on the disk; the next reader heals them again
+  std::uint64_t left = 0;  // of those, not put right on the disk; the next reader heals them again
   std::uint64_t failed = 0;  // none was: tries
   friend bool operator==(const HealStatistics&, const HealStatistics&) = default;
 };
@@ -176,8 +176,8 @@ class Aggregate {
     std::uint64_t blocks_done = 0;
     std::uint64_t errors = 0;
     std::uint64_t healed = 0;  // wrong on the disk, put right, and no error
-    std::string first_error;  // which block of what
-    bool stop = false;        // set by the caller to end it early
+    std::string first_error;   // which block of what
+    bool stop = false;         // set by the caller to end it early
   };
   // Reads every block of a snapshot from disk and checks it; a snapshot, since its
   // blocks stay where they are meanwhile.  To scrub a live tree, make a snapshot for the time.
