@@ -43,7 +43,7 @@ class GroupWorld : public World {
 
   // `spares`: disks that can be given to the group later.
   GroupWorld(raid::Geometry geometry, std::size_t spares = 0, std::uint64_t seed = 1)
-      : World(seed, 16U << 20U), shape(geometry) {
+      : World(seed, 16U << 20U, NoDisks{}), shape(geometry) {
     const std::uint32_t pages = shape.disks * shape.chunk_blocks * 8;
     memory = std::make_unique<sim::SimPersistentMemory>(
         raid::MemoryLayout{kSlots, pages}.memory_bytes(1));
@@ -55,9 +55,9 @@ class GroupWorld : public World {
       holders_.push_back(i);
     }
     connect();
-    const std::span<BlockDevice* const> devices = devices_;
+    const std::span<BlockDevice* const> all = devices_;
     const std::span<const raid::DiskId> names = ids;
-    EXPECT_TRUE(run(raid::format_group(devices.first(shape.disks), names.first(shape.disks), kGroup,
+    EXPECT_TRUE(run(raid::format_group(all.first(shape.disks), names.first(shape.disks), kGroup,
                                        shape, 1, {.step_stripes = 1}))
                     .ok());
     open_group();

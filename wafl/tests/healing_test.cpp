@@ -283,7 +283,10 @@ Task<void> load_and_note(Attempt& attempt, bool& done) {
   done = true;
 }
 Task<void> cp_and_note(Aggregate& aggregate, bool& done) {
-  const Status written = co_await aggregate.consistency_point({.epoch = 1, .log_id = 7});
+  LogPosition position;
+  position.epoch = 1;
+  position.log_id = 7;
+  const Status written = co_await aggregate.consistency_point(position);
   EXPECT_TRUE(written.ok());
   done = true;
 }

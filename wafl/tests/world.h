@@ -195,8 +195,8 @@ class World {
   std::unique_ptr<Aggregate> aggregate;
 
  protected:
-  // Without disks.
-  World(std::uint64_t seed, std::uint64_t cache_bytes)
+  struct NoDisks {};
+  World(std::uint64_t seed, std::uint64_t cache_bytes, NoDisks /*tag*/)
       : scheduler(seed), cache_bytes_(cache_bytes), entropy(seed) {}
 
  private:
