@@ -181,6 +181,8 @@ TEST(Needs, OfAnEmptyAggregateHardlyAnything) {
   disk.redundant = true;
   world.aggregate->tell_needs();
   EXPECT_TRUE(disk.needed(0, 8)) << "label and root";
+  EXPECT_TRUE(world.scheduler.run()) << "the map is read";
+  EXPECT_TRUE(disk.needed(0, 8));
   EXPECT_FALSE(disk.needed(40'000, 1'000));
   EXPECT_TRUE(disk.needed(65'500, 100)) << "behind the end";
   TaskScope scope(world.scheduler);
