@@ -1,6 +1,7 @@
 #include "needs.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "allocator.h"
 #include "platform/wait.h"
@@ -27,6 +28,7 @@ void Needs::add(const DiskSet::Disk& disk) {
   if (redundancy == nullptr || ended_) {
     return;
   }
+  told_.push_back(redundancy);
   // Behind what the aggregate uses of the disk others may live.
   redundancy->set_needed(
       [this, base = disk.base, size = disk.blocks](std::uint64_t first, std::uint64_t blocks) {
@@ -35,14 +37,9 @@ void Needs::add(const DiskSet::Disk& disk) {
 }
 
 void Needs::silence() {
-  if (ended_) {
-    return;
-  }
   ended_ = true;
-  for (const DiskSet::Disk& disk : state_.disks.disks()) {
-    if (Redundancy* const redundancy = disk.device->redundancy(); redundancy != nullptr) {
-      redundancy->set_needed(nullptr);
-    }
+  for (Redundancy* const redundancy : std::exchange(told_, {})) {
+    redundancy->set_needed(nullptr);
   }
 }
 

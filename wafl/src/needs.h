@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "aggregate_state.h"
 #include "platform/task_scope.h"
@@ -50,6 +51,7 @@ class Needs {
   Task<void> read_maps(std::uint64_t first);
 
   AggregateState& state_;
+  std::vector<Redundancy*> told_;  // none of plain disks
   bool reading_ = false;
   bool ended_ = false;
   std::unique_ptr<Attempt> held_;  // keeps what was read last in memory
