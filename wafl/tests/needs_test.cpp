@@ -160,7 +160,7 @@ TEST(Needs, NothingIsLostThatItSaysIsNotNeeded) {
           asker.ask_all();
         }
         if (step % 40 == 39) {
-          world.reopen();  // a crash
+          ASSERT_NO_FATAL_FAILURE(world.reopen()) << "seed " << seed;  // a crash
           story.was_reopened();
           EXPECT_FALSE(world.devices[0]->needed) << "whoever is gone speaks no more";
           world.aggregate->tell_needs();
