@@ -21,7 +21,10 @@ std::string state_text(const Json& disk) {
 void show_disks(const Json& group) {
   std::vector<std::vector<std::string>> rows{{"DISK", "STATE", "PATH"}};
   for (const Json& disk : group.value("disks", Json::array())) {
-    const std::string problem = disk.value("problem", std::string());
+    std::string problem = disk.value("problem", std::string());
+    if (const std::uint64_t blocks = number(disk, "blocks_put_right"); blocks > 0) {
+      problem += fmt::format("{}{} blocks put right", problem.empty() ? "" : ", ", grouped(blocks));
+    }
     rows.push_back(
         {disk.contains("number") ? std::to_string(number(disk, "number")) : "-",
          problem.empty() ? state_text(disk) : fmt::format("{}: {}", state_text(disk), problem),
@@ -39,6 +42,15 @@ void show_counters(const Json& counters) {
              grouped(all), all == 0 ? 0 : whole * 100 / all, grouped(modify), grouped(reconstruct));
   fmt::print("  reads      {}, {} of them computed from other disks\n",
              grouped(number(counters, "reads")), grouped(number(counters, "degraded_reads")));
+  const std::uint64_t healed = number(counters, "healed_blocks");
+  if (healed > 0) {
+    fmt::print("  healed     {} blocks that a filer found wrong\n", grouped(healed));
+  }
+  const std::uint64_t passed_by = number(counters, "passed_by_stripes");
+  if (passed_by > 0) {
+    fmt::print("  spared     {} stripes of new disks, which nobody needs; {} rebuilt\n",
+               grouped(passed_by), grouped(number(counters, "rebuilt_stripes")));
+  }
   fmt::print("  intents    {} under way, {} flushes to end them, {} carried out after a crash\n",
              grouped(number(counters, "intents")), grouped(number(counters, "settles")),
              grouped(number(counters, "recovered_intents")));

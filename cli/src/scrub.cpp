@@ -23,6 +23,10 @@ void show_scrub(const Json& json) {
   } else {
     fmt::print("none was run since the start of duetd\n");
   }
+  if (const auto healed = json.value("healed", std::uint64_t{0}); healed > 0) {
+    fmt::print("{} blocks were wrong on a disk, and were put right; see: duet raid status\n",
+               grouped(healed));
+  }
   if (errors > 0) {
     fmt::print("first error: {}\n", json.value("first_error", std::string()));
   }

@@ -12,7 +12,8 @@ constexpr Error kLost{Errc::kFenced, "the filer is not this node's any more"};
 
 void GatedDisk::open(std::uint64_t epoch) {
   DUET_CHECK(state_ == State::kClosed || state_ == State::kEnded);
-  DUET_CHECK(under_way() == 0 && waiting_io_.empty() && waiting_commands_.empty());
+  DUET_CHECK(under_way() == 0 && io_.waiting.empty() && commands_.waiting.empty() &&
+             others_.waiting.empty());
   state_ = State::kOpen;
   epoch_ = epoch;
   if (!shared_) {
@@ -31,24 +32,16 @@ void GatedDisk::resume() {
     return;
   }
   state_ = State::kOpen;
-  for (BlockOperation* const operation : std::exchange(waiting_io_, {})) {
-    pass(*operation);
-  }
-  for (shelf::DiskCommand* const command : std::exchange(waiting_commands_, {})) {
-    pass(*command);
-  }
+  pass_waiting(io_);
+  pass_waiting(commands_);
+  pass_waiting(others_);
 }
 
 void GatedDisk::end() {
   state_ = State::kEnded;
-  for (BlockOperation* const operation : std::exchange(waiting_io_, {})) {
-    operation->result = kLost;
-    scheduler_.post(*operation);
-  }
-  for (shelf::DiskCommand* const command : std::exchange(waiting_commands_, {})) {
-    command->result = kLost;
-    scheduler_.post(*command);
-  }
+  refuse_waiting(io_);
+  refuse_waiting(commands_);
+  refuse_waiting(others_);
 }
 
 Task<void> GatedDisk::quiet() {
@@ -59,47 +52,79 @@ Task<void> GatedDisk::quiet() {
 }
 
 void GatedDisk::start(BlockOperation& operation) {
-  if (state_ == State::kClosed && operation.kind != BlockOperation::Kind::kWrite) {
-    disk_.start(operation);
-  } else if (state_ == State::kOpen) {
-    pass(operation);
-  } else if (state_ == State::kHeld) {
-    waiting_io_.push_back(&operation);
-  } else if (operation.kind == BlockOperation::Kind::kRead) {
+  const bool open = state_ == State::kOpen || state_ == State::kHeld;
+  const bool looks = operation.kind == BlockOperation::Kind::kRead ||
+                     (operation.kind == BlockOperation::Kind::kFlush && state_ == State::kClosed);
+  if (!open && looks) {
     disk_.start(operation);
   } else {
-    operation.result = kLost;
-    scheduler_.post(operation);
+    admit(io_, operation);
   }
 }
 
 void GatedDisk::start_command(shelf::DiskCommand& command) {
   if (command.request.kind != shelf::DiskRequest::Kind::kWriteDurable) {
     disk_.start_command(command);
-  } else if (state_ == State::kOpen) {
-    pass(command);
-  } else if (state_ == State::kHeld) {
-    waiting_commands_.push_back(&command);
   } else {
-    command.result = kLost;
-    scheduler_.post(command);
+    admit(commands_, command);
   }
 }
 
-void GatedDisk::pass(BlockOperation& operation) {
-  Io& io = io_.emplace_back(*this, operation);
-  io.self = std::prev(io_.end());
+void GatedDisk::start(Redundancy::Operation& operation) {
+  const bool open = state_ == State::kOpen || state_ == State::kHeld;
+  if (!open && operation.kind == Redundancy::Operation::Kind::kReadOther) {
+    disk_.redundancy()->start(operation);
+  } else {
+    admit(others_, operation);
+  }
+}
+
+void GatedDisk::set_needed(Needed needed) {
+  if (!needed) {
+    disk_.redundancy()->set_needed(nullptr);
+    return;
+  }
+  // Of a filer that may be another's by now nothing counts that it knows.
+  disk_.redundancy()->set_needed(
+      [this, needed = std::move(needed)](std::uint64_t first, std::uint64_t blocks) {
+        return state_ != State::kOpen || needed(first, blocks);
+      });
+}
+
+template <typename Passed>
+void GatedDisk::admit(Lane<Passed>& lane, typename Passed::Original& operation) {
+  if (state_ == State::kOpen) {
+    pass(lane, operation);
+  } else if (state_ == State::kHeld) {
+    lane.waiting.push_back(&operation);
+  } else {
+    operation.result = kLost;
+    scheduler_.post(operation);
+  }
+}
+
+template <typename Passed>
+void GatedDisk::pass(Lane<Passed>& lane, typename Passed::Original& operation) {
+  Passed& passed = lane.under_way.emplace_back(*this, operation);
+  passed.self = std::prev(lane.under_way.end());
   disk_.use_epoch(epoch_);
-  disk_.start(io);
+  passed.send();
   disk_.use_epoch(0);
 }
 
-void GatedDisk::pass(shelf::DiskCommand& command) {
-  Command& passed = commands_.emplace_back(*this, command);
-  passed.self = std::prev(commands_.end());
-  disk_.use_epoch(epoch_);
-  disk_.start_command(passed);
-  disk_.use_epoch(0);
+template <typename Passed>
+void GatedDisk::pass_waiting(Lane<Passed>& lane) {
+  for (auto* const operation : std::exchange(lane.waiting, {})) {
+    pass(lane, *operation);
+  }
+}
+
+template <typename Passed>
+void GatedDisk::refuse_waiting(Lane<Passed>& lane) {
+  for (auto* const operation : std::exchange(lane.waiting, {})) {
+    operation->result = kLost;
+    scheduler_.post(*operation);
+  }
 }
 
 // Whether what was refused is kept until the pair has decided.
@@ -114,25 +139,13 @@ bool GatedDisk::keep(const Status& result) {
   return state_ == State::kHeld;
 }
 
-void GatedDisk::finish(Io& io) {
-  BlockOperation& original = io.original;
-  const Status result = io.result;
-  io_.erase(io.self);
+template <typename Passed>
+void GatedDisk::finish(Lane<Passed>& lane, Passed& passed) {
+  typename Passed::Original& original = passed.original;
+  const Status result = passed.result;
+  lane.under_way.erase(passed.self);
   if (keep(result)) {
-    waiting_io_.push_back(&original);
-  } else {
-    original.result = result;
-    scheduler_.post(original);
-  }
-  ended_.wake_all();
-}
-
-void GatedDisk::finish(Command& command) {
-  shelf::DiskCommand& original = command.original;
-  const Status result = command.result;
-  commands_.erase(command.self);
-  if (keep(result)) {
-    waiting_commands_.push_back(&original);
+    lane.waiting.push_back(&original);
   } else {
     original.result = result;
     scheduler_.post(original);

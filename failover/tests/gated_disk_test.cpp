@@ -180,5 +180,100 @@ TEST_F(Gate, WritesCarryTheEpochOfTheirOpening) {
   EXPECT_TRUE(result->ok());
 }
 
+// A disk that can compute its blocks in other ways, and answers when it is told to.
+class Redundant final : public shelf::SharedDisk, private Redundancy {
+ public:
+  explicit Redundant(shelf::SharedDisk& disk) : disk_(disk) {}
+  [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
+  [[nodiscard]] std::string_view name() const override { return disk_.name(); }
+  void start(BlockOperation& operation) override { disk_.start(operation); }
+  [[nodiscard]] Redundancy* redundancy() override { return this; }
+  [[nodiscard]] shelf::DiskKey key() const override { return disk_.key(); }
+  [[nodiscard]] shelf::DiskFeatures features() const override { return disk_.features(); }
+  [[nodiscard]] shelf::DiskHealth health() const override { return disk_.health(); }
+  void use_epoch(std::uint64_t epoch) override { disk_.use_epoch(epoch); }
+  void start_command(shelf::DiskCommand& command) override { disk_.start_command(command); }
+
+  void answer(sim::SimScheduler& scheduler, Status result) {
+    Operation& operation = *std::exchange(started, nullptr);
+    operation.result = result;
+    scheduler.post(operation);
+  }
+  Operation* started = nullptr;
+  Needed needed;
+
+ private:
+  void start(Operation& operation) override { started = &operation; }
+  void set_needed(Needed what) override { needed = std::move(what); }
+  shelf::SharedDisk& disk_;
+};
+
+Task<void> store_other(GatedDisk& disk, std::uint32_t attempt, std::optional<Status>& into) {
+  const auto buffer = std::make_unique<mailbox::SectorBuffer>();
+  into = co_await disk.redundancy()->read_other(7, attempt, buffer->parts()[0]);
+}
+Task<void> store_repair(GatedDisk& disk, std::optional<Status>& into) {
+  const auto buffer = std::make_unique<mailbox::SectorBuffer>();
+  into = co_await disk.redundancy()->repair(7, buffer->parts()[0]);
+}
+
+TEST_F(Gate, OfAPlainDiskThereIsNoOtherWay) { EXPECT_EQ(gate.redundancy(), nullptr); }
+
+TEST_F(Gate, ReadingOtherwiseIsAReadAndRepairingAWrite) {
+  Redundant disk(*a);
+  GatedDisk redundant(scheduler, disk);
+  std::optional<Status> other;
+  std::optional<Status> repaired;
+  scope.spawn(store_other(redundant, 2, other));
+  ASSERT_NE(disk.started, nullptr) << "who is about to open looks, too";
+  EXPECT_EQ(disk.started->block, 7U);
+  EXPECT_EQ(disk.started->attempt, 2U);
+  disk.answer(scheduler, Error{Errc::kNotFound, "no more"});
+  scope.spawn(store_repair(redundant, repaired));
+  pass(1ms);
+  EXPECT_EQ(disk.started, nullptr);
+  EXPECT_EQ(other->error().code, Errc::kNotFound);
+  EXPECT_EQ(repaired->error().code, Errc::kFenced);
+  redundant.open(3);
+  repaired.reset();
+  scope.spawn(store_repair(redundant, repaired));
+  ASSERT_NE(disk.started, nullptr);
+  EXPECT_EQ(redundant.under_way(), 1U);
+  redundant.hold();
+  bool quiet = false;
+  scope.spawn(store_quiet(redundant, quiet));
+  std::optional<Status> second;
+  scope.spawn(store_repair(redundant, second));
+  pass(1ms);
+  EXPECT_FALSE(quiet) << "a repair may still be written";
+  disk.answer(scheduler, Ok{});
+  pass(1ms);
+  EXPECT_TRUE(quiet);
+  EXPECT_TRUE(repaired->ok());
+  EXPECT_EQ(disk.started, nullptr) << "held";
+  redundant.end();
+  pass(1ms);
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->error().code, Errc::kFenced);
+}
+
+TEST_F(Gate, WhatAFilerSaysItNeedsCountsOnlyWhileTheGateIsOpen) {
+  Redundant disk(*a);
+  GatedDisk redundant(scheduler, disk);
+  redundant.open(3);
+  redundant.redundancy()->set_needed(
+      [](std::uint64_t first, std::uint64_t /*blocks*/) { return first == 0; });
+  EXPECT_TRUE(disk.needed(0, 8));
+  EXPECT_FALSE(disk.needed(8, 8));
+  redundant.hold();
+  EXPECT_TRUE(disk.needed(8, 8)) << "another may write there by now";
+  redundant.resume();
+  EXPECT_FALSE(disk.needed(8, 8));
+  redundant.end();
+  EXPECT_TRUE(disk.needed(8, 8));
+  redundant.redundancy()->set_needed(nullptr);
+  EXPECT_FALSE(disk.needed);
+}
+
 }  // namespace
 }  // namespace duet::failover

@@ -32,6 +32,7 @@ Task<Result<std::unique_ptr<FilerState>>> open_state(Scheduler& scheduler, WallC
   if (!recovered.ok()) {
     co_return recovered.error();
   }
+  state->aggregate->tell_needs();
   co_return std::move(state);
 }
 
@@ -68,7 +69,9 @@ Task<Status> stop_filer(FilerState& filer) {
   while (filer.running()) {
     co_await filer.idle.wait();
   }
-  co_return co_await filer.cps.end();
+  const Status ended = co_await filer.cps.end();
+  co_await filer.aggregate->tell_no_needs();
+  co_return ended;
 }
 
 constexpr std::chrono::microseconds kSettlePoll{500};
@@ -88,6 +91,8 @@ Task<Status> settle_filer(FilerState& filer, Instant deadline) {
   const Status ended = co_await filer.cps.end();
   if (ended.ok()) {
     co_await filer.scope.join();
+    // The partner may write as soon as it owns the filer, which it may know before this node does.
+    co_await filer.aggregate->tell_no_needs();
   }
   co_return ended;
 }
@@ -96,8 +101,10 @@ Task<Status> resume_filer(FilerState& filer) {
   Status begun = Ok{};
   if (filer.cps.ended()) {
     co_await filer.scope.join();
+    co_await filer.aggregate->tell_no_needs();
     begun = co_await filer.cps.begin_again();
     if (begun.ok()) {
+      filer.aggregate->tell_needs();
       filer.scope.spawn(filer.cps.run());
     }
   }
@@ -108,6 +115,7 @@ Task<Status> resume_filer(FilerState& filer) {
 Task<void> abandon_filer(FilerState& filer) {
   filer.abandoned = true;
   filer.fail();
+  co_await filer.aggregate->tell_no_needs();
   while (filer.running() || filer.visited()) {
     co_await filer.idle.wait();
   }

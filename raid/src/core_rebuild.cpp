@@ -65,6 +65,11 @@ void Core::begin_rebuild() {
   if (of != rebuild_.of) {
     rebuild_ = Rebuild();
     rebuild_.of = std::move(of);
+    for (std::uint32_t i = 0; i < geometry().disks; ++i) {
+      if (disks_.state(i) == DiskState::kRebuilding) {
+        counters_.put_right[i] = 0;  // another disk's
+      }
+    }
     if (!rebuild_.of.empty()) {
       rebuild_.began = scheduler_.now();
       rebuild_.done_before = disks_.watermark();

@@ -172,6 +172,7 @@ class StripeIo {
   void note_errors(const IoBatch& batch);
   Task<void> scrub_whole(Sheet& sheet, ScrubReport& report);
   void scrub_partly(Sheet& sheet, ScrubReport& report);
+  void count_put_right(Stripe stripe, ColumnSet columns, std::uint32_t rows);
   [[nodiscard]] std::optional<std::uint32_t> wrong_column(Sheet& syndromes, std::uint32_t row,
                                                           ColumnSet wrong) const;
   [[nodiscard]] ColumnSet data() const { return first(disks_.geometry().data_columns()); }

@@ -51,6 +51,7 @@ Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
       co_return computed;
     }
     co_await put(sheet, bad);
+    count_put_right(sheet.stripe, bad, sheet.rows);
     report.counts.unreadable += std::uint64_t{count(bad)} * sheet.rows;
     report.add({sheet.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
     co_return Ok{};
@@ -101,6 +102,7 @@ Task<void> StripeIo::scrub_whole(Sheet& sheet, ScrubReport& report) {
     batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, row),
                 sheet.cells(*column, row, 1), disk);
     ++counters_.blocks_written;
+    ++counters_.put_right[disk];
   }
   co_await batch.run();
   note_errors(batch);
@@ -197,7 +199,17 @@ Task<std::uint64_t> StripeIo::heal(Sheet& sheet, ColumnSet sources) {
     }
   }
   co_await put(sheet, wrong);
-  co_return count(wrong & disks_.writable(sheet.stripe));
+  wrong &= disks_.writable(sheet.stripe);
+  count_put_right(sheet.stripe, wrong, sheet.rows);
+  co_return count(wrong);
+}
+
+void StripeIo::count_put_right(Stripe stripe, ColumnSet columns, std::uint32_t rows) {
+  for (std::uint32_t i = 0; i < disks_.geometry().disks; ++i) {
+    if ((columns & one(i)) != 0) {
+      counters_.put_right[disks_.geometry().disk_of(stripe, i)] += rows;
+    }
+  }
 }
 
 }  // namespace duet::raid

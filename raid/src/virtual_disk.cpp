@@ -6,6 +6,7 @@ VirtualDisk::VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, W
                          std::string name)
     : scheduler_(scheduler),
       group_(group),
+      part_(part),
       first_block_(part.first * group.geometry().stripe_blocks()),
       blocks_(part.count * group.geometry().stripe_blocks()),
       kind_(kind),
@@ -14,6 +15,8 @@ VirtualDisk::VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, W
   DUET_CHECK(part.first <= group.geometry().stripes &&
              part.count <= group.geometry().stripes - part.first);
 }
+
+VirtualDisk::~VirtualDisk() { group_.set_needed(part_, nullptr); }
 
 void VirtualDisk::start(BlockOperation& operation) {
   std::uint64_t blocks = 0;
@@ -46,6 +49,34 @@ Task<void> VirtualDisk::run(VirtualDisk& disk, BlockOperation& operation) {
     }
   }
   disk.scheduler_.post(operation);
+}
+
+void VirtualDisk::start(Redundancy::Operation& operation) {
+  DUET_CHECK(operation.block < blocks_ && operation.bytes.size() == kBlockBytes);
+  scope_.spawn(run_other(*this, operation));
+}
+
+Task<void> VirtualDisk::run_other(VirtualDisk& disk, Redundancy::Operation& operation) {
+  const std::uint64_t block = disk.group_block(operation.block);
+  if (operation.kind == Redundancy::Operation::Kind::kReadOther) {
+    const Status read = co_await disk.group_.read_other(block, operation.attempt, operation.bytes);
+    operation.result = read;
+  } else {
+    const Status repaired = co_await disk.group_.repair(block, operation.bytes);
+    operation.result = repaired;
+  }
+  disk.scheduler_.post(operation);
+}
+
+void VirtualDisk::set_needed(Needed needed) {
+  if (!needed) {
+    group_.set_needed(part_, nullptr);
+    return;
+  }
+  const std::uint64_t width = stripe_blocks();
+  group_.set_needed(part_, [this, width, needed = std::move(needed)](Stripe stripe) {
+    return needed((static_cast<std::uint64_t>(stripe) - part_.first) * width, width);
+  });
 }
 
 }  // namespace duet::raid

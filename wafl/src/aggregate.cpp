@@ -6,6 +6,7 @@
 #include "aggregate_state.h"
 #include "base/check.h"
 #include "cp_writer.h"
+#include "needs.h"
 #include "wafl/operations.h"
 
 namespace duet::wafl {
@@ -54,6 +55,18 @@ void Aggregate::set_membership_generation(std::uint64_t generation) {
 }
 
 const CpStatistics& Aggregate::cp_statistics() const { return state_->statistics; }
+const HealStatistics& Aggregate::heal_statistics() const { return state_->heals; }
+
+void Aggregate::tell_needs() {
+  state_->needs.reset();  // what it ends with is silence
+  state_->needs = std::make_unique<Needs>(*state_);
+}
+Task<void> Aggregate::tell_no_needs() {
+  if (state_->needs != nullptr) {
+    co_await state_->needs->end();
+  }
+}
+
 Scheduler& Aggregate::scheduler() const { return state_->scheduler; }
 
 Volume* Aggregate::find_volume(VolumeId id) const {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "needs.h"
+
 namespace duet::wafl {
 
 std::uint32_t VolumeState::cp_before(const Dataset& dataset) const {
@@ -18,7 +20,11 @@ std::uint32_t VolumeState::cp_before(const Dataset& dataset) const {
 }
 
 AggregateState::AggregateState(Scheduler& s, WallClock& c, const AggregateOptions& options)
-    : scheduler(s), clock(c), cache(pool, options.cache_bytes / kBlockBytes), load_done(s) {}
+    : scheduler(s),
+      clock(c),
+      cache(pool, options.cache_bytes / kBlockBytes),
+      load_done(s),
+      heal_done(s) {}
 
 AggregateState::~AggregateState() = default;
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -22,6 +23,9 @@
 #include "wafl/volume.h"
 
 namespace duet::wafl {
+
+class Allocator;  // allocator.h
+class Needs;      // needs.h
 
 struct InodeKey {
   std::uint32_t volume;
@@ -71,10 +75,11 @@ class AggregateState {
   std::vector<Inode*> frozen;                   // with a frozen layer: part of the running CP
 
   bool cp_running = false;
-  bool failed = false;              // a CP failed: nothing may change any more
-  bool admin_changed = false;       // an administrative change waits for its CP
-  std::uint64_t dirty_blocks = 0;   // leaf buffers in current layers
-  std::uint64_t frozen_blocks = 0;  // in frozen layers
+  const Allocator* running_allocator = nullptr;  // of the running CP
+  bool failed = false;                           // a CP failed: nothing may change any more
+  bool admin_changed = false;                    // an administrative change waits for its CP
+  std::uint64_t dirty_blocks = 0;                // leaf buffers in current layers
+  std::uint64_t frozen_blocks = 0;               // in frozen layers
   // Blocks that the next CP and the running one may need at most: the sums of the volumes'.
   std::uint64_t pending_blocks = 0;
   std::uint64_t frozen_pending_blocks = 0;
@@ -83,6 +88,11 @@ class AggregateState {
   // Blocks being read.  Who needs one of them waits for load_done and looks again.
   std::unordered_set<std::uint64_t> loading;
   WaitList load_done;
+
+  // Blocks being healed, each by the CP that was committed when it began (heal.h).
+  std::multiset<std::uint32_t> heals_under_way;
+  WaitList heal_done;
+  HealStatistics heals;
 
   // Blocks that normal changes leave alone, so that deleting and CPs always have room.
   [[nodiscard]] std::uint64_t reserve_blocks() const;
@@ -125,6 +135,12 @@ class AggregateState {
 
   std::size_t inodes_max = 100'000;
   std::size_t trim_bucket = 0;  // where trim_inodes() goes on
+
+  // Areas that were looked at and have no stripe that is free as a whole, until a block of them is
+  // freed.
+  std::vector<bool> without_stripes;
+
+  std::unique_ptr<Needs> needs;  // the last to come, the first to go: it reads
 };
 
 }  // namespace duet::wafl

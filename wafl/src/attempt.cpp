@@ -4,6 +4,7 @@
 
 #include "aggregate_state.h"
 #include "disk_set.h"
+#include "heal.h"
 #include "platform/wait.h"
 
 namespace duet::wafl {
@@ -13,6 +14,7 @@ namespace {
 struct Wanted {
   BlockPointer pointer;
   bool passing;
+  std::uint32_t found_in;
   BufferRef buffer;
 };
 
@@ -47,6 +49,11 @@ class LoadingMarks {
 
 }  // namespace
 
+Error Attempt::miss(const BlockPointer& pointer, bool passing) {
+  missing_.push_back({pointer, passing, aggregate_.state().root.cp});
+  return Error{Errc::kMiss, "a block must be read first"};
+}
+
 bool Attempt::leads_nowhere() const {
   const std::uint64_t end = aggregate_.state().disks.block_count();
   return std::ranges::any_of(missing_,
@@ -74,7 +81,7 @@ Task<Status> Attempt::load() {
   IoBatch reads(state.scheduler, state.disks, BlockOperation::Kind::kRead);
   bool others = false;
   std::uint64_t previous = 0;
-  for (const auto& [pointer, passes] : missing) {
+  for (const auto& [pointer, passes, found_in] : missing) {
     if (pointer.block() == std::exchange(previous, pointer.block())) {
       continue;
     }
@@ -82,14 +89,20 @@ Task<Status> Attempt::load() {
       others = true;
       continue;
     }
-    wanted.push_back({pointer, passes, state.pool.allocate()});
+    wanted.push_back({pointer, passes, found_in, state.pool.allocate()});
     reads.add(pointer.block(), wanted.back().buffer);
   }
   // What came whole is kept, whatever became of the others.
   Status read = co_await reads.finish();
   const bool all_read = read.ok();
+  bool all_right = true;
   for (Wanted& block : wanted) {
-    if (crc32c(block.buffer.bytes()) == block.pointer.checksum) {
+    bool right = crc32c(block.buffer.bytes()) == block.pointer.checksum;
+    if (!right) {
+      right = co_await heal(state, block.pointer, block.found_in, block.buffer.mutable_bytes());
+    }
+    all_right = all_right && right;
+    if (right) {
       state.cache.insert(block.buffer, block.pointer.block(), block.pointer.birth);
       (block.passing ? passing : held_).push_back(std::move(block.buffer));
     } else if (!all_read) {
@@ -102,7 +115,7 @@ Task<Status> Attempt::load() {
       suspects_.push_back(block.pointer);
     }
   }
-  if (!read.ok()) {
+  if (!read.ok() && !all_right) {
     co_return read;
   }
   if (wanted.empty() && others) {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "dead_list.h"
+#include "heal.h"
 #include "inode_codec.h"
 #include "map_writer.h"
 #include "tree_reader.h"
@@ -25,6 +26,7 @@ bool is_inode_map(const Inode& inode) { return inode.id().inode == InodeNumber{1
 
 CpWriter::CpWriter(AggregateState& state, const LogPosition& position)
     : state_(state), root_(state.root), context_(state, state.root.cp + 1) {
+  state_.running_allocator = &context_.allocator;
   root_.cp = context_.cp;
   root_.flags = position.log_empty ? std::uint32_t{kRootLogEmpty} : 0;
   root_.epoch = position.epoch;
@@ -109,6 +111,7 @@ void CpWriter::grow(const Growth& growth) {
 // --- Write.
 
 Task<Status> CpWriter::write() {
+  co_await await_heals(state_);
   Status status = co_await write_volumes();
   if (status.ok()) {
     status = co_await write_datasets();
@@ -501,6 +504,10 @@ void CpWriter::commit() {
   });
   state_.root = root_;
   state_.area_free = std::move(area_free_);
+  state_.without_stripes.resize(state_.area_free.size());
+  for (const std::uint64_t block : context_.freed) {
+    state_.without_stripes[block / kAreaBlocks] = false;
+  }
   CpStatistics& statistics = state_.statistics;
   ++statistics.count;
   statistics.blocks_written = context_.writes.blocks_added();

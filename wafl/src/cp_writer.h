@@ -28,6 +28,9 @@ namespace duet::wafl {
 class CpWriter {
  public:
   CpWriter(AggregateState& state, const LogPosition& position);
+  ~CpWriter() { state_.running_allocator = nullptr; }
+  CpWriter(const CpWriter&) = delete;
+  CpWriter& operator=(const CpWriter&) = delete;
 
   void freeze();
   Task<Status> write();

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <list>
 
 #include "aggregate_state.h"
 #include "base/check.h"
 #include "cp_writer.h"
 #include "dead_list.h"
+#include "needs.h"
 #include "tree_reader.h"
 #include "wafl/aggregate.h"
 
@@ -49,6 +51,9 @@ bool valid_label(const DiskLabel& label) {
 }
 
 bool valid_root(const DiskRoot& root) { return root.magic == kRootMagic && sealed(root); }
+
+bool holds_label(ConstBytes block) { return valid_label(load<DiskLabel>(block, 0)); }
+bool holds_root(ConstBytes block) { return valid_root(load<DiskRoot>(block, 0)); }
 
 Uuid draw_uuid(Entropy& entropy) { return {entropy.next(), entropy.next()}; }
 
@@ -192,15 +197,29 @@ class RootFinder {
   }
   // A crash between the two writes leaves an older copy; its blocks may be used again soon.
   Task<Status> repair_other_copy();
+  // Puts right on the disks what they did not say at once.  For whoever alone may write there.
+  Task<void> repair_healed(HealStatistics& counts);
 
   [[nodiscard]] const DiskRoot& root() const { return root_; }
   [[nodiscard]] const auto& labelled() const { return labelled_; }
 
  private:
+  // A label or root, with a seal of its own that `valid` looks at.
+  struct Healed {
+    BlockDevice* device;
+    std::uint64_t at;
+    OneBlock block;
+  };
+  using Valid = bool (*)(ConstBytes bytes);
+  Healed healed_at(BlockDevice* device, std::uint64_t at) { return {device, at, OneBlock(pool_)}; }
+
   Task<Status> read_labels();
   Task<Status> read_roots();
+  Task<Status> read_sealed(BlockDevice* device, std::uint64_t at, const OneBlock& block,
+                           Valid valid);
 
   BufferPool& pool_;
+  std::list<Healed> healed_;
   std::vector<BlockDevice*> devices_;
   std::vector<std::pair<DiskLabel, BlockDevice*>> labelled_;
   std::array<std::pair<BlockDevice*, std::uint64_t>, 3> places_{};
@@ -217,6 +236,7 @@ class Opener {
   Task<Status> run() {
     Status status = co_await finder_.find();
     if (status.ok()) {
+      co_await finder_.repair_healed(state_.heals);
       status = co_await finder_.repair_other_copy();
     }
     if (status.ok()) {
@@ -237,10 +257,46 @@ class Opener {
   RootFinder finder_;
 };
 
+// What is not valid on the disk may be so in what else the disk says it is.  Changes nothing there.
+Task<Status> RootFinder::read_sealed(BlockDevice* device, std::uint64_t at, const OneBlock& block,
+                                     Valid valid) {
+  const Status read = co_await device->read(at, block.parts());
+  const bool blank =
+      std::ranges::all_of(block.bytes(), [](std::byte b) { return b == std::byte{0}; });
+  Redundancy* const others = device->redundancy();
+  if (others == nullptr || (read.ok() && (blank || valid(block.bytes())))) {
+    co_return read;
+  }
+  Healed other = healed_at(device, at);
+  for (std::uint32_t attempt = 0;; ++attempt) {
+    const Status tried = co_await others->read_other(at, attempt, other.block.bytes());
+    if (tried.ok() && valid(other.block.bytes())) {
+      break;
+    }
+    if (!tried.ok() && tried.error().code != Errc::kIo) {
+      co_return read;
+    }
+  }
+  std::ranges::copy(other.block.bytes(), block.bytes().begin());
+  healed_.push_back(std::move(other));
+  co_return Ok{};
+}
+
+// Before anything is written there: a group would take the rest of the row for right.
+Task<void> RootFinder::repair_healed(HealStatistics& counts) {
+  for (const Healed& healed : healed_) {
+    const Status repaired =
+        co_await healed.device->redundancy()->repair(healed.at, healed.block.bytes());
+    ++counts.healed;
+    counts.left += repaired.ok() ? 0 : 1;
+  }
+  healed_.clear();
+}
+
 Task<Status> RootFinder::read_labels() {
   for (BlockDevice* device : devices_) {
     const OneBlock block(pool_);
-    const Status read = co_await device->read(kLabelBlock, block.parts());
+    const Status read = co_await read_sealed(device, kLabelBlock, block, holds_label);
     if (!read.ok()) {
       co_return read;
     }
@@ -267,7 +323,8 @@ Task<Status> RootFinder::read_roots() {
   bool found = false;
   for (std::size_t i = 0; i < places_.size(); ++i) {
     const OneBlock block(pool_);
-    const Status read = co_await places_[i].first->read(places_[i].second, block.parts());
+    const Status read =
+        co_await read_sealed(places_[i].first, places_[i].second, block, holds_root);
     if (!read.ok()) {
       continue;  // the other copy may serve
     }
@@ -498,6 +555,9 @@ Status Aggregate::add_disk(BlockDevice& device) {
   }
   const std::uint64_t old_end = root.block_count;
   state.disks.add(device, device.block_count());
+  if (state.needs != nullptr) {
+    state.needs->add(state.disks.disks().back());
+  }
   // Takes effect with the next root; until then nothing is allocated there.
   root.disks[root.disk_count] = {state.new_disk, device.block_count()};
   ++root.disk_count;

@@ -1,4 +1,5 @@
-// Scrub: reads every block of a snapshot from disk, past the cache, and checks it.
+// Scrub: reads every block of a snapshot from disk, past the cache, and checks it; what is wrong is
+// healed where it can be.
 
 #include <algorithm>
 #include <string>
@@ -6,6 +7,7 @@
 
 #include "aggregate_state.h"
 #include "disk_set.h"
+#include "heal.h"
 #include "inode_codec.h"
 #include "tree_reader.h"
 #include "wafl/aggregate.h"
@@ -18,7 +20,8 @@ using Progress = Aggregate::ScrubProgress;
 
 class Scrubber {
  public:
-  Scrubber(AggregateState& state, Progress& progress) : state_(state), progress_(progress) {}
+  Scrubber(AggregateState& state, VolumeId volume, SnapshotId snapshot, Progress& progress)
+      : state_(state), volume_(volume), snapshot_(snapshot), progress_(progress) {}
 
   // All blocks below `root`; those of an inode file lead to the trees of its inodes.
   Task<void> tree(TreeRoot root, bool inode_file, std::uint64_t inode) {
@@ -32,9 +35,12 @@ class Scrubber {
  private:
   Task<void> level(std::vector<BlockPointer> pointers, std::uint32_t height, bool inode_file);
   Task<void> below(ConstBytes content, std::uint32_t height, bool inode_file);
+  Task<bool> right(BlockPointer pointer, MutableBytes bytes);
   void report(const BlockPointer& pointer, std::uint32_t height);
 
   AggregateState& state_;
+  const VolumeId volume_;
+  const SnapshotId snapshot_;
   Progress& progress_;
   std::uint64_t inode_ = 0;
 };
@@ -44,6 +50,20 @@ void Scrubber::report(const BlockPointer& pointer, std::uint32_t height) {
     progress_.first_error = "block " + std::to_string(pointer.block()) + " (level " +
                             std::to_string(height) + " of inode " + std::to_string(inode_) + ")";
   }
+}
+
+// Of a snapshot that was deleted meanwhile a pointer says nothing.
+Task<bool> Scrubber::right(BlockPointer pointer, MutableBytes bytes) {
+  if (crc32c(bytes) == pointer.checksum) {
+    co_return true;
+  }
+  const Volume* const owner = state_.aggregate->find_volume(volume_);
+  if (owner == nullptr || !owner->find_snapshot(snapshot_)) {
+    co_return false;
+  }
+  const bool healed = co_await heal(state_, pointer, state_.root.cp, bytes);
+  progress_.healed += healed ? 1 : 0;
+  co_return healed;
 }
 
 Task<void> Scrubber::level(std::vector<BlockPointer> pointers, std::uint32_t height,
@@ -64,7 +84,11 @@ Task<void> Scrubber::level(std::vector<BlockPointer> pointers, std::uint32_t hei
   }
   for (std::size_t i = 0; i < pointers.size() && !progress_.stop; ++i) {
     ++progress_.blocks_done;
-    if (!readable[i] || crc32c(buffers[i].bytes()) != pointers[i].checksum) {
+    bool sound = readable[i];
+    if (sound) {
+      sound = co_await right(pointers[i], buffers[i].mutable_bytes());
+    }
+    if (!sound) {
       report(pointers[i], height);
     } else if (height > 0 || inode_file) {
       co_await below(buffers[i].bytes(), height, inode_file);
@@ -109,7 +133,7 @@ Task<Status> Aggregate::scrub(VolumeId volume, SnapshotId snapshot, ScrubProgres
   if (record.state != kDatasetSnapshot) {
     co_return Error{Errc::kNotFound, "scrub: no such snapshot"};
   }
-  Scrubber scrubber(*state_, progress);
+  Scrubber scrubber(*state_, volume, snapshot, progress);
   co_await scrubber.tree(record.inode_map, false, 1);
   co_await scrubber.tree(record.inode_file, true, 0);
   owner = find_volume(volume);

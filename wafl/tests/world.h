@@ -23,7 +23,7 @@
 namespace duet::wafl::testing {
 
 // A disk that is always durable; keeps only blocks that were written.
-class MemoryDisk final : public BlockDevice {
+class MemoryDisk final : public BlockDevice, private Redundancy {
  public:
   MemoryDisk(Scheduler& scheduler, std::uint64_t blocks)
       : scheduler_(&scheduler), blocks_(blocks) {}
@@ -58,14 +58,33 @@ class MemoryDisk final : public BlockDevice {
       }
     }
     operation.result = Ok{};
+    if (operation.kind == BlockOperation::Kind::kWrite && fail_writes_of == operation.block) {
+      operation.result = Error{Errc::kIo, "as the test wants"};
+    }
     scheduler_->post(operation);
   }
+  [[nodiscard]] bool holds(std::uint64_t block) const { return contents_.contains(block); }
   std::vector<std::byte>& content(std::uint64_t block) {
     std::vector<std::byte>& bytes = contents_[block];
     bytes.resize(kBlockBytes);
     return bytes;
   }
+  [[nodiscard]] Redundancy* redundancy() override { return redundant ? this : nullptr; }
+
+  // It can be asked for its blocks in other ways: gives `on_other`s result then, when that comes.
+  bool redundant = false;
+  using Other = Redundancy::Operation;
+  std::function<void(Other&)> on_other = [this](Other& other) {
+    answer(other, Error{Errc::kNotFound, "no other way"});
+  };
+  void answer(Other& other, Status result) {
+    other.result = result;
+    scheduler_->post(other);
+  }
+  Redundancy::Needed needed;
+
   std::uint32_t stripe = 1;
+  std::optional<std::uint64_t> fail_writes_of;  // they happen, and fail
   std::function<void(const BlockOperation&)> on_start;
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;
@@ -73,6 +92,9 @@ class MemoryDisk final : public BlockDevice {
   std::map<std::uint64_t, int> turned_reads;
 
  private:
+  void start(Other& other) override { on_other(other); }
+  void set_needed(Redundancy::Needed what) override { needed = std::move(what); }
+
   Scheduler* scheduler_;
   const std::uint64_t blocks_;
   std::map<std::uint64_t, std::vector<std::byte>> contents_;
@@ -101,16 +123,21 @@ class World {
     for (std::size_t i = 0; i < disks; ++i) {
       devices.push_back(std::make_unique<MemoryDisk>(scheduler, blocks));
     }
-    EXPECT_TRUE(run(format(scheduler, pointers(), {.filer_name = "t", .log_id = 7}, entropy)).ok());
-    reopen();
+    make();
   }
+  virtual ~World() = default;
 
-  std::vector<BlockDevice*> pointers() {
+  virtual std::vector<BlockDevice*> pointers() {
     std::vector<BlockDevice*> list;
     for (const auto& device : devices) {
       list.push_back(device.get());
     }
     return list;
+  }
+
+  void make() {
+    EXPECT_TRUE(run(format(scheduler, pointers(), {.filer_name = "t", .log_id = 7}, entropy)).ok());
+    reopen();
   }
 
   // As after a crash: what no CP holds is gone.
@@ -126,7 +153,7 @@ class World {
     std::optional<T> result;
     TaskScope scope(scheduler);
     scope.spawn(store_result(std::move(task), result));
-    EXPECT_TRUE(scheduler.run(100'000'000));
+    EXPECT_TRUE(scheduler.run_until([&] { return result.has_value(); }, 100'000'000));
     return std::move(*result);
   }
 
@@ -166,6 +193,11 @@ class World {
   FixedClock clock;
   std::vector<std::unique_ptr<MemoryDisk>> devices;
   std::unique_ptr<Aggregate> aggregate;
+
+ protected:
+  struct NoDisks {};
+  World(std::uint64_t seed, std::uint64_t cache_bytes, NoDisks /*tag*/)
+      : scheduler(seed), cache_bytes_(cache_bytes), entropy(seed) {}
 
  private:
   template <typename T>

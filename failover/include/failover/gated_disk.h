@@ -10,6 +10,7 @@
 // Invariants:
 //   (1) Held or ended, nothing starts.  quiet() then completes when the target has nothing of it.
 //   (2) Every write carries the epoch of the opening that it belongs to (rule 9).
+//   (3) What the filer says of what it needs counts while the gate is open; else all is needed.
 // Reads while closed carry no epoch: who is about to open looks at marks and roots.
 //
 // Ownership: borrows the disk.  Thread-safety: the scheduler's thread.
@@ -26,7 +27,7 @@
 
 namespace duet::failover {
 
-class GatedDisk final : public shelf::SharedDisk {
+class GatedDisk final : public shelf::SharedDisk, private Redundancy {
  public:
   // `shared`: others write to the disk too, so what they have not flushed is not forgotten when the
   // gate opens.
@@ -42,7 +43,9 @@ class GatedDisk final : public shelf::SharedDisk {
   void end();
   // REQUIRES: not open.
   Task<void> quiet();
-  [[nodiscard]] std::size_t under_way() const { return io_.size() + commands_.size(); }
+  [[nodiscard]] std::size_t under_way() const {
+    return io_.under_way.size() + commands_.under_way.size() + others_.under_way.size();
+  }
   [[nodiscard]] bool is_open() const { return state_ == State::kOpen; }
 
   // A write was refused; called after hold().
@@ -52,6 +55,10 @@ class GatedDisk final : public shelf::SharedDisk {
   [[nodiscard]] std::string_view name() const override { return disk_.name(); }
   [[nodiscard]] std::uint32_t stripe_blocks() const override { return disk_.stripe_blocks(); }
   void start(BlockOperation& operation) override;
+  // The disk's, behind the gate: reading otherwise is a read, and repairing a write.
+  [[nodiscard]] Redundancy* redundancy() override {
+    return disk_.redundancy() != nullptr ? this : nullptr;
+  }
   [[nodiscard]] shelf::DiskKey key() const override { return disk_.key(); }
   [[nodiscard]] shelf::DiskFeatures features() const override { return disk_.features(); }
   [[nodiscard]] shelf::DiskHealth health() const override { return disk_.health(); }
@@ -62,30 +69,62 @@ class GatedDisk final : public shelf::SharedDisk {
 
  private:
   enum class State : std::uint8_t { kClosed, kOpen, kHeld, kEnded };
+  // Each stands for one that the filer has started.
   struct Io final : BlockOperation {
+    using Original = BlockOperation;
     Io(GatedDisk& owner, BlockOperation& what) : gate(owner), original(what) {
       kind = what.kind;
       block = what.block;
       parts = what.parts;
       fresh = what.fresh;
     }
-    void run() override { gate.finish(*this); }
+    void send() { gate.disk_.start(*this); }
+    void run() override { gate.finish(gate.io_, *this); }
     GatedDisk& gate;
     BlockOperation& original;
     std::list<Io>::iterator self;
   };
   struct Command final : shelf::DiskCommand {
+    using Original = shelf::DiskCommand;
     Command(GatedDisk& owner, shelf::DiskCommand& what)
         : DiskCommand(what.request), gate(owner), original(what) {}
-    void run() override { gate.finish(*this); }
+    void send() { gate.disk_.start_command(*this); }
+    void run() override { gate.finish(gate.commands_, *this); }
     GatedDisk& gate;
     shelf::DiskCommand& original;
     std::list<Command>::iterator self;
   };
-  void pass(BlockOperation& operation);
-  void pass(shelf::DiskCommand& command);
-  void finish(Io& io);
-  void finish(Command& command);
+  struct Other final : Redundancy::Operation {
+    using Original = Redundancy::Operation;
+    Other(GatedDisk& owner, Redundancy::Operation& what) : gate(owner), original(what) {
+      kind = what.kind;
+      block = what.block;
+      attempt = what.attempt;
+      bytes = what.bytes;
+    }
+    void send() { gate.disk_.redundancy()->start(*this); }
+    void run() override { gate.finish(gate.others_, *this); }
+    GatedDisk& gate;
+    Redundancy::Operation& original;
+    std::list<Other>::iterator self;
+  };
+  template <typename Passed>
+  struct Lane {
+    std::list<Passed> under_way;
+    std::deque<typename Passed::Original*> waiting;
+  };
+  void start(Redundancy::Operation& operation) override;
+  void set_needed(Needed needed) override;
+  template <typename Passed>
+  void admit(Lane<Passed>& lane, typename Passed::Original& operation);
+  template <typename Passed>
+  void pass(Lane<Passed>& lane, typename Passed::Original& operation);
+  template <typename Passed>
+  void finish(Lane<Passed>& lane, Passed& passed);
+  template <typename Passed>
+  void pass_waiting(Lane<Passed>& lane);
+  template <typename Passed>
+  void refuse_waiting(Lane<Passed>& lane);
   bool keep(const Status& result);
 
   Scheduler& scheduler_;
@@ -93,10 +132,9 @@ class GatedDisk final : public shelf::SharedDisk {
   const bool shared_;
   State state_ = State::kClosed;
   std::uint64_t epoch_ = 0;
-  std::list<Io> io_;
-  std::list<Command> commands_;
-  std::deque<BlockOperation*> waiting_io_;
-  std::deque<shelf::DiskCommand*> waiting_commands_;
+  Lane<Io> io_;
+  Lane<Command> commands_;
+  Lane<Other> others_;
   WaitList ended_;
 };
 

@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "platform/redundancy.h"
 #include "platform/scheduler.h"
 
 namespace duet {
@@ -58,6 +59,9 @@ class BlockDevice {
   // Fresh writes of so many blocks, from a multiple of it on, cost the least: a redundancy group's
   // stripe.
   [[nodiscard]] virtual std::uint32_t stripe_blocks() const { return 1; }
+
+  // Other ways to get at its blocks, for whoever has checksums.  Null: there are none.
+  [[nodiscard]] virtual Redundancy* redundancy() { return nullptr; }
 
   // Starts `operation`; its run() is called in a later turn, once `result` is set.
   // REQUIRES: block + the blocks in `parts` <= block_count().

@@ -79,6 +79,9 @@ struct GroupCounters {
   std::uint64_t scrubbed = 0;     // stripes
   std::uint64_t others_read = 0;  // by read_other()
   std::uint64_t healed = 0;       // blocks that repair() wrote
+  // Of each disk of the group, blocks that were wrong or could not be read, and were put right: by
+  // repair() or a scrub.
+  std::array<std::uint64_t, kDisksMax> put_right{};
   std::uint64_t views = 0;
   std::uint64_t messages = 0;  // to other nodes
   std::uint64_t packets = 0;   // in which they went

@@ -18,7 +18,7 @@
 
 namespace duet::raid {
 
-class VirtualDisk final : public BlockDevice {
+class VirtualDisk final : public BlockDevice, private Redundancy {
  public:
   // `kind`: of what is written through it and does not say that it is fresh.
   // REQUIRES: the part lies in the group.
@@ -26,10 +26,13 @@ class VirtualDisk final : public BlockDevice {
               std::string name);
   VirtualDisk(const VirtualDisk&) = delete;
   VirtualDisk& operator=(const VirtualDisk&) = delete;
+  // Nobody speaks for its blocks any more.
+  ~VirtualDisk() override;
 
   [[nodiscard]] std::uint64_t block_count() const override { return blocks_; }
   [[nodiscard]] std::string_view name() const override { return name_; }
   void start(BlockOperation& operation) override;
+  [[nodiscard]] Redundancy* redundancy() override { return this; }
 
   // A block of it, as the group counts: for Group::read_other() and repair().
   [[nodiscard]] std::uint64_t group_block(std::uint64_t block) const {
@@ -41,10 +44,14 @@ class VirtualDisk final : public BlockDevice {
   }
 
  private:
+  void start(Redundancy::Operation& operation) override;
+  void set_needed(Needed needed) override;
   static Task<void> run(VirtualDisk& disk, BlockOperation& operation);
+  static Task<void> run_other(VirtualDisk& disk, Redundancy::Operation& operation);
 
   Scheduler& scheduler_;
   Group& group_;
+  const Part part_;
   const std::uint64_t first_block_;
   const std::uint64_t blocks_;
   const WriteKind kind_;

@@ -147,6 +147,12 @@ void add_aggregate(Metrics& metrics, const wafl::Aggregate& aggregate) {
   metrics.counter("duet_cp_leaked_subtrees_total",
                   "Damaged blocks in trees of removed files: what they led to is not freed.",
                   number(cp.leaked_subtrees));
+  const wafl::HealStatistics& heals = aggregate.heal_statistics();
+  metrics.counter("duet_healed_blocks_total",
+                  "Blocks with a wrong checksum of which the redundancy group had the right bytes.",
+                  number(heals.healed));
+  metrics.counter("duet_heal_failures_total", "Tries to heal a block that found no right bytes.",
+                  number(heals.failed));
   const wafl::AggregateUsage usage = aggregate.usage();
   metrics.gauge("duet_aggregate_bytes", "Size of the aggregate.", number(usage.total_bytes));
   metrics.gauge("duet_aggregate_free_bytes", "Free space.", number(usage.free_bytes));

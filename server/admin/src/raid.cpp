@@ -9,7 +9,8 @@ namespace duet::admin {
 namespace {
 
 Json disk_json(const RaidDiskInfo& disk) {
-  Json json = {{"path", disk.path}, {"state", disk.state}};
+  Json json = {
+      {"path", disk.path}, {"state", disk.state}, {"blocks_put_right", disk.blocks_put_right}};
   if (disk.number) {
     json["number"] = *disk.number;
   }
@@ -76,10 +77,15 @@ Json group_json(const RaidGroupInfo& group) {
                  {"whole_stripe_updates", group.whole_stripes},
                  {"read_modify_updates", group.read_modify},
                  {"reconstruct_updates", group.reconstruct},
+                 {"whole_stripe_percent", group.whole_percent()},
                  {"disk_blocks_read", group.blocks_read},
                  {"disk_blocks_written", group.blocks_written},
                  {"settles", group.settles},
                  {"recovered_intents", group.recovered},
+                 {"healed_blocks", group.healed},
+                 {"other_reads", group.others_read},
+                 {"rebuilt_stripes", group.rebuilt},
+                 {"passed_by_stripes", group.passed_by},
                  {"intents", group.intents}}}};
   if (group.rebuild) {
     json["rebuild"] = rebuild_json(*group.rebuild);
@@ -231,6 +237,31 @@ void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
                     number(group.blocks_read), {{"group", group.name}, {"direction", "read"}});
     metrics.counter("duet_raid_disk_blocks_total", "", number(group.blocks_written),
                     {{"group", group.name}, {"direction", "written"}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.counter("duet_raid_healed_blocks_total",
+                    "Blocks that were wrong by a filer's checksum, and were put right.",
+                    number(group.healed), {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    for (const RaidDiskInfo& disk : group.disks) {
+      if (disk.number) {
+        metrics.counter(
+            "duet_raid_put_right_blocks_total",
+            "Blocks of a disk that were wrong or unreadable, and were put right, by a filer or a "
+            "scrub.",
+            number(disk.blocks_put_right),
+            {{"group", group.name}, {"disk", std::to_string(*disk.number)}});
+      }
+    }
+  }
+  for (const RaidGroupInfo& group : groups) {
+    const char* const name = "duet_raid_rebuild_stripes_total";
+    const char* const help = "Stripes of new disks: rebuilt, or passed by as nobody needs them.";
+    metrics.counter(name, help, number(group.rebuilt),
+                    {{"group", group.name}, {"kind", "rebuilt"}});
+    metrics.counter(name, help, number(group.passed_by),
+                    {{"group", group.name}, {"kind", "passed_by"}});
   }
   for (const RaidGroupInfo& group : groups) {
     metrics.counter("duet_raid_settles_total", "Flushes of all disks to end intents.",

@@ -96,7 +96,8 @@ Task<Response> Api::State::scrub(const Request& request) {
   Json json = {{"running", last_scrub.running},
                {"blocks_done", last_scrub.progress.blocks_done},
                {"first_error", last_scrub.progress.first_error},
-               {"errors", last_scrub.progress.errors}};
+               {"errors", last_scrub.progress.errors},
+               {"healed", last_scrub.progress.healed}};
   if (last_scrub.ran) {
     json["started"] = timestamp_text(last_scrub.started_ns);
   }

@@ -25,6 +25,11 @@ Json cp_json(const wafl::CpStatistics& cp, const filer::FilerStatistics& filer) 
           {"by_operator", filer.cps_by_operator}};
 }
 
+Json heal_json(const wafl::HealStatistics& heals) {
+  return {
+      {"healed_blocks", heals.healed}, {"left_blocks", heals.left}, {"failed_tries", heals.failed}};
+}
+
 Json space_json(const wafl::AggregateUsage& usage) {
   return {{"total_bytes", usage.total_bytes},
           {"free_bytes", usage.free_bytes},
@@ -124,6 +129,7 @@ Task<Response> Api::State::status() {
                {"volumes", volumes},
                {"space", space_json(filer.aggregate().usage())},
                {"cp", cp_json(filer.aggregate().cp_statistics(), filer.statistics())},
+               {"heals", heal_json(filer.aggregate().heal_statistics())},
                {"log", log_json(filer.log(), filer.statistics())},
                {"raid", groups_json()}};
   co_return reply(json);
@@ -163,6 +169,7 @@ Task<Response> Api::State::counters() {
                    {"procedures", procedures},
                    {"space", space_json(context.filer.aggregate().usage())},
                    {"cp", cp_json(context.filer.aggregate().cp_statistics(), filer)},
+                   {"heals", heal_json(context.filer.aggregate().heal_statistics())},
                    {"log", log_json(context.filer.log(), filer)}});
 }
 

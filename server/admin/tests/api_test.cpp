@@ -106,27 +106,40 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
       .level = "raid6",
       .can_lose = 1,
       .redundancy = 2,
-      .disks = {{.path = "d0", .number = 0, .state = "in_sync"},
+      .disks = {{.path = "d0", .number = 0, .state = "in_sync", .blocks_put_right = 7},
                 {.path = "d1", .number = 1, .state = "failed", .problem = "gone"},
                 {.path = "s0", .number = std::nullopt, .state = "spare"}},
       .virtual_disks = {{"all", 4096}},
       .whole_stripes = 30,
-      .read_modify = 10};
+      .read_modify = 10,
+      .healed = 7,
+      .passed_by = 5};
   groups_ = {group};
   const Json told = get("/v1/raid")["groups"][0];
   EXPECT_EQ(told, get("/v1/status")["raid"][0]);
   EXPECT_EQ(told["state"], "degraded");
   EXPECT_EQ(told["can_lose"], 1);
-  EXPECT_EQ(told["disks"][1],
-            (Json{{"path", "d1"}, {"number", 1}, {"state", "failed"}, {"problem", "gone"}}));
+  EXPECT_EQ(told["disks"][1], (Json{{"path", "d1"},
+                                    {"number", 1},
+                                    {"state", "failed"},
+                                    {"problem", "gone"},
+                                    {"blocks_put_right", 0}}));
+  EXPECT_EQ(told["disks"][0]["blocks_put_right"], 7);
   EXPECT_FALSE(told["disks"][2].contains("number"));
   EXPECT_EQ(told["counters"]["whole_stripe_updates"], 30);
   EXPECT_EQ(told["counters"]["read_modify_updates"], 10);
+  EXPECT_EQ(told["counters"]["whole_stripe_percent"], 75);
+  EXPECT_EQ(told["counters"]["healed_blocks"], 7);
   const std::string metrics = call("GET", "/metrics").body;
   EXPECT_THAT(metrics, HasSubstr("duet_raid_degraded{group=\"tank\"} 1\n"));
   EXPECT_THAT(metrics, HasSubstr("duet_raid_can_lose_disks{group=\"tank\"} 1\n"));
   EXPECT_THAT(metrics, HasSubstr("duet_raid_disk_in_sync{group=\"tank\",disk=\"1\"} 0\n"));
   EXPECT_THAT(metrics, HasSubstr("duet_raid_updates_total{group=\"tank\",kind=\"whole\"} 30\n"));
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_healed_blocks_total{group=\"tank\"} 7\n"));
+  EXPECT_THAT(metrics,
+              HasSubstr("duet_raid_put_right_blocks_total{group=\"tank\",disk=\"0\"} 7\n"));
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_rebuild_stripes_total{group=\"tank\",kind="
+                                 "\"passed_by\"} 5\n"));
   EXPECT_FALSE(told.contains("rebuild"));
   groups_[0].rebuild = RaidGroupInfo::Rebuild{.stripes = 200, .done = 50, .stripes_per_second = 10};
   EXPECT_EQ(get("/v1/raid")["groups"][0]["rebuild"]["done_percent"], 25);

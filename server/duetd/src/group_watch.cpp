@@ -103,11 +103,18 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
                                .blocks_read = counters.blocks_read,
                                .blocks_written = counters.blocks_written,
                                .settles = counters.settles,
-                               .recovered = counters.recovered};
+                               .recovered = counters.recovered,
+                               .healed = counters.healed,
+                               .others_read = counters.others_read,
+                               .rebuilt = counters.rebuilt,
+                               .passed_by = counters.passed_by};
   info.rebuild = rebuild_of(status, now);
   info.scrub = scrub_of(status);
   for (const groups::DiskView& view : managed.disks()) {
     info.disks.push_back(disk_info(view));
+    if (view.number) {
+      info.disks.back().blocks_put_right = counters.put_right[*view.number];
+    }
   }
   for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(status.label)) {
     info.virtual_disks.push_back({entry.name, entry.part.count * info.stripe_bytes});
@@ -115,9 +122,13 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
   return info;
 }
 
+std::string name_of(const admin::RaidDiskInfo& disk) {
+  return disk.path.empty() ? fmt::format("number {}", *disk.number) : disk.path;
+}
+
 // "run/3.img (failed: No such file or directory)".
 std::string text_of(const admin::RaidDiskInfo& disk) {
-  const std::string name = disk.path.empty() ? fmt::format("number {}", *disk.number) : disk.path;
+  const std::string name = name_of(disk);
   return disk.problem.empty() ? fmt::format("{} ({})", name, disk.state)
                               : fmt::format("{} ({}: {})", name, disk.state, disk.problem);
 }
@@ -130,6 +141,25 @@ std::string lost_disks(const admin::RaidGroupInfo& group) {
     }
   }
   return text;
+}
+
+}  // namespace
+
+namespace {
+
+std::string wrong_data(const admin::RaidGroupInfo& group, const admin::RaidDiskInfo& disk) {
+  return fmt::format(
+      "disk {} of redundancy group {} gave wrong data for {} {} that {} repaired since the start",
+      name_of(disk), group.name, disk.blocks_put_right,
+      disk.blocks_put_right == 1 ? "block" : "blocks", disk.blocks_put_right == 1 ? "was" : "were");
+}
+
+std::string wrong_data_remedy(const admin::RaidGroupInfo& group, const admin::RaidDiskInfo& disk) {
+  return fmt::format(
+      "nothing is lost; look at its cables and its own error counters, let `duet raid scrub {0}` "
+      "find the rest, and if it goes on replace it: `duet raid fail {0} {1}`, `duet raid replace "
+      "{0} {1} PATH`",
+      group.name, *disk.number);
 }
 
 }  // namespace
@@ -159,6 +189,11 @@ std::vector<std::string> GroupWatch::warnings() const {
                                : fmt::format("{} more may fail", *group.can_lose),
           lost_disks(group)));
     }
+    for (const admin::RaidDiskInfo& disk : group.disks) {
+      if (disk.blocks_put_right > 0) {
+        list.push_back(wrong_data(group, disk) + ", " + wrong_data_remedy(group, disk));
+      }
+    }
   }
   return list;
 }
@@ -174,6 +209,23 @@ Task<void> GroupWatch::watch() {
     look();
     co_await sleep(scheduler_, kLookEvery);
   }
+}
+
+// At once, and then when there are many more: a disk that goes bad would fill the trace.
+void GroupWatch::look_at_repairs(const admin::RaidGroupInfo& group,
+                                 const admin::RaidDiskInfo& disk) {
+  std::uint64_t& told = told_repairs_[fmt::format("{}/{}", group.name, *disk.number)];
+  told = std::min(told, disk.blocks_put_right);  // another disk has its place
+  if (disk.blocks_put_right == 0 || disk.blocks_put_right < 2 * told) {
+    return;
+  }
+  told = disk.blocks_put_right;
+  trace(Level::kWarning, "redundancy_group_healed",
+        {{"group", group.name},
+         {"disk", name_of(disk)},
+         {"blocks", std::to_string(disk.blocks_put_right)},
+         {"message", wrong_data(group, disk)},
+         {"remedy", wrong_data_remedy(group, disk)}});
 }
 
 void GroupWatch::look() {
@@ -194,6 +246,7 @@ void GroupWatch::look() {
                {"group_state", std::string(group.state())}});
       }
       told = disk.state;
+      look_at_repairs(group, disk);
     }
   }
 }

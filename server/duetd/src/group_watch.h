@@ -35,10 +35,12 @@ class GroupWatch {
  private:
   Task<void> watch();
   void look();
+  void look_at_repairs(const admin::RaidGroupInfo& group, const admin::RaidDiskInfo& disk);
 
   Scheduler& scheduler_;
   const Groups& groups_;
   std::map<std::string, std::string> told_;  // the state of each disk, by group and number
+  std::map<std::string, std::uint64_t> told_repairs_;  // and blocks of it that were put right
   TaskScope scope_;
 };
 

@@ -7,6 +7,7 @@ namespace duet::groups {
 namespace {
 
 constexpr Error kNotManaged{Errc::kIo, "the redundancy group is not managed by this node"};
+constexpr Error kNoOtherWay{Errc::kNotFound, "the redundancy group is not managed by this node"};
 constexpr Error kNoCommands{Errc::kNotSupported, "a virtual disk takes no reservations"};
 
 }  // namespace
@@ -39,6 +40,21 @@ void VirtualPort::start(BlockOperation& operation) {
   } else {
     operation.result = kNotManaged;
     scheduler_.post(operation);
+  }
+}
+
+void VirtualPort::start(Redundancy::Operation& operation) {
+  if (BlockDevice* const managed = disk(); managed != nullptr) {
+    managed->redundancy()->start(operation);
+  } else {
+    operation.result = kNoOtherWay;
+    scheduler_.post(operation);
+  }
+}
+
+void VirtualPort::set_needed(Needed needed) {
+  if (BlockDevice* const managed = disk(); managed != nullptr) {
+    managed->redundancy()->set_needed(std::move(needed));
   }
 }
 

@@ -170,6 +170,35 @@ TEST(FilerOnGroup, KeepsWhatItAcknowledgedThroughCrashesAndTwoLostDisks) {
   }
 }
 
+// Also in the middle of what a crash left: the log is replayed onto what was healed.
+TEST(FilerOnGroup, SeesNothingOfADiskThatTurnedABitInEveryBlock) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE(seed);
+    FilerOnGroup filer(seed);
+    filer.work(30);
+    filer.crash(/*power=*/false);
+    sim::SimDisk& bad = *filer.world().disks["d" + std::to_string(seed % 5)];
+    for (std::uint64_t at = raid::kDataStartBlock; at < bad.block_count(); ++at) {
+      if (!std::ranges::all_of(bad.block(at), [](std::byte b) { return b == std::byte{0}; })) {
+        bad.flip_bit(at, at % kBlockBytes, at % 8);
+      }
+    }
+    filer.come_back();
+    if (::testing::Test::HasFatalFailure()) {
+      return;
+    }
+    EXPECT_GT(filer.world().filer->aggregate().heal_statistics().healed, 0U);
+    EXPECT_EQ(filer.world().filer->aggregate().heal_statistics().failed, 0U);
+    raid::Group& group = filer.world().tank().group();
+    EXPECT_GT(group.counters().put_right[seed % 5], 0U);
+    ASSERT_TRUE(group.start_scrub().ok());
+    ASSERT_TRUE(filer.world().scheduler.run_until([&] { return !group.status().scrub.running; },
+                                                  50'000'000));
+    EXPECT_EQ(group.status().scrub.counts.unsure, 0U);
+    filer.stop_and_check();
+  }
+}
+
 TEST(FilerOnGroup, WritesWholeStripesIntoAnEmptyAggregate) {
   FilerOnGroup filer(1, std::chrono::hours(1));
   const raid::GroupCounters before = filer.world().tank().group().counters();

@@ -73,6 +73,15 @@ struct CpStatistics {
   std::uint64_t lost_subtrees = 0;
 };
 
+// Since the opening: blocks with a wrong checksum, or that could not be read, on disks that can say
+// in other ways what they are.
+struct HealStatistics {
+  std::uint64_t healed = 0;  // one of them was right
+  std::uint64_t left = 0;  // of those, not put right on the disk; the next reader heals them again
+  std::uint64_t failed = 0;  // none was: tries
+  friend bool operator==(const HealStatistics&, const HealStatistics&) = default;
+};
+
 // Writes an empty aggregate with only the system volume.  REQUIRES: 1 .. kDisksMax devices,
 // each of at least 4096 blocks.  Error: kIo.
 Task<Status> format(Scheduler& scheduler, std::vector<BlockDevice*> devices, FormatOptions options,
@@ -108,6 +117,7 @@ class Aggregate {
   [[nodiscard]] AggregateUsage usage() const;
   [[nodiscard]] std::uint64_t dirty_bytes() const;  // of usage(), for every change to ask
   [[nodiscard]] const CpStatistics& cp_statistics() const;
+  [[nodiscard]] const HealStatistics& heal_statistics() const;
   // Kept free so that deleting and CPs always have room.
   [[nodiscard]] std::uint64_t reserve_blocks() const;
   // What its owner may change in any CP without Volume::reserve(), paths not counted.
@@ -152,12 +162,22 @@ class Aggregate {
   Task<Status> label_new_disk(BlockDevice& device, Entropy& entropy);
   Status add_disk(BlockDevice& device);
 
+  // --- What its disks may leave out when they are rebuilt (src/needs.h).
+
+  // From now on they are told what is needed.  For whoever alone may change the aggregate.
+  // REQUIRES: they are told nothing yet, or no more.
+  void tell_needs();
+  // They are told nothing any more from the turn of the call on; nothing is under way for it when
+  // this comes back.  Before another may change the aggregate, and before it is destroyed in order.
+  Task<void> tell_no_needs();
+
   // --- Scrub (online).
   struct ScrubProgress {
     std::uint64_t blocks_done = 0;
     std::uint64_t errors = 0;
-    std::string first_error;  // which block of what
-    bool stop = false;        // set by the caller to end it early
+    std::uint64_t healed = 0;  // wrong on the disk, put right, and no error
+    std::string first_error;   // which block of what
+    bool stop = false;         // set by the caller to end it early
   };
   // Reads every block of a snapshot from disk and checks it; a snapshot, since its
   // blocks stay where they are meanwhile.  To scrub a live tree, make a snapshot for the time.

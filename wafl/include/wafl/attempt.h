@@ -52,18 +52,14 @@ class Attempt {
   bool replaying = false;
 
   // For implementations of operations: this block is needed and not in memory.  Returns kMiss.
-  Error miss(const BlockPointer& pointer) {
-    missing_.push_back({pointer, false});
-    return Error{Errc::kMiss, "a block must be read first"};
-  }
+  Error miss(const BlockPointer& pointer) { return miss(pointer, false); }
 
   // --- For walks over trees of any size: a block that only passes by is let go some loads later
   // (enough of them to come back down from a tree's root), and what was found below it is kept
   // instead.  REQUIRES: !passing_full().
   Error miss_passing(const BlockPointer& pointer) {
-    missing_.push_back({pointer, true});
     ++passing_missing_;
-    return Error{Errc::kMiss, "a block must be read first"};
+    return miss(pointer, true);
   }
   [[nodiscard]] bool passing_full() const { return passing_missing_ >= kPassingMax; }
   [[nodiscard]] std::optional<std::uint64_t> leaves_below(const BlockPointer& pointer) const {
@@ -78,7 +74,8 @@ class Attempt {
   void forget_leaves_below(const BlockPointer& pointer) { leaves_below_.erase(pointer.block()); }
   [[nodiscard]] bool missed() const { return !missing_.empty(); }
 
-  // Reads everything that was named since the last load().
+  // Reads everything that was named since the last load().  What is wrong on a disk that can tell
+  // in other ways what it is, is healed (src/heal.h).
   // Error: kIo, kCorrupt.
   Task<Status> load();
   // The same for those who give up for good what they cannot read (CPs): what failed is Ok until it
@@ -95,7 +92,9 @@ class Attempt {
   struct Missing {
     BlockPointer pointer;
     bool passing;
+    std::uint32_t found_in;  // the committed CP when the pointer was found
   };
+  Error miss(const BlockPointer& pointer, bool passing);
   [[nodiscard]] bool leads_nowhere() const;
 
   Aggregate& aggregate_;

@@ -16,6 +16,8 @@ struct RaidDiskInfo {
   std::optional<std::uint32_t> number;  // in the group; none: it is no member
   std::string state;                    // "in_sync", "rebuilding", "failed", "spare", "unused"
   std::string problem;                  // why it is not used; may be none
+  // Of it, wrong or unreadable and repaired by this node, since the start or since it joined.
+  std::uint64_t blocks_put_right = 0;
 };
 
 struct RaidGroupInfo {
@@ -60,12 +62,18 @@ struct RaidGroupInfo {
   std::uint64_t whole_stripes = 0, read_modify = 0, reconstruct = 0;  // updates
   std::uint64_t blocks_read = 0, blocks_written = 0;                  // of disks
   std::uint64_t settles = 0, recovered = 0;
+  std::uint64_t healed = 0;  // blocks that were wrong by a filer's checksum, and were put right
+  std::uint64_t others_read = 0;             // ways that were tried to compute such a block
+  std::uint64_t rebuilt = 0, passed_by = 0;  // stripes: of new disks; those that nobody needed
 
   // "optimal", "degraded", "failed".
   [[nodiscard]] std::string_view state() const {
     return !can_lose ? "failed" : *can_lose < redundancy ? "degraded" : "optimal";
   }
   [[nodiscard]] std::uint64_t updates() const { return whole_stripes + read_modify + reconstruct; }
+  [[nodiscard]] std::uint64_t whole_percent() const {
+    return updates() == 0 ? 0 : whole_stripes * 100 / updates();
+  }
 };
 
 struct RaidOrder {

@@ -4,7 +4,8 @@
 //
 // While this node only looks, reads tell what stands on the group's disks, as far as that can be
 // told without locks (raid/onlooker.h), and writes fail.  It says so itself that it is no disk that
-// could shut anybody out: the group's disks are, each of them.
+// could shut anybody out: the group's disks are, each of them.  There is no other way to a block
+// then, and nobody is listened to who says what he needs.
 //
 // Ownership: borrows the group and the memory.  Thread-safety: the scheduler's thread.
 
@@ -19,7 +20,7 @@
 
 namespace duet::groups {
 
-class VirtualPort final : public shelf::SharedDisk {
+class VirtualPort final : public shelf::SharedDisk, private Redundancy {
  public:
   // `name`: of the virtual disk.  `memory`: the node's part of the group's intents.
   VirtualPort(Scheduler& scheduler, ManagedGroup& group, const PersistentMemory& memory,
@@ -34,6 +35,7 @@ class VirtualPort final : public shelf::SharedDisk {
   [[nodiscard]] std::string_view name() const override { return name_; }
   [[nodiscard]] std::uint32_t stripe_blocks() const override;
   void start(BlockOperation& operation) override;
+  [[nodiscard]] Redundancy* redundancy() override { return this; }
 
   [[nodiscard]] shelf::DiskKey key() const override { return shelf::kNoKey; }
   [[nodiscard]] shelf::DiskFeatures features() const override { return {}; }
@@ -47,6 +49,8 @@ class VirtualPort final : public shelf::SharedDisk {
  private:
   // Null: this node does not manage the group.
   [[nodiscard]] BlockDevice* disk() const;
+  void start(Redundancy::Operation& operation) override;
+  void set_needed(Needed needed) override;
   static Task<void> look(VirtualPort& port, BlockOperation& operation);
   Task<Status> read_unlocked(const BlockOperation& operation);
 
