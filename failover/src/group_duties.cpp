@@ -90,10 +90,13 @@ Task<Status> PairNode::let_in_group_disk(std::size_t disk) {
   co_return joined;
 }
 
-Status PairNode::shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left,
-                                    std::uint64_t incarnation) {
+// Behind the second wait: a partner that lives answers hosts from its disks until its lease ends.
+Status PairNode::shut_out_of_groups(const Claim& claim) {
+  if (groups_.groups == nullptr) {
+    return Ok{};
+  }
   step("shut out of the groups");
-  return groups_.groups->partner_fenced(incarnation, left);
+  return groups_.groups->partner_fenced(claim.partner, claim.left);
 }
 
 // What this node manages now it can read; of what it does not, nothing is opened.

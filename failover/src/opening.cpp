@@ -218,6 +218,10 @@ Task<Status> PairNode::shut_out(Claim& claim) {
       co_return fenced;
     }
     co_await second_wait(claim);
+    const Status shut = shut_out_of_groups(claim);
+    if (!shut.ok()) {
+      co_return shut;
+    }
   }
   if (claim.hard || claim.quiet) {
     cut_partner(claim);

@@ -132,12 +132,12 @@ Task<Status> PairNode::fence(Claim& claim) {
   const bool several = claimed[0] && claimed[1];
   Status last = Ok{};
   claim.partner = newest_partner();
-  std::vector<shelf::SharedDisk*> left;  // of the groups
+  claim.left.clear();
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::uint32_t filer = disks_[i].filer;
     const bool record = claim.takeover && i == arbitration_;
     if (disks_[i].grouped && !record) {
-      const Status fenced = co_await fence_for_group(*disks_[i].disk, left);
+      const Status fenced = co_await fence_for_group(*disks_[i].disk, claim.left);
       if (!fenced.ok()) {
         co_return fenced;
       }
@@ -162,7 +162,7 @@ Task<Status> PairNode::fence(Claim& claim) {
     last = fenced;
   }
   for (const GroupDisk& each : groups_.disks) {
-    const Status fenced = co_await fence_for_group(*each.disk, left);
+    const Status fenced = co_await fence_for_group(*each.disk, claim.left);
     if (!fenced.ok()) {
       co_return fenced;
     }
@@ -177,7 +177,7 @@ Task<Status> PairNode::fence(Claim& claim) {
       co_return ended;
     }
   }
-  co_return groups_.groups != nullptr ? shut_out_of_groups(left, claim.partner) : Status(Ok{});
+  co_return Ok{};
 }
 
 // One that is away is left, and the group goes on without it, if it can.  kFenced: this node was
