@@ -125,16 +125,67 @@ void show_groups(const Json& json) {
   }
 }
 
+// What each node says of the hosts that attach virtual disks through it; by the nodes' names.  One
+// that cannot be reached says nothing.
+Json ask_for_hosts(Session& session) {
+  Json views = Json::object();
+  const config::Config* const pair = session.options().url.empty() ? session.config() : nullptr;
+  if (pair == nullptr || !pair->is_pair()) {
+    Answer answer = session.call("GET", "/v1/nbd");
+    if (answer.ok()) {
+      views[answer.json.value("node", std::string())] = std::move(answer.json);
+    }
+    return views;
+  }
+  for (const config::Node& node : pair->nodes) {
+    if (session.options().node.empty() || session.options().node == node.name) {
+      Answer answer = session.ask_hosts(node);
+      if (answer.ok()) {
+        views[node.name] = std::move(answer.json);
+      }
+    }
+  }
+  return views;
+}
+
+void show_hosts(const Json& views) {
+  std::vector<std::vector<std::string>> rows{{"NODE", "EXPORT", "AT", "CONNECTIONS"}};
+  for (const auto& [node, view] : views.items()) {
+    std::string at;
+    for (const Json& address : view.value("addresses", Json::array())) {
+      at += (at.empty() ? "" : ", ") + address.get<std::string>();
+    }
+    for (const Json& each : view.value("exports", Json::array())) {
+      std::string hosts;
+      const Json clients = each.value("clients", Json::array());
+      for (const Json& client : clients) {
+        hosts += fmt::format("{}{}:{}{}", hosts.empty() ? ": " : ", ",
+                             client.value("address", std::string()), number(client, "port"),
+                             client.value("read_only", false) ? " (ro)" : "");
+      }
+      const bool served = view.value("listening", false) && each.value("available", false);
+      rows.push_back({node, each.value("name", std::string()), served ? at : "not served now",
+                      fmt::format("{}{}", clients.size(), hosts)});
+    }
+  }
+  if (rows.size() > 1) {
+    fmt::print("\nhosts, over NBD:\n{}", table(rows));
+  }
+}
+
 // For scripts: a group that is not as it should be is a problem.
 Exit status(Session& session) {
-  const Answer answer = session.call("GET", "/v1/raid");
+  Answer answer = session.call("GET", "/v1/raid");
   if (!answer.ok()) {
     return session.fail(answer);
   }
+  const Json hosts = ask_for_hosts(session);
   if (session.options().json) {
+    answer.json["nbd"] = hosts;
     fmt::print("{}\n", answer.json.dump(2));
   } else {
     show_groups(answer.json);
+    show_hosts(hosts);
   }
   bool well = true;
   for (const Json& group : answer.json.value("groups", Json::array())) {

@@ -127,6 +127,11 @@ Answer Session::ask_state(const config::Node& node) {
                   {"GET", "/v1/failover", "", "application/json", kStateSeconds});
 }
 
+Answer Session::ask_hosts(const config::Node& node) {
+  return exchange(node.admin.socket.text,
+                  {"GET", "/v1/nbd", "", "application/json", kStateSeconds});
+}
+
 // Of a pair: the filer's home first, unless --node says another; then the other node.
 Answer Session::send(const Message& message) {
   const std::string where = place();

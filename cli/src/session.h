@@ -54,6 +54,8 @@ class Session {
                    const Json& body = nullptr);
   // What a node says of its pair; given up soon, as it may be stopped.
   Answer ask_state(const config::Node& node);
+  // ... and of the hosts that attach virtual disks through it.
+  Answer ask_hosts(const config::Node& node);
   // Where call() goes, for messages.
   std::string place();
 

@@ -99,10 +99,12 @@ Task<Status> PairNode::let_in_group_disk(std::size_t disk) {
   co_return joined;
 }
 
-void PairNode::shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left,
-                                  std::uint64_t incarnation) {
-  step("shut out of the groups");
-  groups_.groups->partner_fenced(incarnation, left);
+// Behind the second wait: a partner that lives answers hosts from its disks until its lease ends.
+void PairNode::shut_out_of_groups(const Claim& claim) {
+  if (groups_.groups != nullptr) {
+    step("shut out of the groups");
+    groups_.groups->partner_fenced(claim.partner, claim.left);
+  }
 }
 
 // On a member of its mailbox that was left.
@@ -149,6 +151,7 @@ Task<void> PairNode::watch_groups() {
     step(dead ? "exclude the dead" : "exclude who does not manage");
     Claim claim;
     claim.takeover = claim.hard = true;
+    claim.always_wait = !dead;
     claim.known_dead = evidence().words == WordsEvidence::kDead;
     co_await exclude(claim);
     lived = managed = scheduler_.now();

@@ -218,6 +218,7 @@ Task<Status> PairNode::shut_out(Claim& claim) {
       co_return fenced;
     }
     co_await second_wait(claim);
+    shut_out_of_groups(claim);
   }
   if (claim.hard || claim.quiet) {
     cut_partner(claim);

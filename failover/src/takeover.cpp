@@ -75,7 +75,12 @@ Task<void> PairNode::take_over(bool forced, bool arbitrated) {
 
 // Nothing is opened; but what this node writes waits for it no more.
 Task<void> PairNode::exclude(Claim& claim) {
+  claim.beat = observer_.snapshot();
   const Status shut = co_await fence(claim);
+  if (shut.ok()) {
+    co_await second_wait(claim);
+    shut_out_of_groups(claim);
+  }
   may_take_at_ = scheduler_.now() + 2 * (shut.ok() ? options_.retry : back_off(refused_takeovers_));
   if (shut.ok()) {
     refused_takeovers_ = 0;
@@ -141,12 +146,12 @@ Task<Status> PairNode::fence_disks(Claim& claim) {
   const bool several = claimed[0] && claimed[1];
   Status last = Ok{};
   claim.partner = newest_partner();
-  std::vector<shelf::SharedDisk*> left;  // of the groups
+  claim.left.clear();
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::uint32_t filer = disks_[i].filer;
     const bool record = claim.takeover && claimed != FilerSet{} && i == arbitration_;
     if (disks_[i].grouped && !record) {
-      const Status fenced = co_await fence_for_group(*disks_[i].disk, left);
+      const Status fenced = co_await fence_for_group(*disks_[i].disk, claim.left);
       if (!fenced.ok()) {
         co_return fenced;
       }
@@ -171,7 +176,7 @@ Task<Status> PairNode::fence_disks(Claim& claim) {
     last = fenced;
   }
   for (const GroupDisk& each : groups_.disks) {
-    const Status fenced = co_await fence_for_group(*each.disk, left);
+    const Status fenced = co_await fence_for_group(*each.disk, claim.left);
     if (!fenced.ok()) {
       co_return fenced;
     }
@@ -179,7 +184,7 @@ Task<Status> PairNode::fence_disks(Claim& claim) {
   if (claim.filers == FilerSet{} && claimed != FilerSet{}) {
     co_return last;
   }
-  if (!claim.forced && !claim.known_dead && reaches_lease_of_partner(left)) {
+  if (!claim.forced && !claim.known_dead && reaches_lease_of_partner(claim.left)) {
     co_return Error{Errc::kIo, "the partner may renew its lease on a disk that cannot be reached"};
   }
   const bool ends = claim.takeover || groups_.groups != nullptr;
@@ -188,9 +193,6 @@ Task<Status> PairNode::fence_disks(Claim& claim) {
     if (!ended.ok()) {
       co_return ended;
     }
-  }
-  if (groups_.groups != nullptr) {
-    shut_out_of_groups(left, claim.partner);
   }
   co_return Ok{};
 }

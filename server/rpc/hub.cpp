@@ -46,9 +46,7 @@ Program* Hub::find(std::uint32_t number) const {
 }
 
 bool Hub::admit(const filer::Address& address) {
-  const auto client = clients_.find(address);
-  if (draining ||
-      (client != clients_.end() && client->second >= options.connections_per_client_max)) {
+  if (draining || clients_.of(address) >= options.connections_per_client_max) {
     return false;
   }
   if (statistics.connections >= options.connections_max) {
@@ -59,18 +57,14 @@ bool Hub::admit(const filer::Address& address) {
       return false;
     }
   }
-  ++clients_[address];
+  clients_.enter(address);
   ++statistics.connections;
   ++statistics.connections_accepted;
   return true;
 }
 
 void Hub::leave(const filer::Address& address) {
-  const auto client = clients_.find(address);
-  DUET_CHECK(client != clients_.end());
-  if (--client->second == 0) {
-    clients_.erase(client);
-  }
+  clients_.leave(address);
   --statistics.connections;
 }
 

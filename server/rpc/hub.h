@@ -8,13 +8,13 @@
 
 #pragma once
 
-#include <map>
 #include <memory>
 #include <vector>
 
 #include "platform/task_scope.h"
 #include "rpc/hook_list.h"
 #include "rpc/receive_buffer.h"
+#include "server/client_counts.h"
 #include "server/service.h"
 
 namespace duet::server {
@@ -60,7 +60,7 @@ struct Hub {
   bool evict_oldest_record();
 
   std::vector<std::unique_ptr<Call>> free_calls_;
-  std::map<filer::Address, std::size_t> clients_;
+  ClientCounts clients_;
   Sweep sweep_{*this};
 
  public:

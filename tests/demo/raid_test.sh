@@ -11,10 +11,11 @@ case $level in
   *) echo "raid_test.sh: $level is not known" >&2; exit 2 ;;
 esac
 run=$(mktemp -d "${TMPDIR:-/tmp}/duet-raid.XXXXXX")
-server= worker=
+server= worker= host_worker=
+here=$(readlink -f "$(dirname "$0")/../faults")
 cleanup() {
-  touch "$run/stop"
-  for process in $worker $server; do
+  touch "$run/stop" "$run/stop-host"
+  for process in $worker $host_worker $server; do
     { kill -9 "$process" && wait "$process"; } 2> /dev/null
   done
   [ -n "${KEEP:-}" ] || rm -rf "$run"
@@ -31,13 +32,14 @@ port=22049
 while (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do port=$((port + 1)); done
 {
   printf 'pair:\n  name: raid\nraid:\n  - name: tank\n    level: %s\n    disks:\n' "$level"
-  for i in $(seq 0 $((disks - 1))); do echo "      - {path: run/$i.img, size: 160MiB}"; done
-  printf '    virtual_disks:\n      - name: all\n'
+  for i in $(seq 0 $((disks - 1))); do echo "      - {path: run/$i.img, size: 224MiB}"; done
+  printf '    virtual_disks:\n      - {name: host, size: 64MiB, nbd: {clients: [{match: 127.0.0.1}]}}\n      - name: all\n'
   cat <<YAML
 nodes:
   a:
     memory: {path: run/nvlog.pmem, size: 96MiB, accept_volatile: true}
     admin: {socket: run/admin.sock}
+    nbd: {addresses: [127.0.0.1], port: $((port + 2000))}
 filers:
   a:
     home: a
@@ -91,6 +93,22 @@ released() {
   done
   fail "the files of a dead process stay locked"
 }
+# A host at work on the other virtual disk, meanwhile; its requests wait and are sent again.
+host=nbd://127.0.0.1:$((port + 2000))/tank/host
+host_worker=
+begin_host() {
+  rm -f stop-host
+  "$here/host_work.py" work --workers 2 --stop stop-host "$host" > host.out 2>&1 &
+  host_worker=$!
+}
+end_host() {
+  touch stop-host
+  wait "$host_worker" || fail "a host saw something else than it had written: $(cat host.out)"
+  host_worker=
+  cat host.out
+  verify_host
+}
+verify_host() { expect 0 'as their writers left them' "$here/host_work.py" verify hosts.state "$host"; }
 begin_work() {
   rm -f stop
   "$bin/duet-demo-client" work --port "$port" --clients 3 --stop stop --manifest "$1" > work.out 2>&1 &
@@ -140,6 +158,9 @@ expect 0 'tank/all' duet disk list
 expect 1 'there is no redundancy group pool' duet raid fail pool 0
 expect 1 'group tank has no disk 9' duet raid fail tank 9
 
+expect 0 'a +tank/host +127.0.0.1:[0-9]+ +0' duet raid status
+expect 0 'export="tank/host"' nbdinfo --list "nbd://127.0.0.1:$((port + 2000))"
+begin_host
 begin_work first
 for i in $(seq "$kills"); do
   loads $((10 + i * 5))
@@ -163,7 +184,9 @@ loads $(($(updates) + 20))
 crash
 start
 expect 0 'run/1.img \(failed: the disk has failed, and the group went on without it' duet status
+expect 0 'duet_nbd_connections\{export="tank/host"\} [12]' curl -s --unix-socket run/admin.sock http://localhost/metrics
 end_work first
+end_host
 echo "degraded: killed, and all is there"
 
 if [ "$redundancy" = 2 ]; then
@@ -187,6 +210,7 @@ expect 0 'clean' duet check
 grep -q 'note: redundancy group tank: disk 1, run/1.img, is not used' output || fail "check says nothing of disk 1"
 start
 verify first
+verify_host
 stop
 # One more than it can lose.
 mv run/0.img run/away
@@ -209,7 +233,7 @@ verify first
 echo "rebuilt: all is there"
 
 # A spare takes the place of a disk by itself.
-truncate -s 160M run/spare.img
+truncate -s 224M run/spare.img
 expect 0 'run/spare.img is a spare of tank' duet raid spare tank run/spare.img
 expect 0 'spare +run/spare.img' duet raid status
 begin_work fourth

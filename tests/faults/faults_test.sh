@@ -10,6 +10,8 @@
 #   upgrade  each node in turn is moved away, replaced by another build and given back
 #   moves    planned takeovers and givebacks, one after another
 #   disks    of a redundancy group: a disk fails, a spare takes its place, and a node dies meanwhile
+#   hosts    of pair-shared.yaml: hosts write the virtual disk "host" through both nodes at once, beside the
+#            clients of the filers; a node is killed, frozen or crashes, and comes back
 # SAMPLE=FILE takes another sample of deploy/samples than pair.yaml.
 # Fails when a client sees an error, a file is not as its client left it, or the check is not clean.
 # SEED=N repeats a run's choices.
@@ -165,6 +167,52 @@ disks() {
   scrub
 }
 
+# The virtual disk of pair-shared.yaml that hosts attach.
+host_url() { echo "nbd://$(nbd_of "$1")/tank/host"; }
+host_work() { "$here/tests/faults/host_work.py" "$@" "$(host_url a)" "$(host_url b)"; }
+# Clients that are not ours: what is written through one node is read through the other.
+copies() {
+  nbdinfo --list "nbd://$(nbd_of a)" > list.out
+  grep -q 'export="tank/host"' list.out
+  nbdinfo --json "$(host_url b)" | jq -e '.exports[0] | ."export-size" == 67108864 and .can_multi_conn and
+    .can_flush and .can_fua and .can_zero and (.is_read_only | not) and .block_size_minimum == 4096' > info.out
+  head -c 64M /dev/urandom > image
+  nbdcopy --flush image "$(host_url a)"
+  nbdcopy "$(host_url b)" back
+  cmp image back
+  truncate -s 64M zeros
+  nbdcopy zeros "$(host_url b)"
+  nbdcopy "$(host_url a)" back
+  cmp zeros back
+  rm image back zeros
+  say "hosts: nbdinfo and nbdcopy agree through both nodes"
+}
+hosts_process=
+start_hosts() {
+  copies
+  host_work work --workers 4 --stop stop-hosts > out-hosts 2>&1 &
+  hosts_process=$!
+  workers="$workers $hosts_process"
+}
+hosts() {
+  local victim=$1 ways=(kills frozen words)
+  duet raid status > status.out
+  grep -E '^[ab] +tank/host' status.out
+  "${ways[$(((round - 1) % 3))]}" "$victim"
+}
+# What hosts were told is there, also after both nodes have died at once, and check data match it.
+finish_hosts() {
+  touch stop-hosts
+  wait "$hosts_process" || { cat out-hosts >&2; return 1; }
+  workers=${workers% "$hosts_process"}
+  cat out-hosts
+  host_work verify hosts.state
+  power
+  host_work verify hosts.state
+  scrub
+}
+[ "$scenario" != hosts ] || start_hosts
+
 began=() victims=()
 for round in $(seq "$rounds"); do
   victim=$(a_node)
@@ -175,6 +223,7 @@ for round in $(seq "$rounds"); do
   clients_work
 done
 
+[ "$scenario" != hosts ] || finish_hosts
 finish_clients
 # Each round's longest wait of each client of the victim's filer.
 began[rounds + 1]=$(date +%s.%N)

@@ -10,4 +10,7 @@ port=$((20100 + seed % 2000))
 while (: < "/dev/tcp/127.0.1.1/$port") 2> /dev/null || (: < "/dev/tcp/127.0.1.2/$port") 2> /dev/null; do
   port=$((port + 1))
 done
-sed "s/20049/$port/" "$here/deploy/samples/${SAMPLE:-pair.yaml}" > pair.yaml
+# Where hosts attach virtual disks.
+nbd_port=$((port + 4000))
+nbd_of() { if [ "$1" = a ]; then echo "127.0.1.11:$nbd_port"; else echo "127.0.1.12:$nbd_port"; fi; }
+sed "s/20049/$port/;s/10809/$nbd_port/" "$here/deploy/samples/${SAMPLE:-pair.yaml}" > pair.yaml

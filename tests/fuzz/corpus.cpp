@@ -110,6 +110,28 @@ void calls(Corpus corpus) {
   corpus.add(std::string{1, 0} + std::string("\x80\0\0\x28", 4) + std::string(40, '\0'));
 }
 
+// As server/nbd/tests/fuzz_input.h says: whole conversations, and requests of every kind.
+void hosts(Corpus corpus) {
+  using namespace std::string_literals;
+  const std::string name = "\0\0\0\x09tank/host"s;
+  const auto option = [](char number, const std::string& data) {
+    return "IHAVEOPT\0\0\0"s + number + "\0\0\0"s + static_cast<char>(data.size()) + data;
+  };
+  const auto request = [](char command, char bytes) {  // of 256
+    return "\x25\x60\x95\x13\0\0\0"s + command + "cookie12"s + std::string(8, '\0') + "\0\0"s +
+           bytes + "\0"s;
+  };
+  const std::string flags = "\0\0\0\3"s;
+  const std::string go = option(7, name + "\0\1\0\3"s);
+  corpus.add("\1\0"s + flags + option(3, "") + option(6, name + "\0\0"s) + option(2, ""));
+  corpus.add("\1\0"s + flags + option(8, "") + go + request(0, '\x10') + request(3, 0) +
+             request(1, '\x10') + std::string(4096, 'x') + request(6, '\x10') + request(2, 0));
+  corpus.add("\1\0"s + flags + option(1, "tank/host") + request(0, '\x20') + request(4, '\x10'));
+  for (char command = 0; command < 8; ++command) {
+    corpus.add("\1\1"s + command + "\3\0\0\5\0\0\0"s + "\0\1\0\0\5\0\0\0"s);
+  }
+}
+
 // As fuzz_shelf.cpp says: 129 is a server, 130 a client, 128 a label, all with right checksums.
 void shelves(Corpus corpus) {
   for (const int kind : {2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 21, 22, 23, 24, 99}) {
@@ -122,8 +144,7 @@ void shelves(Corpus corpus) {
     header.payload_bytes = kind == 4 || kind == 6 ? 4096 : kind == 24 ? 8192 : 0;
     const std::string payload(header.payload_bytes == 0 ? 0 : 16, 'p');
     corpus.add(std::string("\x81\0", 2) + text(header) + payload);
-    const shelf::RequestHeader first{
-        .kind = static_cast<std::uint8_t>(shelf::WireKind::kRegister)};
+    const shelf::RequestHeader first{.kind = static_cast<std::uint8_t>(shelf::WireKind::kRegister)};
     corpus.add(std::string("\x81\0", 2) + text(first) + text(header) + payload);
     shelf::ReplyHeader reply{.kind = header.kind, .reserved0 = 1};
     reply.payload_bytes = kind == 3 ? 16384 : kind == 22 ? 544 : 0;
@@ -146,6 +167,7 @@ int main(int argc, char** argv) {
   records(Corpus(root, "record"));
   streams(Corpus(root, "stream"));
   calls(Corpus(root, "rpc"));
+  hosts(Corpus(root, "nbd"));
   shelves(Corpus(root, "shelf"));
   return 0;
 }

@@ -5,7 +5,7 @@ source_dir=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-20}
 build=${2:-$source_dir/build/fuzz}
 cd "$source_dir" || exit 1
-fuzzers="rpc check open directory log link mirror record stream config shelf group"
+fuzzers="rpc nbd check open directory log link mirror record stream config shelf group"
 cmake --preset fuzz -B "$build" >/dev/null || exit 1
 cmake --build "$build" --target fuzz_corpus $(printf 'duet_fuzz_%s ' $fuzzers) >"$build/build.log" 2>&1 || {
   tail -30 "$build/build.log"

@@ -23,6 +23,9 @@
 //   (4) A filer is claimed only when nothing of an earlier opening of this process is under way.
 //   (5) After a conflict nothing starts before all own I/O has ended and the record was read (rule
 //   10).
+//   (6) The groups hear that the partner was shut out only when no lease of it can be valid any
+//   more:
+//       what it read from their disks until then, and answered, was true.
 //
 // Transition -> function:
 //   look, decide                      watch.cpp     look(), evidence(), act()
@@ -146,6 +149,8 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool may_answer(std::uint32_t filer) const {
     return filers_[filer].answering.load(std::memory_order_acquire) && guard_.may_answer();
   }
+  // The same for what no filer owns, and a redundancy group does: invariant (6).
+  [[nodiscard]] bool lease_valid() const { return guard_.may_answer(); }
   // Whoever was told "no" waits here and asks again; the filer may be gone by then.
   [[nodiscard]] WaitList& answers_resumed() { return guard_.resumed(); }
 
@@ -241,7 +246,8 @@ class PairNode final : private interconnect::ChannelUser {
     bool always_wait = false;
     bool known_dead = false;  // the owning process, by last words that leave it no time
     bool forced = false;
-    bool quiet = false;       // nobody works on what is claimed: the partner says so
+    bool quiet = false;                    // nobody works on what is claimed: the partner says so
+    std::vector<shelf::SharedDisk*> left;  // of the groups: could not be fenced
     bool arbitrated = false;  // of two that live and do not hear each other this one goes on
     bool takeover = false;
     Instant begun{};
@@ -373,7 +379,7 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool manages_groups_of(std::uint32_t filer) const;
   Task<Status> join_group_disks();
   Task<Status> let_in_group_disk(std::size_t disk);
-  void shut_out_of_groups(const std::vector<shelf::SharedDisk*>& left, std::uint64_t incarnation);
+  void shut_out_of_groups(const Claim& claim);
   [[nodiscard]] bool reaches_lease_of_partner(const std::vector<shelf::SharedDisk*>& left) const;
   Task<void> watch_groups();
   [[nodiscard]] bool partner_is_dead() const;

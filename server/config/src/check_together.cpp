@@ -58,6 +58,9 @@ void use_node(Reader& reader, Lines& paths, std::vector<Listener>& listeners, co
   if (node.interconnect) {
     use_listener(reader, listeners, *node.interconnect);
   }
+  for (const Listener& listener : node.nbd) {
+    use_listener(reader, listeners, listener);
+  }
 }
 
 void check_homes(Reader& reader, const Config& config) {

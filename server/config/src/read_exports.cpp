@@ -4,15 +4,35 @@
 
 namespace duet::config {
 
+bool read_read_write(Reader& reader, MapReader& client) {
+  const std::string access = client.text("access", "rw");
+  if (access != "rw" && access != "ro") {
+    reader.fail(client.line(),
+                fmt::format("{}: \"{}\" is not known", client.path_of("access"), access),
+                "write rw or ro");
+  }
+  return access == "rw";
+}
+
+filer::ExportRule read_match(Reader& reader, MapReader& client) {
+  const std::string match = client.text("match");
+  if (reader.error()) {
+    return {};
+  }
+  Result<filer::ExportRule> parsed = filer::parse_client(match);
+  if (!parsed.ok()) {
+    reader.fail(client.line(),
+                fmt::format("{}: \"{}\" matches no client", client.path_of("match"), match),
+                "write an address, a subnet such as 10.1.0.0/16, or \"*\"");
+    return {};
+  }
+  return parsed.value();
+}
+
 namespace {
 
 void read_access(Reader& reader, MapReader& map, filer::ExportRule& rule) {
-  const std::string access = map.text("access", "rw");
-  if (access != "rw" && access != "ro") {
-    reader.fail(map.line(), fmt::format("{}: \"{}\" is not known", map.path_of("access"), access),
-                "write rw or ro");
-  }
-  rule.read_write = access == "rw";
+  rule.read_write = read_read_write(reader, map);
   const std::string squash = map.text("squash", "root");
   if (squash == "none") {
     rule.squash = filer::Squash::kNone;
@@ -33,18 +53,7 @@ void read_access(Reader& reader, MapReader& map, filer::ExportRule& rule) {
 
 filer::ExportRule read_client(Reader& reader, const Value& item, const std::string& path) {
   MapReader map(reader, item, path);
-  const std::string match = map.text("match");
-  filer::ExportRule rule;
-  if (!reader.error()) {
-    Result<filer::ExportRule> parsed = filer::parse_client(match);
-    if (parsed.ok()) {
-      rule = parsed.value();
-    } else {
-      reader.fail(item.line,
-                  fmt::format("{}: \"{}\" matches no client", map.path_of("match"), match),
-                  "write an address, a subnet such as 10.1.0.0/16, or \"*\"");
-    }
-  }
+  filer::ExportRule rule = read_match(reader, map);
   read_access(reader, map, rule);
   constexpr std::uint64_t kIdMax = 0xFFFF'FFFE;
   rule.anonymous_uid =

@@ -86,6 +86,9 @@ std::vector<VirtualDisk> read_virtual_disks(Reader& reader, MapReader& map) {
     disk.name = inner.text("name");
     disk.size_bytes = inner.size("size", 0, kDiskBytesMin);
     check_name(reader, item.line, inner.path_of("name"), disk.name);
+    if (const Value* exported = inner.find("nbd"); exported != nullptr) {
+      read_exported(reader, *exported, inner.path_of("nbd"), disk);
+    }
     inner.finish();
     if (disk.name.size() > kVirtualDiskNameMax) {
       reader.fail(item.line,
@@ -191,6 +194,9 @@ std::string names_of(const Config& config) {
   std::string names;
   for (const RaidGroup& group : config.groups) {
     for (const VirtualDisk& disk : group.virtual_disks) {
+      if (disk.exported()) {
+        continue;
+      }
       names += fmt::format("{}{}/{}", names.empty() ? "" : ", ", group.name, disk.name);
     }
   }
@@ -249,12 +255,19 @@ Disk read_virtual_disk(Reader& reader, MapReader& map, const Config& config) {
   const std::size_t slash = disk.path.text.find('/');
   disk.group = disk.path.text.substr(0, slash);
   disk.virtual_disk = slash == std::string::npos ? "" : disk.path.text.substr(slash + 1);
-  const RaidGroup* const group = config.group(disk.group);
-  const bool known = group != nullptr &&
-                     std::ranges::any_of(group->virtual_disks, [&](const VirtualDisk& candidate) {
-                       return candidate.name == disk.virtual_disk;
-                     });
-  if (!known) {
+  const VirtualDisk* found = nullptr;
+  if (const RaidGroup* const group = config.group(disk.group); group != nullptr) {
+    for (const VirtualDisk& candidate : group->virtual_disks) {
+      found = candidate.name == disk.virtual_disk ? &candidate : found;
+    }
+  }
+  if (found != nullptr && found->exported()) {
+    reader.fail(disk.path.line,
+                fmt::format("{}: virtual disk {} is for hosts, over NBD (line {})",
+                            map.path_of("raid"), disk.path.text, found->nbd_line),
+                "name another one here, or remove its `nbd`: a filer's disk is the filer's alone");
+  }
+  if (found == nullptr) {
     const std::string names = names_of(config);
     reader.fail(
         disk.path.line,
@@ -291,10 +304,12 @@ void check_groups(Reader& reader, const Config& config) {
   }
   for (const RaidGroup& group : config.groups) {
     if (!groups_by.contains(group.name)) {
+      const auto free = std::ranges::find_if(
+          group.virtual_disks, [](const VirtualDisk& disk) { return !disk.exported(); });
       reader.fail(group.line,
                   fmt::format("raid.{}: no filer uses a virtual disk of it", group.name),
                   fmt::format("write `- raid: {}/{}` under a filer's `disks`, or remove the group",
-                              group.name, group.virtual_disks.front().name));
+                              group.name, free != group.virtual_disks.end() ? free->name : "DISK"));
     }
   }
   for (const Node& node : config.nodes) {

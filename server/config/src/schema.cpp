@@ -293,6 +293,9 @@ void read_nodes(Reader& reader, const Value& nodes, Config& config) {
     node.reactors = static_cast<std::uint32_t>(map.number("reactors", 1, 1, kReactorsMax));
     node.poll = map.duration("poll", node.poll, Duration(0), std::chrono::milliseconds(1));
     node.register_rpcbind = map.flag("register_rpcbind", false);
+    if (const Value* nbd = map.find("nbd"); nbd != nullptr) {
+      node.nbd = read_nbd_listeners(reader, *nbd, map.path_of("nbd"));
+    }
     map.finish();
     config.nodes.push_back(std::move(node));
   }
@@ -333,6 +336,9 @@ Config read_config(Reader& reader, const Value& root, std::string_view file) {
   }
   if (!reader.error()) {
     check_groups(reader, config);
+  }
+  if (!reader.error()) {
+    check_nbd(reader, config);
   }
   if (!reader.error() && config.is_pair()) {
     choose_mailbox_disks(reader, config);

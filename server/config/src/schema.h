@@ -11,6 +11,16 @@ void read_nodes(Reader& reader, const Value& nodes, Config& config);
 void read_filers(Reader& reader, const Value& filers, Config& config);
 filer::ExportTable read_exports(Reader& reader, const Value& list, const std::string& path,
                                 const std::vector<Volume>& volumes);
+// `match` and `access`, of clients: everything else as by default.
+filer::ExportRule read_match(Reader& reader, MapReader& client);
+bool read_read_write(Reader& reader, MapReader& client);
+// raid.virtual_disks.nbd: who may attach it.
+void read_exported(Reader& reader, const Value& value, const std::string& path, VirtualDisk& disk);
+// nodes.X.nbd.
+std::vector<Listener> read_nbd_listeners(Reader& reader, const Value& value,
+                                         const std::string& path);
+// Each node that manages a virtual disk for hosts has an address for them, which stays.
+void check_nbd(Reader& reader, const Config& config);
 // raid: the redundancy groups.
 void read_groups(Reader& reader, const Value& list, Config& config);
 // ... and what they are used for: each virtual disk by one filer at most.

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "nbd/server.h"
 #include "notify.h"
 #include "pair.h"
 #include "platform/linux/run_task.h"
@@ -65,6 +66,7 @@ int Daemon::run() {
     const bool served = machine_.config.is_pair() || filer.home == machine_.node.name;
     connections += served ? filer.limits.connections : 0;
   }
+  connections += machine_.node.nbd.empty() ? 0 : nbd::ServerOptions{}.connections_max;
   raise_descriptor_limit(connections);
   for (const auto step : {&Daemon::open_memory, &Daemon::open_role, &Daemon::open_admin}) {
     if (const std::string wrong = (this->*step)(); !wrong.empty()) {

@@ -195,12 +195,16 @@ Pair::~Pair() {
   hosts_ = {};
   watch_.reset();
   groups_.reset();
+  host_disks_.reset();
   clients_.reset();
   port_.reset();
   link_.reset();
 }
 
 std::string Pair::open() {
+  if (std::string wrong = HostDisks::check(machine_); !wrong.empty()) {
+    return wrong;
+  }
   if (std::string wrong = machine_.map(*machine_.node.mirror, mirror_); !wrong.empty()) {
     return wrong;
   }
@@ -242,10 +246,16 @@ Task<int> Pair::begin() {
   }
   make_groups();
   make_pair();
+  gate_.emplace(*pair_);
+  host_disks_ = std::make_unique<HostDisks>(
+      machine_,
+      [this](std::string_view name) { return groups_ == nullptr ? nullptr : groups_->find(name); },
+      &*gate_);
   pair_->start();
   if (watch_ != nullptr) {
     watch_->start();
   }
+  host_disks_->start();
   trace(Level::kInfo, "node_started",
         {{"node", machine_.node.name}, {"incarnation", std::to_string(incarnation_)}});
   co_return kExitOk;
@@ -649,6 +659,7 @@ Task<int> Pair::stop() {
     const bool rested = co_await wait_for(away);
     clean = clean && rested;
   }
+  co_await host_disks_->stop(kCloseWithin);
   if (groups_ != nullptr) {
     co_await close_groups();
   }

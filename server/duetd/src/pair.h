@@ -22,6 +22,7 @@
 #include "failover/pair_node.h"
 #include "group_watch.h"
 #include "groups/pair_groups.h"
+#include "host_disks.h"
 #include "hosted_filer.h"
 #include "interconnect/linux/shared_memory_link.h"
 #include "interconnect/linux/tcp_source.h"
@@ -129,9 +130,11 @@ class Pair final : public Role {
   interconnect::SharedMemoryLink* one_host_ = nullptr;  // link_, if it is one
   std::unique_ptr<nvlog::MirrorPort> port_;
   std::unique_ptr<ClientBook> clients_;
+  std::unique_ptr<HostDisks> host_disks_;       // ends after the groups
   std::unique_ptr<groups::PairGroups> groups_;  // null: it has none
   std::unique_ptr<GroupWatch> watch_;           // of groups_
   std::unique_ptr<failover::PairNode> pair_;
+  std::optional<LeaseGate> gate_;
   std::array<std::unique_ptr<HostedFiler>, failover::kFilers> hosts_;
   std::deque<PastEvent> events_;
 };

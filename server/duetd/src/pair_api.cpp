@@ -541,6 +541,7 @@ admin::Metrics Pair::pair_metrics() const {
 
 Task<admin::Response> Pair::metrics() {
   admin::Metrics all = pair_metrics();
+  admin::add_nbd(all, host_disks_->info());
   for (const auto& host : hosts_) {
     const prometheus::ClientMetric::Label which{"filer", host->configured().name};
     admin::Metrics::Labels labels(1, which);
@@ -551,6 +552,7 @@ Task<admin::Response> Pair::metrics() {
 }
 
 // /v1/failover...           the pair
+// /v1/nbd                   hosts that attach virtual disks through this node
 // /v1/filers/NAME/REST      a filer that is served here: /v1/REST of its interface
 // /v1/REST                  the same for the filer whose home this is, or the one that is here
 Task<admin::Response> Pair::answer(admin::Request request) {
@@ -559,6 +561,9 @@ Task<admin::Response> Pair::answer(admin::Request request) {
   const std::string path = request.path;
   if (path == "/metrics" && request.method == "GET") {
     co_return co_await metrics();
+  }
+  if (path == "/v1/nbd" && request.method == "GET") {
+    co_return admin::nbd_response(host_disks_->info());
   }
   if (path.starts_with(kFailover)) {
     const std::string rest = path.substr(kFailover.size());

@@ -12,6 +12,9 @@ namespace duet::daemon {
 
 namespace {
 
+// What hosts have asked for is finished within it.
+constexpr std::chrono::seconds kHostsPatience{5};
+
 // What an error of Filer::open means to the operator, and what to do.
 std::string open_remedy(Errc code, const config::Config& config) {
   if (code == Errc::kForeign) {
@@ -38,6 +41,8 @@ std::string open_remedy(Errc code, const config::Config& config) {
 Single::Single(Machine& machine)
     : machine_(machine),
       configured_(*machine.config.filer_at_home(machine.node.name)),
+      host_disks_(
+          machine, [this](std::string_view name) { return groups_.find(name); }, nullptr),
       groups_(machine.strand, machine.config, machine.node),
       watch_(machine.strand, groups_.all()),
       served_(machine, configured_,
@@ -76,6 +81,9 @@ std::string Single::open() {
     }
     disks_.push_back({disk.path.text, std::move(opened.value())});
   }
+  if (std::string wrong = HostDisks::check(machine_); !wrong.empty()) {
+    return wrong;
+  }
   groups_.lay_out(*machine_.memory);
   return groups_.open_disks([&](const config::Disk& disk) {
     return os::open_block_device(machine_.strand, disk.path.text, options);
@@ -96,6 +104,7 @@ Task<int> Single::begin() {
     co_return opened;
   }
   watch_.start();
+  host_disks_.start();
   co_await served_.start(*filer_);
   if (machine_.node.register_rpcbind) {
     co_await tell_rpcbind(true);
@@ -182,6 +191,7 @@ Task<int> Single::stop() {
   const Status stopped = co_await filer_->stop();
   co_await served_.close();
   watch_.stop();
+  co_await host_disks_.stop(kHostsPatience);
   const Status closed = co_await groups_.close();
   if (!closed.ok()) {
     trace(Level::kError, "redundancy_group_not_closed",
@@ -216,7 +226,16 @@ Task<void> Single::tell_rpcbind(bool set) {
 }
 
 Task<admin::Response> Single::answer(admin::Request request) {
-  return served_.answer(std::move(request));
+  if (request.method == "GET" && request.path == "/v1/nbd") {
+    co_return admin::nbd_response(host_disks_.info());
+  }
+  if (request.method == "GET" && request.path == "/metrics") {
+    admin::Metrics::Labels none;
+    admin::Metrics all = co_await served_.metrics(std::move(none));
+    admin::add_nbd(all, host_disks_.info());
+    co_return admin::metrics_response(all);
+  }
+  co_return co_await served_.answer(std::move(request));
 }
 
 std::vector<admin::DiskInfo> Single::disk_infos() const {

@@ -13,6 +13,7 @@
 
 #include "group_watch.h"
 #include "groups/node_groups.h"
+#include "host_disks.h"
 #include "platform/linux/block_device.h"
 #include "role.h"
 #include "served_filer.h"
@@ -45,6 +46,7 @@ class Single final : public Role {
   Machine& machine_;
   const config::Filer& configured_;
   std::vector<Disk> disks_;
+  HostDisks host_disks_;  // before the groups, whose operations its requests hold
   groups::NodeGroups groups_;
   GroupWatch watch_;
   std::unique_ptr<filer::Filer> filer_;

@@ -28,6 +28,7 @@
 #include "platform/scheduler.h"
 #include "platform/stream.h"
 #include "platform/task.h"
+#include "server/acceptor.h"
 #include "server/call.h"
 #include "server/statistics.h"
 
@@ -47,18 +48,18 @@ struct ServiceOptions {
 
 struct Hub;  // rpc/hub.h
 
-class Service {
+class Service final : public Acceptor {
  public:
   Service(Scheduler& scheduler, std::vector<Program*> programs, ServiceOptions options = {});
   // Requests under way are destroyed where they wait.
   // REQUIRES: with a Crossing: drained.
-  ~Service();
+  ~Service() override;
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
   // Serves a new connection.  False: there is no room, and the stream is closed.
   bool accept(std::unique_ptr<ByteStream> stream, const filer::Address& address,
-              std::uint16_t port);
+              std::uint16_t port) override;
 
   // Takes no new connection or request, finishes what runs, sends the replies, closes.
   Task<void> drain();

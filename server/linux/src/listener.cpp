@@ -14,10 +14,10 @@ constexpr Duration kNear = std::chrono::milliseconds(1);
 }  // namespace
 
 Listener::Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket,
-                   Service& service, AcceptObserver observer)
+                   Acceptor& acceptor, AcceptObserver observer)
     : scheduler_(scheduler),
       socket_(std::move(socket)),
-      service_(service),
+      acceptor_(acceptor),
       observer_(std::move(observer)),
       scope_(scheduler) {
   scope_.spawn(accept_all());
@@ -41,7 +41,7 @@ Task<void> Listener::accept_all() {
       if (observer_) {
         observer_(stream->local(), peer);
       }
-      service_.accept(std::move(stream), peer.ip, peer.port);
+      acceptor_.accept(std::move(stream), peer.ip, peer.port);
       ++accepted;
     }
     if (accepted == kAcceptsPerTurn) {

@@ -96,6 +96,7 @@ struct Node {
   std::uint32_t reactors = 1;                     // threads that serve connections
   Duration poll = std::chrono::microseconds(50);  // longest polling before a reactor sleeps
   bool register_rpcbind = false;
+  std::vector<Listener> nbd;  // where hosts attach virtual disks
 };
 
 struct Disk {
@@ -115,6 +116,11 @@ struct VirtualDisk {
   std::string name;
   std::uint64_t size_bytes = 0;  // 0, of the last one: the rest of the group
   int line = 0;
+  // Hosts that may attach it over NBD; the first that matches counts, of it only read_write.  None:
+  // it is for filers.
+  std::vector<filer::ExportRule> nbd_clients;
+  int nbd_line = 0;
+  [[nodiscard]] bool exported() const { return nbd_line != 0; }
 };
 
 // A redundancy group.

@@ -1,7 +1,7 @@
-// Listener: gives the connections of one address to a Service.
+// Listener: gives the connections of one address to who serves them.
 // EpollCrossing: the way between a reactor's scheduler and the filer's.
 //
-// Ownership: borrows scheduler and service, owns the socket.
+// Ownership: borrows scheduler and acceptor, owns the socket.
 // Thread-safety: the scheduler's thread.
 
 #pragma once
@@ -12,8 +12,8 @@
 #include "platform/linux/epoll_scheduler.h"
 #include "platform/linux/tcp.h"
 #include "platform/task_scope.h"
+#include "server/acceptor.h"
 #include "server/crossing.h"
-#include "server/service.h"
 
 namespace duet::server {
 
@@ -24,9 +24,9 @@ using AcceptObserver =
 class Listener {
  public:
   // Accepts from the moment it is made.  `observer`: if any, is told first; must not call back.
-  Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket, Service& service,
-           AcceptObserver observer = {});
-  // Accepts no more; before Service::drain().
+  Listener(os::EpollScheduler& scheduler, std::unique_ptr<os::TcpListener> socket,
+           Acceptor& acceptor, AcceptObserver observer = {});
+  // Accepts no more; before the acceptor is drained.
   void stop();
 
  private:
@@ -34,7 +34,7 @@ class Listener {
 
   os::EpollScheduler& scheduler_;
   std::unique_ptr<os::TcpListener> socket_;
-  Service& service_;
+  Acceptor& acceptor_;
   const AcceptObserver observer_;
   TaskScope scope_;
 };
