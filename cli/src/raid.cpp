@@ -133,7 +133,8 @@ Json ask_for_hosts(Session& session) {
   if (pair == nullptr || !pair->is_pair()) {
     Answer answer = session.call("GET", "/v1/nbd");
     if (answer.ok()) {
-      views[answer.json.value("node", std::string())] = std::move(answer.json);
+      const std::string node = answer.json.value("node", std::string());
+      views[node] = std::move(answer.json);
     }
     return views;
   }
