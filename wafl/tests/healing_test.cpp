@@ -28,7 +28,8 @@ constexpr raid::Geometry kThree = {
     .level = raid::Level::kMirror, .disks = 3, .chunk_blocks = 8, .stripes = 1200};
 
 std::string content(int i) {
-  return std::to_string(i) + std::string(40'000 + 5'000 * (i % 7), static_cast<char>('a' + i % 26));
+  const auto size = static_cast<std::size_t>(40'000 + 5'000 * (i % 7));
+  return std::to_string(i) + std::string(size, static_cast<char>('a' + i % 26));
 }
 
 // Files, and a snapshot that holds what they were before.
@@ -161,7 +162,8 @@ TEST(Healing, OfTooMuchDamageGivesTheErrorAndMakesNothingWorse) {
   world.reopen();
   Files files(world, "vol0");
   std::size_t failed = 0;
-  for (const auto& [name, text] : expected) {
+  for (const auto& [file_name, text] : expected) {
+    const std::string& name = file_name;
     const Status read = world.attempt([&](Attempt& attempt) -> Status {
       Result<InodeRef> root = files.volume().find_inode(attempt, kLive, kRootInode);
       if (!root.ok()) {

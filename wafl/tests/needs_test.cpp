@@ -144,7 +144,7 @@ TEST(Needs, NothingIsLostThatItSaysIsNotNeeded) {
     };
     for (int step = 0; step < 120; ++step) {
       // In the middle of a CP, too.
-      world.devices[step % 2]->on_start = ask;
+      world.devices[static_cast<std::size_t>(step % 2)]->on_start = ask;
       story.change();
       if (step % 3 == 0) {
         story.cp();

@@ -115,7 +115,8 @@ class MovingAggregate {
     cp();
   }
   void check() {
-    for (const auto& [name, text] : live) {
+    for (const auto& [file_name, text] : live) {
+      const std::string& name = file_name;
       std::string got;
       const Status read = attempt([&](wafl::Attempt& attempt) -> Status {
         Result<wafl::InodeRef> inode = find(attempt, name);
