@@ -22,6 +22,13 @@ constexpr Duration kGroupsReadyWithin = std::chrono::seconds(5);
 // A partner that lives manages a group within this, or is not waited for.
 constexpr Duration kManagesWithin = std::chrono::seconds(30);
 
+// Silent everywhere for its lease and longer; not only unreachable.
+bool is_dead(const Evidence& partner) {
+  const bool silent =
+      partner.mailbox == MailboxEvidence::kBoth && partner.beat == BeatEvidence::kStale;
+  return partner.link == LinkEvidence::kLost && (silent || partner.words == WordsEvidence::kDead);
+}
+
 }  // namespace
 
 bool PairNode::groups_need_partner() const {
@@ -114,13 +121,6 @@ bool PairNode::reaches_lease_of_partner(const std::vector<shelf::SharedDisk*>& l
   });
 }
 
-// Silent everywhere for its lease and longer; not only unreachable.
-bool PairNode::partner_is_dead() const {
-  const Evidence now = evidence();
-  const bool silent = now.mailbox == MailboxEvidence::kBoth && now.beat == BeatEvidence::kStale;
-  return now.link == LinkEvidence::kLost && (silent || now.words == WordsEvidence::kDead);
-}
-
 bool PairNode::partner_is_missed() const {
   return link_up() && groups_.groups->lacks(static_cast<std::uint64_t>(link_.status().peer));
 }
@@ -137,12 +137,14 @@ Task<void> PairNode::watch_groups() {
       co_await look();
     }
     const Instant now = scheduler_.now();
+    const Evidence partner = evidence();
     const bool graced = now - entered_at_ >= options_.start_grace;
-    lived = partner_is_dead() && groups_need_partner() && !members_behind() && graced ? lived : now;
+    const bool silent = is_dead(partner) && groups_need_partner() && !members_behind() && graced;
+    lived = silent ? lived : now;
     managed = partner_is_missed() ? managed : now;
     // Where the loop can act, it comes first: it takes over what the partner served, too.
     const bool loop_acts =
-        !held_up && options_.automatic_takeover && decide(evidence()).action == Action::kTakeOver;
+        !held_up && options_.automatic_takeover && decide(partner).action == Action::kTakeOver;
     const bool dead = now - lived >= (loop_acts ? 8 : 2) * options_.beat.lease;
     const bool missed = now - managed >= kManagesWithin * (1 + my_number());
     if ((!dead && !missed) || conflict_ || now < may_take_at_) {
@@ -150,9 +152,9 @@ Task<void> PairNode::watch_groups() {
     }
     step(dead ? "exclude the dead" : "exclude who does not manage");
     Claim claim;
-    claim.takeover = claim.hard = true;
+    claim.takeover = true;
     claim.always_wait = !dead;
-    claim.known_dead = evidence().words == WordsEvidence::kDead;
+    claim.known_dead = partner.words == WordsEvidence::kDead;
     co_await exclude(claim);
     lived = managed = scheduler_.now();
   }

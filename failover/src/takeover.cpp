@@ -77,19 +77,18 @@ Task<void> PairNode::take_over(bool forced, bool arbitrated) {
 Task<void> PairNode::exclude(Claim& claim) {
   claim.beat = observer_.snapshot();
   const Status shut = co_await fence(claim);
-  if (shut.ok()) {
-    co_await second_wait(claim);
-    shut_out_of_groups(claim);
-  }
-  may_take_at_ = scheduler_.now() + 2 * (shut.ok() ? options_.retry : back_off(refused_takeovers_));
-  if (shut.ok()) {
-    refused_takeovers_ = 0;
-    tell(Severity::kWarning, "the partner is shut out of the redundancy groups",
-         "repair the partner and start it");
+  if (!shut.ok()) {
+    may_take_at_ = scheduler_.now() + 2 * back_off(refused_takeovers_);
+    ++refused_takeovers_;
+    tell(Severity::kCritical, shut.error().context, "see duet raid status; it is tried again");
     co_return;
   }
-  ++refused_takeovers_;
-  tell(Severity::kCritical, shut.error().context, "see duet raid status; it is tried again");
+  co_await second_wait(claim);
+  shut_out_of_groups(claim);
+  may_take_at_ = scheduler_.now() + 2 * options_.retry;
+  refused_takeovers_ = 0;
+  tell(Severity::kWarning, "the partner is shut out of the redundancy groups",
+       "repair the partner and start it");
 }
 
 // Until the partner's mailbox did not change for its lease and a tenth.  False: it lives, or the

@@ -6,21 +6,13 @@
 #include <new>
 #include <utility>
 
+#include "base/sanitizers.h"
+
 namespace duet::raid {
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kPooled = false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool kPooled = false;
-#else
-constexpr bool kPooled = true;
-#endif
-#else
-constexpr bool kPooled = true;
-#endif
+constexpr bool kPooled = !kAddressSanitizer;
 
 constexpr std::size_t kClasses = 9;            // 1, 2, 4, ... 256 blocks
 constexpr std::size_t kKeptBytes = 4U << 20U;  // of each class, free

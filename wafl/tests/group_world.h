@@ -13,7 +13,7 @@
 #include "platform/wait.h"
 #include "raid/group.h"
 #include "raid/intent_format.h"
-#include "raid/peers.h"
+#include "raid/lone_peers.h"
 #include "raid/virtual_disk.h"
 #include "sim/faulty_block_device.h"
 #include "sim/sim_block_device.h"
@@ -22,19 +22,6 @@
 #include "world.h"
 
 namespace duet::wafl::testing {
-
-// Nobody else manages the group.
-class NoPeers final : public raid::Peers {
- public:
-  void attach(raid::PeersUser* /*user*/) override {}
-  [[nodiscard]] std::uint64_t session(raid::NodeId /*node*/) const override { return 0; }
-  void send(raid::NodeId /*to*/, ConstBytes /*packet*/) override {}
-  std::uint64_t store(raid::NodeId /*to*/, std::uint64_t /*offset*/,
-                      std::span<const ConstBytes> /*parts*/) override {
-    return 0;
-  }
-  [[nodiscard]] std::uint64_t stored(raid::NodeId /*node*/) const override { return 0; }
-};
 
 class GroupWorld : public World {
  public:
@@ -170,7 +157,7 @@ class GroupWorld : public World {
     group.reset();
   }
 
-  NoPeers peers_;
+  raid::LonePeers peers_;
   std::vector<std::size_t> holders_;  // of the members: which disk is there now
   std::set<std::size_t> broken_;      // disks
   std::uint64_t incarnation_ = 0;

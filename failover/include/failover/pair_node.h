@@ -12,29 +12,26 @@
 //
 // Invariants (numbers of DESIGN's list in brackets):
 //   (1) I10: a filer leaves kAway only after a swap of this process put {this node, its
-//   incarnation,
-//       a new epoch} into the owner record, or after its owner handed it over to exactly this
-//       process; and it replays only after the record was read again behind the fence.
+//       incarnation, a new epoch} into the owner record, or after its owner handed it over to
+//       exactly this process; and it replays only after the record was read again behind the fence.
 //   (2) I11: may_answer() is false unless the filer is kServing, the lease holds and no conflict is
 //       unresolved.
 //   (3) I5: no copy is replayed unless the reading quorum of the marks was read behind the fence
-//   and
-//       none was seen.
+//       and none was seen.
 //   (4) A filer is claimed only when nothing of an earlier opening of this process is under way.
-//   (5) After a conflict nothing starts before all own I/O has ended and the record was read (rule
-//   10).
+//   (5) After a conflict nothing starts before all own I/O has ended and the record was read
+//       (rule 10).
 //   (6) The groups hear that the partner was shut out only when no lease of it can be valid any
-//   more:
-//       what it read from their disks until then, and answered, was true.
+//       more: what it read from their disks until then, and answered, was true.
 //
 // Transition -> function:
 //   look, decide                      watch.cpp     look(), evidence(), act()
 //   restart at home, handed over      opening.cpp   open_mine(), swap_in(), join_disks(),
-//   finish_opening() takeover (rule 8)                 takeover.cpp  take_over(): wait_out_lease()
-//   -> claim() -> fence() ->
-//                                                   second_wait() -> cut_partner() -> read_again()
-//                                                   -> replay() -> take_addresses() -> serve();
-//                                                   refuse()
+//                                                   finish_opening()
+//   takeover (rule 8)                 takeover.cpp  take_over(): wait_out_lease() -> claim()
+//                                                   -> fence() -> second_wait() -> cut_partner()
+//                                                   -> read_again() -> replay()
+//                                                   -> take_addresses() -> serve(); refuse()
 //   conflict (rule 10), loss          conflict.cpp  resolve_conflict(), lose()
 //   giveback, planned (rules 11, 12)  handover.cpp  hand_over(), prepare_for()
 //   giveback by itself (rule 11)      giveback.cpp  consider_giveback()
@@ -382,7 +379,6 @@ class PairNode final : private interconnect::ChannelUser {
   void shut_out_of_groups(const Claim& claim);
   [[nodiscard]] bool reaches_lease_of_partner(const std::vector<shelf::SharedDisk*>& left) const;
   Task<void> watch_groups();
-  [[nodiscard]] bool partner_is_dead() const;
   [[nodiscard]] bool partner_is_missed() const;
   Task<void> groups_ready(Claim& claim);
   Task<bool> partner_is_quiet(FilerSet filers);

@@ -7,7 +7,7 @@
 #include <charconv>
 
 #include "found_group.h"
-#include "groups/lone_peers.h"
+#include "raid/lone_peers.h"
 
 namespace duet::groups {
 
@@ -188,7 +188,7 @@ Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t in
   }
   group_.reset();
   peers_.reset();
-  peers_ = connect_ ? connect_(id_) : std::make_unique<LonePeers>();
+  peers_ = connect_ ? connect_(id_) : std::make_unique<raid::LonePeers>();
   const raid::GroupOptions options = {
       .group = id_, .self = self_, .incarnation = incarnation, .force = knows_newest_};
   auto opened =

@@ -15,15 +15,6 @@ using testing::PairWorld;
 constexpr raid::NodeId kA = PairWorld::kA;
 constexpr raid::NodeId kB = PairWorld::kB;
 
-Task<Status> write(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.write(at, blocks.parts());
-  co_return status;
-}
-Task<Status> read(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.read(at, blocks.parts());
-  co_return status;
-}
-
 Blocks filled(std::size_t count, std::uint64_t seed) {
   Blocks blocks(count);
   blocks.fill(seed);

@@ -8,23 +8,11 @@ namespace duet::groups {
 namespace {
 
 using testing::Blocks;
+using testing::flush;
 using ::testing::HasSubstr;
 using testing::World;
 
 constexpr std::uint64_t kDiskBlocks = 1024;
-
-Task<Status> write(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.write(at, blocks.parts());
-  co_return status;
-}
-Task<Status> read(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.read(at, blocks.parts());
-  co_return status;
-}
-Task<Status> flush(BlockDevice& device) {
-  const Status status = co_await device.flush();
-  co_return status;
-}
 
 TEST(NodeGroups, WhatWasWrittenIsReadAfterAnOrderlyEnd) {
   World world("raid6", 5, kDiskBlocks);

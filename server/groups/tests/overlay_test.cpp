@@ -8,15 +8,6 @@ namespace {
 using testing::Blocks;
 using testing::World;
 
-Task<Status> write(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.write(at, blocks.parts());
-  co_return status;
-}
-Task<Status> read(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.read(at, blocks.parts());
-  co_return status;
-}
-
 TEST(Overlay, ReadsWhatWasWrittenAndLeavesTheDiskAlone) {
   World world("raid5", 3, 1024);
   sim::SimDisk& disk = *world.disks["d0"];

@@ -11,20 +11,9 @@ namespace duet::groups {
 namespace {
 
 using testing::Blocks;
+using testing::flush;
 using testing::World;
 
-Task<Status> write(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.write(at, blocks.parts());
-  co_return status;
-}
-Task<Status> read(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
-  const Status status = co_await device.read(at, blocks.parts());
-  co_return status;
-}
-Task<Status> flush(BlockDevice& device) {
-  const Status status = co_await device.flush();
-  co_return status;
-}
 Task<Status> read_other(BlockDevice& device, std::uint64_t at, std::uint32_t attempt,
                         const Blocks& into) {
   const MutableBytes bytes = into.parts()[0];

@@ -197,4 +197,17 @@ class Blocks {
   std::array<MutableBytes, 1> parts_;
 };
 
+inline Task<Status> write(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
+  const Status status = co_await device.write(at, blocks.parts());
+  co_return status;
+}
+inline Task<Status> read(BlockDevice& device, std::uint64_t at, const Blocks& blocks) {
+  const Status status = co_await device.read(at, blocks.parts());
+  co_return status;
+}
+inline Task<Status> flush(BlockDevice& device) {
+  const Status status = co_await device.flush();
+  co_return status;
+}
+
 }  // namespace duet::groups::testing

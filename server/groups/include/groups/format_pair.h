@@ -19,11 +19,11 @@
 #include <vector>
 
 #include "config/config.h"
-#include "groups/lone_peers.h"
 #include "platform/block_device.h"
 #include "platform/entropy.h"
 #include "platform/persistent_memory.h"
 #include "raid/group.h"
+#include "raid/lone_peers.h"
 #include "raid/virtual_disk.h"
 
 namespace duet::groups {
@@ -104,7 +104,7 @@ class OfflineGroup {
   std::vector<Disk> disks_;
   std::vector<std::optional<raid::DiskId>> ids_;  // of the disks, by their labels
   const std::vector<Intents> intents_;
-  LonePeers peers_;
+  raid::LonePeers peers_;
   std::unique_ptr<raid::Group> group_;
   std::vector<std::unique_ptr<raid::VirtualDisk>> virtual_disks_;
 };
