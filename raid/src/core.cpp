@@ -250,6 +250,10 @@ Task<void> Core::settle_range(LockRange range, std::uint64_t number) {
 // ---- the end ----
 
 Task<Status> Core::flush() {
+  const std::uint64_t answered = last_kept_;
+  while (!kept_.empty() && *kept_.begin() <= answered && !ended().has_value()) {
+    co_await changed_.wait();
+  }
   const Status settled = co_await settle_all();
   co_return settled;
 }

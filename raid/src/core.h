@@ -38,7 +38,8 @@ class Core final : public PeersUser, public LockTableUser {
   void start();
   Task<Status> wait_active();
   Task<Status> read(std::uint64_t block, std::span<const MutableBytes> parts);
-  Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind);
+  Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind,
+                     Answer answer);
   Task<Status> flush();
   void node_fenced(NodeId node, std::uint64_t incarnation);
   void node_started(NodeId node, std::uint64_t incarnation);
@@ -83,19 +84,21 @@ class Core final : public PeersUser, public LockTableUser {
   // core_io.cpp
   struct Part;  // of a request: within one stripe
   struct Parts;
-  Task<Status> for_each_part(std::uint64_t block, std::span<const MutableBytes> bytes,
-                             std::optional<WriteKind> write);
+  struct Kept;  // a write that has a copy of its blocks
+  void split(std::uint64_t block, std::span<const MutableBytes> bytes, Parts& parts) const;
+  Task<void> for_each_part(Parts& parts);
   Task<void> take_parts(Parts& parts);
+  Task<Status> write_kept(std::uint64_t block, std::span<const MutableBytes> bytes, Answer answer);
+  Task<void> finish(std::shared_ptr<Kept> kept);
   Task<Status> read_part(Part& part);
   Task<Status> read_computed(Stripe stripe, std::uint32_t column, Span span, ColumnSet bad,
                              std::span<const MutableBytes> to);
-  Task<Status> write_part(Part& part, WriteKind kind);
-  Task<Status> write_rows(Part& part, WriteKind kind, std::uint32_t first_row, std::uint32_t rows,
-                          const std::array<Span, kDisksMax>& spans, Sheet& fresh);
+  Task<Status> write_part(Parts& parts, Part& part);
+  Task<Status> write_rows(Parts& parts, const Part& part, std::uint32_t first, std::uint32_t count);
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode);
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t extra);
   Task<Status> hold(RowLocks::Hold& rows);
-  Task<Result<IntentLog::Handle>> begin(const Update& update);
+  Task<Result<IntentLog::Handle>> begin(const Update& update, Parts& parts, std::uint32_t blocks);
   Task<Status> end_intents(Stripe stripe, std::uint32_t first_row, std::uint32_t rows);
   Task<Status> absorb_failures();
   void tell_of_suspects();
@@ -267,10 +270,12 @@ class Core final : public PeersUser, public LockTableUser {
   ColumnSet failed_in_view_ = 0;  // disks that nobody of this view reads or writes
   std::uint64_t renewals_ = 0;    // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
-  std::uint64_t renewed_ = 0;   // of those, before the view was prepared
-  bool closing_ = false;        // no request begins any more
-  std::size_t requests_ = 0;    // under way
-  std::size_t background_ = 0;  // and of these, of a rebuild or a scrub
+  std::uint64_t renewed_ = 0;     // of those, before the view was prepared
+  bool closing_ = false;          // no request begins any more
+  std::uint64_t last_kept_ = 0;   // number of a write
+  std::set<std::uint64_t> kept_;  // those that are not done
+  std::size_t requests_ = 0;      // under way
+  std::size_t background_ = 0;    // and of these, of a rebuild or a scrub
   struct Early {
     NodeId from;
     Generation generation;

@@ -14,10 +14,33 @@ struct Core::Part {
 
 // Of one request.
 struct Core::Parts {
+  explicit Parts(Scheduler& scheduler) : progress(scheduler) {}
+
+  // So many of the blocks have come that far.
+  void reached(Answer stage, std::uint32_t count) {
+    if (answer == stage) {
+      unanswered -= count;
+      progress.wake_all();
+    }
+  }
+
+  std::vector<MutableBytes> blocks;
   std::vector<Part> all;
   std::size_t next = 0;
   std::optional<WriteKind> write;  // none: they are read
+  Answer answer = Answer::kWritten;
+  std::size_t unanswered = 0;  // blocks
   std::optional<Error> failed;
+  WaitList progress;
+};
+
+// A write that may be answered before it is done: what it writes is its own.
+struct Core::Kept {
+  Kept(Scheduler& scheduler, std::size_t blocks)
+      : copy(blocks, Buffer::Holds::kAnything), parts(scheduler) {}
+  Buffer copy;
+  Parts parts;
+  std::uint64_t number = 0;
 };
 
 namespace {
@@ -67,7 +90,7 @@ void lend(Sheet& sheet, const Geometry& geometry, std::uint32_t first,
 Task<void> Core::take_parts(Parts& parts) {
   while (parts.next < parts.all.size() && !parts.failed.has_value()) {
     Part& part = parts.all[parts.next++];
-    Task<Status> task = parts.write.has_value() ? write_part(part, *parts.write) : read_part(part);
+    Task<Status> task = parts.write.has_value() ? write_part(parts, part) : read_part(part);
     const Status status = co_await std::move(task);
     if (!status.ok() && !parts.failed.has_value()) {
       parts.failed = status.error();
@@ -75,13 +98,8 @@ Task<void> Core::take_parts(Parts& parts) {
   }
 }
 
-Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableBytes> bytes,
-                                 std::optional<WriteKind> write) {
-  if (closing_) {
-    co_return kClosing;
-  }
-  const Request request(*this);
-  std::vector<MutableBytes> blocks;
+void Core::split(std::uint64_t block, std::span<const MutableBytes> bytes, Parts& parts) const {
+  std::vector<MutableBytes>& blocks = parts.blocks;
   for (const MutableBytes some : bytes) {
     for (std::size_t at = 0; at < some.size(); at += kBlockBytes) {
       blocks.push_back(some.subspan(at, kBlockBytes));
@@ -90,8 +108,6 @@ Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableByt
   DUET_CHECK(block <= geometry().block_count() &&
              blocks.size() <= geometry().block_count() - block);
   const std::uint32_t width = geometry().stripe_blocks();
-  Parts parts;
-  parts.write = write;
   for (std::size_t done = 0; done < blocks.size();) {
     Part part;
     part.stripe = Stripe{(block + done) / width};
@@ -102,7 +118,12 @@ Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableByt
     done += part.count;
     parts.all.push_back(part);
   }
-  // Each stripe is by itself: it has its own lock, and waits for none of the others.
+  parts.unanswered = blocks.size();
+}
+
+// Each stripe is by itself: it has its own lock, and waits for none of the others.
+Task<void> Core::for_each_part(Parts& parts) {
+  const Request request(*this);
   TaskScope others(scheduler_);
   for (std::size_t i = 1; i < std::min(kStripesAtOnce, parts.all.size()); ++i) {
     others.spawn(take_parts(parts));
@@ -111,18 +132,80 @@ Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableByt
   if (!others.idle()) {
     co_await others.join();
   }
+}
+
+Task<Status> Core::read(std::uint64_t block, std::span<const MutableBytes> bytes) {
+  if (closing_) {
+    co_return kClosing;
+  }
+  Parts parts(scheduler_);
+  split(block, bytes, parts);
+  co_await for_each_part(parts);
   if (parts.failed.has_value()) {
     co_return *parts.failed;
   }
   co_return Ok{};
 }
 
-Task<Status> Core::read(std::uint64_t block, std::span<const MutableBytes> parts) {
-  return for_each_part(block, parts, std::nullopt);
+Task<Status> Core::write(std::uint64_t block, std::span<const MutableBytes> bytes, WriteKind kind,
+                         Answer answer) {
+  if (closing_) {
+    co_return kClosing;
+  }
+  if (answer != Answer::kWritten && kind == WriteKind::kInPlace) {
+    const Status answered = co_await write_kept(block, bytes, answer);
+    co_return answered;
+  }
+  Parts parts(scheduler_);
+  parts.write = kind;
+  split(block, bytes, parts);
+  co_await for_each_part(parts);
+  if (parts.failed.has_value()) {
+    co_return *parts.failed;
+  }
+  co_return Ok{};
 }
 
-Task<Status> Core::write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind) {
-  return for_each_part(block, parts, kind);
+// How much is kept is bounded: what is not answered by its caller, and the rest by the memory for
+// intents, where it has its place by then.
+Task<Status> Core::write_kept(std::uint64_t block, std::span<const MutableBytes> bytes,
+                              Answer answer) {
+  const Request request(*this);
+  std::size_t count = 0;
+  for (const MutableBytes some : bytes) {
+    count += some.size() / kBlockBytes;
+  }
+  const auto kept = std::make_shared<Kept>(scheduler_, count);
+  MutableBytes to = kept->copy.bytes();
+  for (const MutableBytes some : bytes) {
+    std::ranges::copy(some, to.begin());
+    to = to.subspan(some.size());
+  }
+  const std::array<MutableBytes, 1> own = {kept->copy.bytes()};
+  split(block, own, kept->parts);
+  kept->parts.write = WriteKind::kInPlace;
+  kept->parts.answer = answer;
+  kept->number = ++last_kept_;
+  kept_.insert(kept->number);
+  scope_.spawn(finish(kept));
+  for (;;) {
+    if (kept->parts.failed.has_value()) {
+      co_return *kept->parts.failed;
+    }
+    if (kept->parts.unanswered == 0) {
+      co_return Ok{};
+    }
+    co_await kept->parts.progress.wait();
+  }
+}
+
+// What fails here after the answer fails because this manager ends: then others, or its next life,
+// carry out the intent.
+Task<void> Core::finish(std::shared_ptr<Kept> kept) {
+  co_await for_each_part(kept->parts);
+  kept_.erase(kept->number);
+  kept->parts.progress.wake_all();
+  changed_.wake_all();
 }
 
 Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode) {
@@ -202,7 +285,7 @@ Task<Status> Core::read_computed(Stripe stripe, std::uint32_t column, Span span,
 
 // In one update, or in two when its ends lie in different rows of two columns: an update covers
 // whole rows, and the rows between would be read for nothing.
-Task<Status> Core::write_part(Part& part, WriteKind kind) {
+Task<Status> Core::write_part(Parts& parts, Part& part) {
   const std::uint32_t chunk = geometry().chunk_blocks;
   const std::uint32_t first_row = part.first % chunk;
   const std::uint32_t last = part.first + part.count - 1;
@@ -215,13 +298,8 @@ Task<Status> Core::write_part(Part& part, WriteKind kind) {
   const bool split = columns == 2 && last % chunk < first_row;
   std::uint32_t done = 0;
   while (done < part.count) {
-    const std::uint32_t first = part.first + done;
     const std::uint32_t count = split && done == 0 ? chunk - first_row : part.count - done;
-    const std::array<Span, kDisksMax> spans = spans_of(geometry(), first, count);
-    const auto [row, rows] = rows_of(geometry(), first, count);
-    Sheet fresh(part.stripe, row, rows);
-    lend(fresh, geometry(), first, part.blocks.subspan(done, count));
-    const Status written = co_await write_rows(part, kind, row, rows, spans, fresh);
+    const Status written = co_await write_rows(parts, part, done, count);
     if (!written.ok()) {
       co_return written;
     }
@@ -230,9 +308,15 @@ Task<Status> Core::write_part(Part& part, WriteKind kind) {
   co_return Ok{};
 }
 
-Task<Status> Core::write_rows(Part& part, WriteKind kind, std::uint32_t first_row,
-                              std::uint32_t rows, const std::array<Span, kDisksMax>& spans,
-                              Sheet& fresh) {
+// `count` blocks of the part, from its block `done` on.
+Task<Status> Core::write_rows(Parts& parts, const Part& part, std::uint32_t done,
+                              std::uint32_t count) {
+  const WriteKind kind = *parts.write;
+  const std::uint32_t first = part.first + done;
+  const std::array<Span, kDisksMax> spans = spans_of(geometry(), first, count);
+  const auto [first_row, rows] = rows_of(geometry(), first, count);
+  Sheet fresh(part.stripe, first_row, rows);
+  lend(fresh, geometry(), first, part.blocks.subspan(done, count));
   RowLocks::Hold hold_rows(rows_, part.stripe, first_row, rows, true);
   const Status held = co_await hold(hold_rows);
   static_cast<void>(held);
@@ -248,7 +332,7 @@ Task<Status> Core::write_rows(Part& part, WriteKind kind, std::uint32_t first_ro
     co_return planned;
   }
   const Update update = io_.describe(sheet, kind == WriteKind::kInPlace ? cells : spans, kind);
-  const Result<IntentLog::Handle> begun = co_await begin(update);
+  const Result<IntentLog::Handle> begun = co_await begin(update, parts, count);
   if (!begun.ok()) {
     co_return begun.error();
   }
@@ -284,8 +368,10 @@ Task<Status> Core::end_intents(Stripe stripe, std::uint32_t first_row, std::uint
   co_return Ok{};
 }
 
-// I13: comes back when the intent is durable at every node of the view.
-Task<Result<IntentLog::Handle>> Core::begin(const Update& update) {
+// I13: comes back when the intent is durable at every node of the view; `blocks` of the request may
+// be answered for before.
+Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts& parts,
+                                            std::uint32_t blocks) {
   const std::uint32_t pages = update.intent.page_count();
   for (;;) {
     if (const std::optional<Error> error = ended()) {
@@ -311,10 +397,17 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update) {
     stop(begun.error());
     co_return begun.error();
   }
+  if (parts.answer == Answer::kAsynchronous) {
+    parts.reached(Answer::kAsynchronous, blocks);
+    co_await yield(scheduler_);
+  }
+  log_.send(begun.value());
+  parts.reached(Answer::kPseudoSynchronous, blocks);
   co_await log_.reach_targets(begun.value());
   if (const std::optional<Error> error = ended()) {
     co_return *error;
   }
+  parts.reached(Answer::kSynchronous, blocks);
   co_return begun.value();
 }
 

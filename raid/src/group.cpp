@@ -136,9 +136,9 @@ Task<Status> Group::wait_active() { return core_->wait_active(); }
 Task<Status> Group::read(std::uint64_t block, std::span<const MutableBytes> parts) {
   return core_->read(block, parts);
 }
-Task<Status> Group::write(std::uint64_t block, std::span<const MutableBytes> parts,
-                          WriteKind kind) {
-  return core_->write(block, parts, kind);
+Task<Status> Group::write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind,
+                          Answer answer) {
+  return core_->write(block, parts, kind, answer);
 }
 Task<Status> Group::flush() { return core_->flush(); }
 void Group::node_fenced(NodeId node, std::uint64_t incarnation) {

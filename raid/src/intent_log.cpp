@@ -51,8 +51,11 @@ Result<IntentLog::Handle> IntentLog::begin(const Intent& intent,
   if (const Status persisted = memory.persist(); !persisted.ok()) {
     return persisted.error();
   }
-  for_each_node(targets_, [&](NodeId target) { send(*live, target); });
   return live;
+}
+
+void IntentLog::send(Handle live) {
+  for_each_node(targets_, [&](NodeId target) { send(*live, target); });
 }
 
 // What this node's memory holds of it: pages first, the slot makes them count.

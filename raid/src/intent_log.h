@@ -67,10 +67,11 @@ class IntentLog {
 
   // Room for an intent and `pages` blocks; none: wait until something ended.
   [[nodiscard]] bool has_room(std::uint32_t pages) const;
-  // Makes it durable here, and sends it.  `pages`: its blocks, in some parts.
+  // Makes it durable here.  `pages`: its blocks, in some parts.
   // REQUIRES: has_room().  Error: kIo: this node's memory failed.
   Result<Handle> begin(const Intent& intent, std::span<const ConstBytes> pages);
-  // Resumes when it is durable in every target, or after stop().
+  void send(Handle live);
+  // REQUIRES: it was sent.  Resumes when it is durable in every target, or after stop().
   Task<void> reach_targets(Handle live);
 
   // An intent that is not free has one of these rows.

@@ -20,6 +20,7 @@ struct Case {
   std::size_t blocks = 1;
   WriteKind kind = WriteKind::kInPlace;
   bool everything = false;  // both nodes and the power of all disks and memories
+  Answer answer = Answer::kWritten;
 };
 
 class CrashPoint {
@@ -38,6 +39,7 @@ class CrashPoint {
       model_.write(0, 0, 1, WriteKind::kInPlace);  // somebody has to notice
     }
     EXPECT_TRUE(world_.run(world_.group(0)->flush()).ok());
+    model_.answer = case_.answer;
     bool acknowledged = false;
     model_.begin_write(0, case_.block, case_.blocks, case_.kind,
                        [&acknowledged](const Status& status) {
@@ -81,6 +83,7 @@ class CrashPoint {
     ASSERT_TRUE(world_.run(world_.group(1)->flush()).ok());
     model_.verify_disks();
     // And life goes on.
+    model_.answer = Answer::kWritten;
     model_.write(1, case_.block, case_.blocks, WriteKind::kInPlace);
     model_.verify(1);
   }
@@ -90,6 +93,19 @@ class CrashPoint {
   World world_;
   Model model_;
 };
+
+struct Mode {
+  std::string_view name;
+  WriteKind kind;
+  Answer answer;
+};
+constexpr std::array<Mode, 5> kModes = {{
+    {"", WriteKind::kInPlace, Answer::kWritten},
+    {" fresh", WriteKind::kFresh, Answer::kWritten},
+    {" synchronous", WriteKind::kInPlace, Answer::kSynchronous},
+    {" pseudo-synchronous", WriteKind::kInPlace, Answer::kPseudoSynchronous},
+    {" asynchronous", WriteKind::kInPlace, Answer::kAsynchronous},
+}};
 
 std::vector<Case> cases() {
   const Geometry single = {
@@ -111,17 +127,17 @@ std::vector<Case> cases() {
       if (shape.block + shape.blocks > geometry.stripe_blocks()) {
         continue;
       }
-      for (const WriteKind kind : {WriteKind::kInPlace, WriteKind::kFresh}) {
+      for (const Mode& mode : kModes) {
         for (const bool everything : {false, true}) {
-          const std::string base = std::string(name) + " " + shape.name +
-                                   (kind == WriteKind::kFresh ? " fresh" : "") +
+          const std::string base = std::string(name) + " " + shape.name + std::string(mode.name) +
                                    (everything ? ", power" : "");
           Case c = {.name = base,
                     .geometry = geometry,
                     .block = shape.block,
                     .blocks = shape.blocks,
-                    .kind = kind,
-                    .everything = everything};
+                    .kind = mode.kind,
+                    .everything = everything,
+                    .answer = mode.answer};
           all.push_back(c);
           c.name = base + ", a disk fails then";
           c.fails_then = 1;

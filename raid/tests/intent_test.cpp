@@ -22,7 +22,11 @@ Intent intent_of(std::uint64_t stripe, std::uint32_t row, std::uint32_t rows) {
 
 Result<IntentLog::Handle> begin(IntentLog& log, const Intent& intent, const Buffer& pages) {
   const std::array<ConstBytes, 1> parts = {pages.bytes()};
-  return log.begin(intent, parts);
+  const Result<IntentLog::Handle> begun = log.begin(intent, parts);
+  if (begun.ok()) {
+    log.send(begun.value());
+  }
+  return begun;
 }
 
 struct Memory {

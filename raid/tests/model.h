@@ -3,7 +3,8 @@
 //   a write begins           its value, too
 //   it is acknowledged       its value alone
 //   a read gave a value      that alone, if no write is under way
-//   its node crashed         in place: as it was; fresh: anything
+//   its node crashed         in place: as it was; fresh: anything; answered before it was at all
+//                            nodes, and not flushed since: the value before, too
 //
 // A block shows its value in all its bytes, so half of one is never taken for another.
 
@@ -23,6 +24,7 @@ class Model {
       : world_(world),
         blocks_(world.options_.geometry.block_count()),
         unflushed_(world.options_.nodes),
+        promised_(world.options_.nodes),
         scope_(world.scheduler) {
     for (Block& block : blocks_) {
       block.possible = {0};
@@ -50,6 +52,7 @@ class Model {
     op->node = node;
     op->block = block;
     op->kind = kind;
+    op->answer = kind == WriteKind::kInPlace ? answer : Answer::kWritten;
     op->done = std::move(done);
     op->number = ++last_operation_;
     under_way_[op->number] = op;
@@ -140,6 +143,10 @@ class Model {
 
   // The node's fresh writes that were not flushed may be lost.
   void lose_unflushed(std::size_t node) {
+    for (const auto& [block, before] : std::exchange(promised_[node], {})) {
+      blocks_[block].possible.insert(before.begin(), before.end());
+      ++blocks_[block].version;
+    }
     for (const std::uint64_t block : unflushed_[node]) {
       blocks_[block].anything = true;
     }
@@ -203,6 +210,7 @@ class Model {
   }
 
   [[nodiscard]] std::size_t block_count() const { return blocks_.size(); }
+  Answer answer = Answer::kWritten;  // when writes in place are answered
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;
 
@@ -229,6 +237,7 @@ class Model {
     std::uint64_t block = 0;
     std::optional<std::uint32_t> attempt;  // a way to compute it
     WriteKind kind = WriteKind::kInPlace;
+    Answer answer = Answer::kWritten;
     Buffer buffer;
     std::vector<MutableBytes> blocks;  // of it, in the order in which the group sees them
     std::vector<MutableBytes> parts;
@@ -279,9 +288,24 @@ class Model {
     return text + ", is none of all";
   }
 
+  // Answered.  An early answer can be taken back by its node's end.
+  void note_value(const Operation& op, std::size_t i) {
+    const std::uint64_t block = op.block + i;
+    Block& at = blocks_[block];
+    const std::set<std::uint64_t> before = std::exchange(at.possible, {op.values[i]});
+    if (op.answer == Answer::kPseudoSynchronous || op.answer == Answer::kAsynchronous) {
+      promised_[op.node][block].insert(before.begin(), before.end());
+      at.possible = shut_out_.contains(op.node) ? before : at.possible;
+      return;
+    }
+    for (auto& promised : promised_) {
+      promised.erase(block);
+    }
+  }
+
   static Task<void> write_task(Model& model, std::shared_ptr<Operation> op) {
-    const Status status =
-        co_await model.world_.processes[op->node]->group->write(op->block, op->parts, op->kind);
+    const Status status = co_await model.world_.processes[op->node]->group->write(
+        op->block, op->parts, op->kind, op->answer);
     ++model.writes;
     model.under_way_.erase(op->number);
     for (std::size_t i = 0; i < op->values.size(); ++i) {
@@ -290,7 +314,7 @@ class Model {
       at.fresh = false;
       ++at.version;
       if (status.ok()) {
-        at.possible = {op->values[i]};
+        model.note_value(*op, i);
         at.anything = op->kind == WriteKind::kFresh && model.shut_out_.contains(op->node);
         if (op->kind == WriteKind::kFresh) {
           model.unflushed_[op->node].insert(op->block + i);
@@ -334,6 +358,9 @@ class Model {
     for (const std::uint64_t block : model.unflushed_[node]) {
       covered[block] = model.blocks_[block].version;
     }
+    for (const auto& [block, before] : model.promised_[node]) {
+      covered[block] = model.blocks_[block].version;
+    }
     Group& group = *model.world_.processes[node]->group;
     Task<Status> task = close ? group.close() : group.flush();
     const Status status = co_await std::move(task);
@@ -341,6 +368,7 @@ class Model {
       for (const auto& [block, version] : covered) {
         if (model.blocks_[block].version == version) {
           model.unflushed_[node].erase(block);
+          model.promised_[node].erase(block);
         }
       }
     }
@@ -392,6 +420,8 @@ class Model {
   World& world_;
   std::vector<Block> blocks_;
   std::vector<std::set<std::uint64_t>> unflushed_;  // fresh writes, by node
+  // Writes that were answered early, by node: what the blocks may have held before.
+  std::vector<std::map<std::uint64_t, std::set<std::uint64_t>>> promised_;
   std::set<std::size_t> shut_out_;
   std::map<std::uint64_t, std::shared_ptr<Operation>> under_way_;
   std::uint64_t last_value_ = 0;

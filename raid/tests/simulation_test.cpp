@@ -81,6 +81,7 @@ class Simulation {
         world_(seed, some_options(random_, about)),
         model_(world_),
         reached_(reached) {
+    model_.answer = static_cast<Answer>(random_.below(4));
     if (random_.one_in(2)) {
       world_.needed = [this](Stripe stripe) { return model_.needed(stripe); };
     }

@@ -47,6 +47,16 @@ enum class WriteKind : std::uint8_t {
   kFresh,    // anything: nobody refers to these blocks yet
 };
 
+// When a write in place is answered.  Its intent, which carries its blocks, comes before its first
+// disk write whatever this says; and whoever reads or writes these blocks later, at any node, finds
+// them written.  flush() comes back when everything that was answered before is on the disks.
+enum class Answer : std::uint8_t {
+  kWritten,            // it is on the disks
+  kSynchronous,        // its intent is durable at every node of the view
+  kPseudoSynchronous,  // ... is durable here, and sent: lost if this node is lost just then
+  kAsynchronous,       // ... is durable here, and will be sent: lost if this node is lost just then
+};
+
 struct GroupOptions {
   GroupId group{};
   NodeId self{};
@@ -188,8 +198,11 @@ class Group {
   // Error, of all: kIo: more disks failed than the level allows; kFenced; kClosed.
   // `parts` as in BlockOperation, and unchanged until the task is done.
   Task<Status> read(std::uint64_t block, std::span<const MutableBytes> parts);
-  Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind);
-  // What was written before is on the disks, and no intent of it is left.
+  // With an early answer `parts` are free once the task is done; of fresh writes, whose intents
+  // carry no blocks, there is none.
+  Task<Status> write(std::uint64_t block, std::span<const MutableBytes> parts, WriteKind kind,
+                     Answer answer = Answer::kWritten);
+  // What was answered before is on the disks, and no intent of it is left.
   Task<Status> flush();
 
   // The failover layer has fenced this process of the node: no I/O of it is under way, none will
