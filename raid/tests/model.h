@@ -144,7 +144,8 @@ class Model {
   // The node's fresh writes that were not flushed may be lost.
   void lose_unflushed(std::size_t node) {
     for (const auto& [block, before] : std::exchange(promised_[node], {})) {
-      blocks_[block].possible.insert(before.begin(), before.end());
+      blocks_[block].possible.insert(before.possible.begin(), before.possible.end());
+      blocks_[block].anything = blocks_[block].anything || before.anything;
       ++blocks_[block].version;
     }
     for (const std::uint64_t block : unflushed_[node]) {
@@ -289,18 +290,24 @@ class Model {
   }
 
   // Answered.  An early answer can be taken back by its node's end.
-  void note_value(const Operation& op, std::size_t i) {
+  void note_answer(const Operation& op, std::size_t i) {
     const std::uint64_t block = op.block + i;
     Block& at = blocks_[block];
-    const std::set<std::uint64_t> before = std::exchange(at.possible, {op.values[i]});
+    const bool shut_out = shut_out_.contains(op.node);
     if (op.answer == Answer::kPseudoSynchronous || op.answer == Answer::kAsynchronous) {
-      promised_[op.node][block].insert(before.begin(), before.end());
-      at.possible = shut_out_.contains(op.node) ? before : at.possible;
-      return;
+      Before& before = promised_[op.node][block];
+      before.possible.insert(at.possible.begin(), at.possible.end());
+      before.anything = before.anything || at.anything;
+      if (shut_out) {
+        return;
+      }
+    } else {
+      for (auto& promised : promised_) {
+        promised.erase(block);
+      }
     }
-    for (auto& promised : promised_) {
-      promised.erase(block);
-    }
+    at.possible = {op.values[i]};
+    at.anything = op.kind == WriteKind::kFresh && shut_out;
   }
 
   static Task<void> write_task(Model& model, std::shared_ptr<Operation> op) {
@@ -314,8 +321,7 @@ class Model {
       at.fresh = false;
       ++at.version;
       if (status.ok()) {
-        model.note_value(*op, i);
-        at.anything = op->kind == WriteKind::kFresh && model.shut_out_.contains(op->node);
+        model.note_answer(*op, i);
         if (op->kind == WriteKind::kFresh) {
           model.unflushed_[op->node].insert(op->block + i);
         } else {
@@ -420,8 +426,12 @@ class Model {
   World& world_;
   std::vector<Block> blocks_;
   std::vector<std::set<std::uint64_t>> unflushed_;  // fresh writes, by node
-  // Writes that were answered early, by node: what the blocks may have held before.
-  std::vector<std::map<std::uint64_t, std::set<std::uint64_t>>> promised_;
+  // Of writes that were answered early, by node: what the blocks may have held before.
+  struct Before {
+    std::set<std::uint64_t> possible;
+    bool anything = false;
+  };
+  std::vector<std::map<std::uint64_t, Before>> promised_;
   std::set<std::size_t> shut_out_;
   std::map<std::uint64_t, std::shared_ptr<Operation>> under_way_;
   std::uint64_t last_value_ = 0;

@@ -394,7 +394,10 @@ class World {
         }
       }
     }
-    ~Process() { end(); }
+    ~Process() {
+      scope.cancel();
+      end();
+    }
     // I12: no manager may have heard a contradiction about a lock.
     void end() {
       DUET_CHECK(group == nullptr || !group->status().ended.has_value() ||
