@@ -165,6 +165,9 @@ Task<Status> PairNode::raise_epochs(const Claim& claim) {
       continue;  // the filer lives without it; its marks count by quorum
     }
     const Status raised = co_await each.disk->raise_epoch(filers_[each.filer].epoch);
+    if (!raised.ok() && raised.error().code == Errc::kFenced && each.grouped) {
+      conflict();  // by a fence since it was joined, which the group need not have met
+    }
     if (!raised.ok() && raised.error().code != Errc::kNotSupported) {
       co_return raised;
     }

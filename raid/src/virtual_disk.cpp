@@ -2,14 +2,14 @@
 
 namespace duet::raid {
 
-VirtualDisk::VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, WriteKind kind,
+VirtualDisk::VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, Answer answer,
                          std::string name)
     : scheduler_(scheduler),
       group_(group),
       part_(part),
       first_block_(part.first * group.geometry().stripe_blocks()),
       blocks_(part.count * group.geometry().stripe_blocks()),
-      kind_(kind),
+      answer_(answer),
       name_(std::move(name)),
       scope_(scheduler) {
   DUET_CHECK(part.first <= group.geometry().stripes &&
@@ -37,8 +37,8 @@ Task<void> VirtualDisk::run(VirtualDisk& disk, BlockOperation& operation) {
       break;
     }
     case BlockOperation::Kind::kWrite: {
-      const WriteKind kind = operation.fresh ? WriteKind::kFresh : disk.kind_;
-      const Status written = co_await disk.group_.write(block, operation.parts, kind);
+      const WriteKind kind = operation.fresh ? WriteKind::kFresh : WriteKind::kInPlace;
+      const Status written = co_await disk.group_.write(block, operation.parts, kind, disk.answer_);
       operation.result = written;
       break;
     }

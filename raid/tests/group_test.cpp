@@ -338,7 +338,7 @@ TEST(VirtualDisk, PartsOfAGroupAreDisksOfTheirOwnOnEveryNode) {
   boot_all(world);
   const auto disk = [&](std::size_t node, std::uint64_t first) {
     return std::make_unique<VirtualDisk>(world.scheduler, *world.group(node), Part{first, 3},
-                                         WriteKind::kInPlace, "v" + std::to_string(first));
+                                         Answer::kWritten, "v" + std::to_string(first));
   };
   const auto here = disk(0, 0);
   const auto there = disk(1, 0);

@@ -190,6 +190,35 @@ TEST(Rebuild, WhenEverybodyDiesItGoesOnWhereTheLabelSays) {
   }
 }
 
+// What a label calls rebuilt is on the disk: also when the label came through, and its flush did
+// not.
+TEST(Rebuild, PowerMayBeLostAtEveryTurnOfIt) {
+  constexpr Geometry kSmall = {
+      .level = Level::kSingleParity, .disks = 3, .chunk_blocks = 2, .stripes = 4};
+  bool over = false;
+  for (std::uint64_t turns = 0; !over && turns < 2000; ++turns) {
+    SCOPED_TRACE(::testing::Message() << "turn " << turns);
+    World world(500 + turns, {.geometry = kSmall, .spares = 1, .step_stripes = 1});
+    Model model(world);
+    boot_all(world);
+    model.fill(0);
+    ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+    world.group(0)->disk_failed(1);
+    ASSERT_TRUE(world.run_until([&] { return state(world, 0, 1) == DiskState::kRebuilding; }));
+    std::uint64_t left = turns;
+    ASSERT_TRUE(world.run_until([&] { return left-- == 0 || all_whole(world); }));
+    over = all_whole(world);
+    model.kill(0);
+    model.kill(1);
+    model.lose_power();
+    boot_all(world);
+    ASSERT_TRUE(world.run_until([&] { return all_whole(world); }));
+    verify(world, model, 1);
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_TRUE(over);
+}
+
 TEST(Rebuild, WhatNobodyNeedsIsPassedByAndWholeWhereItIsWrittenLater) {
   // Wide ones modify check data where they may.
   constexpr Geometry kWide = {

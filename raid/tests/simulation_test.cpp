@@ -718,10 +718,11 @@ TEST(Simulation, WhateverHappensMeanwhileDisksAreRebuiltAndScrubbed) {
     EXPECT_GT(reached.blackouts, 10U);
     EXPECT_GT(reached.rebuilt, 500U);
     EXPECT_GT(reached.passed_by, 20U);
-    EXPECT_GT(reached.resumed, 1U);
-    EXPECT_GT(reached.spares_lost, 5U);
+    // Of 1,000 fresh seeds 96, 91 and 278: a hundred must not miss them by chance.
+    EXPECT_GT(reached.resumed, 0U);
+    EXPECT_GT(reached.spares_lost, 0U);
+    EXPECT_GT(reached.further, 5U);
     EXPECT_GT(reached.granted, 20U);
-    EXPECT_GT(reached.further, 20U);
     EXPECT_GT(reached.scrubbed, 500U);
     EXPECT_GT(reached.scrubs_done, 50U);
   }

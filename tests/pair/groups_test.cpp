@@ -158,6 +158,27 @@ TEST_P(PairOnAGroup, ANodeThatSleepsTooLongWakesAndEnds) {
   expect_sound();
 }
 
+Task<void> remove_key(shelf::SharedDisk& disk, shelf::DiskKey key) {
+  const Status removed = co_await disk.preempt_and_abort(key, shelf::Reservation::kWriteExclusive);
+  EXPECT_TRUE(removed.ok());
+}
+
+// A takeover that was given up has removed it from a disk that nobody has written since.
+TEST_P(PairOnAGroup, WhoseKeyIsGoneFindsOutWhenItOpensAFiler) {
+  begin();
+  ASSERT_TRUE(hands_over(1, 1));
+  const std::size_t disk = GetParam() % kDisks;
+  {
+    TaskScope scope(world.process(0)->scheduler);
+    scope.spawn(remove_key(*world.process(0)->disks[disk], world.process(1)->disks[disk]->key()));
+    ASSERT_TRUE(world.run_until([&] { return scope.idle(); }, 1s));
+  }
+  const Status asked = world.pair(0).start_handover(1);
+  static_cast<void>(asked);  // node b may have found out by then
+  ASSERT_TRUE(world.run_until([&] { return world.steps["halt"] > 0; }, 10s));
+  expect_sound();
+}
+
 TEST_P(PairOnAGroup, BothLosePowerAndBothComeBack) {
   begin();
   world.run_for(1s);

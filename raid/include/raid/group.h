@@ -33,6 +33,7 @@
 #include "platform/block_device.h"
 #include "platform/persistent_memory.h"
 #include "platform/task.h"
+#include "raid/answer.h"
 #include "raid/label.h"
 #include "raid/lock_table.h"
 #include "raid/peers.h"
@@ -45,16 +46,6 @@ class Core;
 enum class WriteKind : std::uint8_t {
   kInPlace,  // of each block, the old or the new bytes
   kFresh,    // anything: nobody refers to these blocks yet
-};
-
-// When a write in place is answered.  Its intent, which carries its blocks, comes before its first
-// disk write whatever this says; and whoever reads or writes these blocks later, at any node, finds
-// them written.  flush() comes back when everything that was answered before is on the disks.
-enum class Answer : std::uint8_t {
-  kWritten,            // it is on the disks
-  kSynchronous,        // its intent is durable at every node of the view
-  kPseudoSynchronous,  // ... is durable here, and sent: lost if this node is lost just then
-  kAsynchronous,       // ... is durable here, and will be sent: lost if this node is lost just then
 };
 
 struct GroupOptions {

@@ -4,7 +4,7 @@
 // read through all.  A part begins and ends with a stripe, so that two parts share no lock.
 //
 // As of every BlockDevice, a write that no flush has followed may be lost in a crash, block by
-// block; of kInPlace it is not.
+// block; of what does not say that it is fresh, only as its answer says.
 //
 // Ownership: borrows the group.  Drain it before it is destroyed: what is under way is forgotten.
 // Thread-safety: the scheduler's thread.
@@ -20,9 +20,9 @@ namespace duet::raid {
 
 class VirtualDisk final : public BlockDevice, private Redundancy {
  public:
-  // `kind`: of what is written through it and does not say that it is fresh.
+  // `answer`: when what does not say that it is fresh is answered.
   // REQUIRES: the part lies in the group.
-  VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, WriteKind kind,
+  VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, Answer answer,
               std::string name);
   VirtualDisk(const VirtualDisk&) = delete;
   VirtualDisk& operator=(const VirtualDisk&) = delete;
@@ -54,7 +54,7 @@ class VirtualDisk final : public BlockDevice, private Redundancy {
   const Part part_;
   const std::uint64_t first_block_;
   const std::uint64_t blocks_;
-  const WriteKind kind_;
+  const Answer answer_;
   const std::string name_;
   TaskScope scope_;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "schema.h"
 
@@ -31,6 +32,28 @@ const VirtualDisk* first_exported(const Config& config, const Node& node) {
   return nullptr;
 }
 
+raid::Answer read_answer(Reader& reader, MapReader& map) {
+  constexpr std::array<std::pair<std::string_view, raid::Answer>, 4> kAnswers = {{
+      {"written", raid::Answer::kWritten},
+      {"synchronous", raid::Answer::kSynchronous},
+      {"pseudo-synchronous", raid::Answer::kPseudoSynchronous},
+      {"asynchronous", raid::Answer::kAsynchronous},
+  }};
+  const Value* const value = map.find("answer");
+  if (value == nullptr) {
+    return raid::Answer::kSynchronous;
+  }
+  const std::string text = map.text("answer");
+  for (const auto& [name, answer] : kAnswers) {
+    if (text == name) {
+      return answer;
+    }
+  }
+  reader.fail(value->line, fmt::format("{}: \"{}\" is not known", map.path_of("answer"), text),
+              "write written, synchronous, pseudo-synchronous or asynchronous");
+  return raid::Answer::kWritten;
+}
+
 }  // namespace
 
 void read_exported(Reader& reader, const Value& value, const std::string& path, VirtualDisk& disk) {
@@ -40,6 +63,7 @@ void read_exported(Reader& reader, const Value& value, const std::string& path, 
   for (const Value& client : list_items(reader, clients, map.path_of("clients"))) {
     disk.nbd_clients.push_back(read_host(reader, client, map.path_of("clients")));
   }
+  disk.answer = read_answer(reader, map);
   map.finish();
   if (!reader.error() && disk.nbd_clients.empty()) {
     reader.fail(disk.nbd_line, fmt::format("{}: nobody may attach it", map.path_of("clients")),

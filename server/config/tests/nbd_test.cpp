@@ -56,11 +56,31 @@ TEST(NbdConfig, IsReadAsItStands) {
   EXPECT_TRUE(disks[0].nbd_clients[1].read_write);
   EXPECT_EQ(filer::client_text(disks[0].nbd_clients[1]), "10.1.0.0/16");
   EXPECT_FALSE(disks[1].exported());
+  EXPECT_EQ(disks[0].answer, raid::Answer::kSynchronous);
+  EXPECT_EQ(disks[1].answer, raid::Answer::kWritten);
   const std::vector<Listener>& listeners = outcome.value().nodes[0].nbd;
   ASSERT_EQ(listeners.size(), 2U);
   EXPECT_EQ(listeners[0].address, "127.0.0.2");
   EXPECT_EQ(listeners[0].port, 10809);
   EXPECT_EQ(listeners[1].address, "::1");
+}
+
+TEST(NbdConfig, WritesAreAnsweredAsTheFileSays) {
+  const auto answer = [](const std::string& word) {
+    const Outcome<Config> outcome =
+        parse(testing::replaced(kGood, "        nbd:\n",
+                                "        nbd:\n          answer: " + word + "\n"),
+              "d.yaml");
+    EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+    return outcome.value().groups[0].virtual_disks[0];
+  };
+  EXPECT_EQ(answer("written").answer, raid::Answer::kWritten);
+  EXPECT_TRUE(answer("written").answers_last());
+  EXPECT_TRUE(answer("synchronous").answers_last());
+  EXPECT_EQ(answer("pseudo-synchronous").answer, raid::Answer::kPseudoSynchronous);
+  EXPECT_FALSE(answer("pseudo-synchronous").answers_last());
+  EXPECT_EQ(answer("asynchronous").answer, raid::Answer::kAsynchronous);
+  EXPECT_FALSE(answer("asynchronous").answers_last());
 }
 
 class RefusedNbd : public ::testing::TestWithParam<BadFile> {};
@@ -96,6 +116,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"access: ro", "squash: root",
                 "d.yaml:15: raid.virtual_disks.nbd.clients.squash: no such key; correct or remove "
                 "it; known here: match, access"},
+        BadFile{"        nbd:\n", "        nbd:\n          answer: soon\n",
+                "d.yaml:14: raid.virtual_disks.nbd.answer: \"soon\" is not known; write written, "
+                "synchronous, pseudo-synchronous or asynchronous"},
         BadFile{"127.0.0.2", "here",
                 "d.yaml:22: nodes.a.nbd.addresses: \"here\" is not an address; write an IPv4 or "
                 "IPv6 address; host names are not looked up"},

@@ -39,7 +39,8 @@ HostDisks::HostDisks(Machine& machine, FindGroup find, filer::AnswerGate* gate)
             std::vector<nbd::Export> exports;
             for (const Disk& disk : disks_) {
               exports.push_back({disk.group->name + "/" + disk.disk->name, disk.disk->nbd_clients,
-                                 [this, disk] { return device(disk); }});
+                                 [this, disk] { return device(disk); },
+                                 /*volatile_answers=*/!disk.disk->answers_last()});
             }
             return exports;
           }(),

@@ -66,9 +66,9 @@ std::string make_virtual_disks(Scheduler& scheduler, const std::string& file,
           "group, by `duet init`: remove it from the file",
           file, wanted.line, configured.name, wanted.name);
     }
-    disks.push_back(std::make_unique<raid::VirtualDisk>(
-        scheduler, group, entry->part, raid::WriteKind::kInPlace,
-        fmt::format("{}/{}", configured.name, wanted.name)));
+    disks.push_back(
+        std::make_unique<raid::VirtualDisk>(scheduler, group, entry->part, wanted.answer,
+                                            fmt::format("{}/{}", configured.name, wanted.name)));
   }
   return {};
 }

@@ -257,7 +257,7 @@ class PairWorld {
       const auto entries = raid::virtual_disks_of(manager->group->status().label);
       for (const raid::VirtualDiskEntry& entry : entries) {
         manager->virtual_disks[entry.name] = std::make_unique<raid::VirtualDisk>(
-            scheduler, *manager->group, entry.part, raid::WriteKind::kInPlace, entry.name);
+            scheduler, *manager->group, entry.part, raid::Answer::kWritten, entry.name);
       }
     }
   }

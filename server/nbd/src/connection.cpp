@@ -271,11 +271,22 @@ Task<void> Connection::refuse(Request request, ReplyError why) {
   co_await reply(request, why);
 }
 
+// What a write asks for with FUA.  Answers that last need nothing more.
+Task<Status> Connection::make_last(const Request& request, BlockDevice& disk, Status written) {
+  const bool flush = (request.flags & kFua) != 0 && hub_.exports[choice_->index].volatile_answers;
+  if (!flush || !written.ok()) {
+    co_return written;
+  }
+  const Status flushed = co_await disk.flush();
+  co_return flushed;
+}
+
 Task<void> Connection::write(Request request, BlockDevice& disk, Buffers::Buffer buffer) {
   const UnderWay under_way(*this, buffer.bytes().size());
   const MutableBytes part = buffer.bytes();
-  const Status written =
+  const Status done =
       co_await disk.write(block_of(request.offset), std::span<const MutableBytes>(&part, 1));
+  const Status written = co_await make_last(request, disk, done);
   if (written.ok()) {
     ++counters().writes;
     counters().written_bytes += request.bytes;
@@ -306,6 +317,8 @@ Task<bool> Connection::write_long(Request request, BlockDevice& disk, Buffers::B
     }
     done += part.size();
   }
+  const Status last = co_await make_last(request, disk, written);
+  written = last;
   if (written.ok()) {
     ++counters().writes;
     counters().written_bytes += request.bytes;
@@ -333,6 +346,8 @@ Task<void> Connection::write_zeroes(Request request, BlockDevice& disk) {
     written = piece;
     done += bytes;
   }
+  const Status last = co_await make_last(request, disk, written);
+  written = last;
   if (written.ok() && !closed_) {
     ++counters().zeroes;
     counters().written_bytes += request.bytes;

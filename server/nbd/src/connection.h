@@ -55,6 +55,7 @@ class Connection {
 
   // Each is a task of its own, and answers.
   Task<void> read(Request request, BlockDevice& disk, Buffers::Buffer buffer);
+  Task<Status> make_last(const Request& request, BlockDevice& disk, Status written);
   Task<void> write(Request request, BlockDevice& disk, Buffers::Buffer buffer);
   Task<void> write_zeroes(Request request, BlockDevice& disk);
   Task<void> flush(Request request, BlockDevice& disk);

@@ -51,8 +51,10 @@ std::optional<Choice> Haggling::find(const std::string& name) const {
 }
 
 // A flush through one connection covers what others have written, on both nodes (README.md).
-std::uint16_t Haggling::flags_of(const Choice& choice) {
-  return static_cast<std::uint16_t>(kHasFlags | kSendFlush | kSendFua | kCanMultiConn |
+std::uint16_t Haggling::flags_of(const Choice& choice) const {
+  const bool multi = !hub_.exports[choice.index].volatile_answers;
+  return static_cast<std::uint16_t>(kHasFlags | kSendFlush | kSendFua |
+                                    (multi ? kCanMultiConn : 0) |
                                     (choice.read_only ? kReadOnly : kSendWriteZeroes));
 }
 

@@ -39,7 +39,7 @@ class Haggling {
   Task<Next> export_name();
   // The export of that name if this client may have it.
   [[nodiscard]] std::optional<Choice> find(const std::string& name) const;
-  [[nodiscard]] static std::uint16_t flags_of(const Choice& choice);
+  [[nodiscard]] std::uint16_t flags_of(const Choice& choice) const;
 
   Task<bool> send(ConstBytes bytes);
   Task<bool> reply(OptionReply type, ConstBytes data);

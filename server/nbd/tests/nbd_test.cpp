@@ -158,6 +158,32 @@ TEST_F(Nbd, WhatIsWrittenIsReadThroughAnotherConnection) {
   EXPECT_EQ(server->connections()[0].name, "tank/host");
 }
 
+TEST_F(Nbd, WhereAnswersDoNotLastConnectionsAreNotAsOneAndFuaFlushes) {
+  std::vector<Export> exports;
+  exports.push_back({"tank/host", {rule("10.1.2.0/24", true)}, [this] { return &disk; }, true});
+  server = std::make_unique<Server>(scheduler, std::move(exports), &gate);
+  auto client = connect();
+  client->send(Wire().u32(3).add(option(1, Wire().text("tank/host"))));
+  run();
+  constexpr std::uint16_t kFlagsAlone = kFlags & ~0x100;
+  EXPECT_EQ(client->news(), Wire().add(greeting()).u64(kDiskBytes).u16(kFlagsAlone).bytes());
+  EXPECT_EQ(ask(*client, request(1, 1, 0, 4096).fill(4096, 'a')), reply(1, 0).bytes());
+  EXPECT_EQ(disk.flushes, 0);
+  EXPECT_EQ(ask(*client, request(1, 2, 0, 4096, 1).fill(4096, 'b')), reply(2, 0).bytes());
+  EXPECT_EQ(disk.flushes, 1);
+  EXPECT_EQ(ask(*client, request(6, 3, 0, 8192, 1)), reply(3, 0).bytes());
+  EXPECT_EQ(disk.flushes, 2);
+  const Wire lots = Wire().fill(2U << 20U, 'c');
+  EXPECT_EQ(ask(*client, request(1, 4, 0, 2U << 20U, 1).add(lots)), reply(4, 0).bytes());
+  EXPECT_EQ(disk.flushes, 3);
+}
+
+TEST_F(Nbd, WhereAnswersLastFuaAsksForNothingMore) {
+  auto client = attach();
+  EXPECT_EQ(ask(*client, request(1, 2, 0, 4096, 1).fill(4096, 'b')), reply(2, 0).bytes());
+  EXPECT_EQ(disk.flushes, 0);
+}
+
 TEST_F(Nbd, RequestsAboveOnePieceGoPieceByPiece) {
   auto client = attach();
   const std::uint32_t bytes = (32U << 20U);

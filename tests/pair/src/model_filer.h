@@ -84,7 +84,7 @@ class ModelFiler final : public failover::FilerHost {
   Task<Status> write_root(ModelRoot root);
   Task<Result<ModelRoot>> read_root();
   Task<Status> write_data(std::uint64_t cp);
-  Task<Status> check_data(std::uint64_t cp);
+  Task<Status> check_data(std::uint64_t cp, std::uint64_t epoch);
   [[nodiscard]] nvlog::LogIdentity identity() const;
 
   Scheduler& scheduler_;

@@ -17,6 +17,7 @@
 #include "filer/exports.h"
 #include "filer/filer.h"
 #include "platform/scheduler.h"
+#include "raid/answer.h"
 #include "raid/geometry.h"
 #include "raid/intent_format.h"
 
@@ -119,8 +120,14 @@ struct VirtualDisk {
   // Hosts that may attach it over NBD; the first that matches counts, of it only read_write.  None:
   // it is for filers.
   std::vector<filer::ExportRule> nbd_clients;
+  // When what hosts write is answered; of a filer's it is written by then.
+  raid::Answer answer = raid::Answer::kWritten;
   int nbd_line = 0;
   [[nodiscard]] bool exported() const { return nbd_line != 0; }
+  // What was answered is not lost with the node alone that answered it.
+  [[nodiscard]] bool answers_last() const {
+    return answer == raid::Answer::kWritten || answer == raid::Answer::kSynchronous;
+  }
 };
 
 // A redundancy group.

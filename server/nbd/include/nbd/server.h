@@ -42,6 +42,9 @@ struct Export {
   // The disk; null: not to be had through this node now.  The size never changes, and what was
   // given lives as long as the server.
   std::function<BlockDevice*()> disk;
+  // What was answered can be lost with this node until a flush through it has ended: then hosts
+  // are not told that connections to several nodes are as one, and FUA flushes.
+  bool volatile_answers = false;
 };
 
 struct ServerOptions {
