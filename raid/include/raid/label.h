@@ -18,12 +18,15 @@
 
 namespace duet::raid {
 
+// With all its disks.
 [[nodiscard]] Geometry geometry_of(const GroupLabel& label);
+// What its capacity goes by: while it is expanded, with the disks that it had before.
+[[nodiscard]] Geometry capacity_of(const GroupLabel& label);
 
-// Stripes of a group that lie together.
+// Blocks of a group that lie together.
 struct Part {
-  std::uint64_t first = 0;
-  std::uint64_t count = 0;
+  std::uint64_t first_block = 0;
+  std::uint64_t blocks = 0;
   friend bool operator==(const Part&, const Part&) = default;
 };
 
@@ -39,7 +42,7 @@ struct VirtualDiskEntry {
 };
 [[nodiscard]] std::vector<VirtualDiskEntry> virtual_disks_of(const GroupLabel& label);
 // Error: kInvalid: a name that is empty, too long, not printable or there twice; a part that is
-// empty, not in the group, or in another; too many.
+// empty, not in the group, or meets another; too many.
 Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> entries);
 
 // Whether `a` counts and not `b`.  Of two with one number, that of the later term: a leader that
