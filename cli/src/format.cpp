@@ -57,7 +57,7 @@ Task<Result<std::string>> contents_of(BlockDevice& disk) {
     for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(label.value())) {
       text +=
           fmt::format(", virtual disk {} of {}", entry.name,
-                      config::size_text(entry.part.count * geometry.stripe_blocks() * kBlockBytes));
+                      config::size_text(entry.part.blocks * kBlockBytes));
     }
     co_return text + ")";
   }

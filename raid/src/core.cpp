@@ -42,6 +42,7 @@ void Core::start() {
   }
   scope_.spawn(lead());
   scope_.spawn(rebuild());
+  scope_.spawn(expand_stripes());
   scope_.spawn(scrub());
 }
 
@@ -108,6 +109,7 @@ GroupStatus Core::status() const {
                       .began = rebuild_.began,
                       .shares = rebuild_.sweep.shares(),
                       .trouble = rebuild_.trouble},
+          .expansion = expansion_status(),
           .scrub = scrub_status(),
           .label = disks_.label()};
 }

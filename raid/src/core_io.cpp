@@ -4,17 +4,19 @@
 
 namespace duet::raid {
 
-// Blocks of a request that lie in one stripe.
+// Blocks of a request that lie in one stripe; or did when it was planned.
 struct Core::Part {
-  Stripe stripe{};
+  std::uint64_t block = 0;
+  PlacedStripe of;
   std::uint32_t first = 0;  // block within the stripe's data
   std::uint32_t count = 0;
   std::span<const MutableBytes> blocks;  // of the caller, one by one
+  bool moved = false;                    // nothing was done: it lies elsewhere by now
 };
 
 // Of one request.
 struct Core::Parts {
-  std::vector<Part> all;
+  std::vector<Part> all;  // grows when some of it has moved meanwhile
   std::size_t next = 0;
   std::optional<WriteKind> write;  // none: they are read
   std::optional<Error> failed;
@@ -66,13 +68,36 @@ void lend(Sheet& sheet, const Geometry& geometry, std::uint32_t first,
 // Takes one part after the other, until none is left or one has failed.
 Task<void> Core::take_parts(Parts& parts) {
   while (parts.next < parts.all.size() && !parts.failed.has_value()) {
-    Part& part = parts.all[parts.next++];
+    Part part = parts.all[parts.next++];
     Task<Status> task = parts.write.has_value() ? write_part(part, *parts.write) : read_part(part);
     const Status status = co_await std::move(task);
     if (!status.ok() && !parts.failed.has_value()) {
       parts.failed = status.error();
     }
+    if (part.moved) {
+      plan_parts(parts, part.block, part.blocks);
+    }
   }
+}
+
+// By where the blocks are now.
+void Core::plan_parts(Parts& parts, std::uint64_t block, std::span<const MutableBytes> blocks) {
+  while (!blocks.empty()) {
+    const Site site = site_of(disks_.label(), block);
+    const std::uint32_t width = disks_.geometry(site.of).stripe_blocks();
+    const auto count =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(width - site.first, blocks.size()));
+    parts.all.push_back({block, site.of, site.first, count, blocks.first(count)});
+    blocks = blocks.subspan(count);
+    block += count;
+  }
+}
+
+// An expansion has moved some of it since it was planned.  Under the locks of the stripe in which
+// it is: what lies there does so until they are let go.
+bool Core::has_moved(Part& part) const {
+  part.moved = site_of(disks_.label(), part.block) != Site{part.of, part.first};
+  return part.moved;
 }
 
 Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableBytes> bytes,
@@ -87,21 +112,11 @@ Task<Status> Core::for_each_part(std::uint64_t block, std::span<const MutableByt
       blocks.push_back(some.subspan(at, kBlockBytes));
     }
   }
-  DUET_CHECK(block <= geometry().block_count() &&
-             blocks.size() <= geometry().block_count() - block);
-  const std::uint32_t width = geometry().stripe_blocks();
+  const std::uint64_t capacity = capacity_of(disks_.label()).block_count();
+  DUET_CHECK(block <= capacity && blocks.size() <= capacity - block);
   Parts parts;
   parts.write = write;
-  for (std::size_t done = 0; done < blocks.size();) {
-    Part part;
-    part.stripe = Stripe{(block + done) / width};
-    part.first = static_cast<std::uint32_t>((block + done) % width);
-    part.count = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(width - part.first, blocks.size() - done));
-    part.blocks = std::span(blocks).subspan(done, part.count);
-    done += part.count;
-    parts.all.push_back(part);
-  }
+  plan_parts(parts, block, blocks);
   // Each stripe is by itself: it has its own lock, and waits for none of the others.
   TaskScope others(scheduler_);
   for (std::size_t i = 1; i < std::min(kStripesAtOnce, parts.all.size()); ++i) {
@@ -154,28 +169,32 @@ Task<Status> Core::hold(RowLocks::Hold& rows) {
 
 Task<Status> Core::read_part(Part& part) {
   ++counters_.reads;
+  const Geometry geometry = disks_.geometry(part.of);
   LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, part.stripe, LockMode::kShared);
+  const Status locked = co_await hold(use, part.of.stripe, LockMode::kShared);
   if (!locked.ok()) {
     co_return locked;
   }
-  const std::array<Span, kDisksMax> spans = spans_of(geometry(), part.first, part.count);
-  const auto [first_row, row_count] = rows_of(geometry(), part.first, part.count);
-  RowLocks::Hold rows(rows_, part.stripe, first_row, row_count, false);
+  const std::array<Span, kDisksMax> spans = spans_of(geometry, part.first, part.count);
+  const auto [first_row, row_count] = rows_of(geometry, part.first, part.count);
+  RowLocks::Hold rows(rows_, part.of.stripe, first_row, row_count, false);
   const Status held = co_await hold(rows);
   static_cast<void>(held);
+  if (has_moved(part)) {
+    co_return Ok{};
+  }
   // To where it is wanted; only what cannot be read goes another way.
-  Sheet sheet(part.stripe, first_row, row_count);
-  lend(sheet, geometry(), part.first, part.blocks);
+  Sheet sheet(part.of, first_row, row_count);
+  lend(sheet, geometry, part.first, part.blocks);
   co_await io_.read_cells(sheet, spans);
   std::size_t done = 0;
-  for (std::uint32_t column = 0; column < geometry().data_columns(); ++column) {
+  for (std::uint32_t column = 0; column < geometry.data_columns(); ++column) {
     const Span span = spans[column];
     if (span.count > 0 && (sheet.have & one(column)) == 0) {
       ++counters_.degraded_reads;
       const std::span<const MutableBytes> to = part.blocks.subspan(done, span.count);
       const Status computed =
-          co_await read_computed(part.stripe, column, span, sheet.bad & one(column), to);
+          co_await read_computed(part.of, column, span, sheet.bad & one(column), to);
       if (!computed.ok()) {
         co_return computed;
       }
@@ -185,7 +204,7 @@ Task<Status> Core::read_part(Part& part) {
   co_return Ok{};
 }
 
-Task<Status> Core::read_computed(Stripe stripe, std::uint32_t column, Span span, ColumnSet bad,
+Task<Status> Core::read_computed(PlacedStripe stripe, std::uint32_t column, Span span, ColumnSet bad,
                                  std::span<const MutableBytes> to) {
   Sheet sheet(stripe, span.first, span.count);
   sheet.bad = bad;
@@ -203,24 +222,25 @@ Task<Status> Core::read_computed(Stripe stripe, std::uint32_t column, Span span,
 // In one update, or in two when its ends lie in different rows of two columns: an update covers
 // whole rows, and the rows between would be read for nothing.
 Task<Status> Core::write_part(Part& part, WriteKind kind) {
-  const std::uint32_t chunk = geometry().chunk_blocks;
+  const Geometry geometry = disks_.geometry(part.of);
+  const std::uint32_t chunk = geometry.chunk_blocks;
   const std::uint32_t first_row = part.first % chunk;
   const std::uint32_t last = part.first + part.count - 1;
   const std::uint32_t columns = last / chunk - part.first / chunk + 1;
   LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, part.stripe, LockMode::kExclusive);
+  const Status locked = co_await hold(use, part.of.stripe, LockMode::kExclusive);
   if (!locked.ok()) {
     co_return locked;
   }
   const bool split = columns == 2 && last % chunk < first_row;
   std::uint32_t done = 0;
-  while (done < part.count) {
+  while (done < part.count && !part.moved) {
     const std::uint32_t first = part.first + done;
     const std::uint32_t count = split && done == 0 ? chunk - first_row : part.count - done;
-    const std::array<Span, kDisksMax> spans = spans_of(geometry(), first, count);
-    const auto [row, rows] = rows_of(geometry(), first, count);
-    Sheet fresh(part.stripe, row, rows);
-    lend(fresh, geometry(), first, part.blocks.subspan(done, count));
+    const std::array<Span, kDisksMax> spans = spans_of(geometry, first, count);
+    const auto [row, rows] = rows_of(geometry, first, count);
+    Sheet fresh(part.of, row, rows);
+    lend(fresh, geometry, first, part.blocks.subspan(done, count));
     const Status written = co_await write_rows(part, kind, row, rows, spans, fresh);
     if (!written.ok()) {
       co_return written;
@@ -233,14 +253,17 @@ Task<Status> Core::write_part(Part& part, WriteKind kind) {
 Task<Status> Core::write_rows(Part& part, WriteKind kind, std::uint32_t first_row,
                               std::uint32_t rows, const std::array<Span, kDisksMax>& spans,
                               Sheet& fresh) {
-  RowLocks::Hold hold_rows(rows_, part.stripe, first_row, rows, true);
+  RowLocks::Hold hold_rows(rows_, part.of.stripe, first_row, rows, true);
   const Status held = co_await hold(hold_rows);
   static_cast<void>(held);
-  const Status free = co_await end_intents(part.stripe, first_row, rows);
+  if (has_moved(part)) {
+    co_return Ok{};
+  }
+  const Status free = co_await end_intents(part.of.stripe, first_row, rows);
   if (!free.ok()) {
     co_return free;
   }
-  Sheet sheet(part.stripe, first_row, rows);
+  Sheet sheet(part.of, first_row, rows);
   std::array<Span, kDisksMax> cells{};
   const Status planned = co_await io_.plan(sheet, fresh, spans, cells);
   if (!planned.ok()) {

@@ -82,7 +82,9 @@ class Simulation {
         model_(world_),
         reached_(reached) {
     if (random_.one_in(2)) {
-      world_.needed = [this](Stripe stripe) { return model_.needed(stripe); };
+      world_.needed = [this](std::uint64_t first, std::uint64_t count) {
+        return model_.needed(first, count);
+      };
     }
     for (std::size_t node = 0; node < nodes(); ++node) {
       world_.boot(node);

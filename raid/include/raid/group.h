@@ -41,9 +41,6 @@ namespace duet::raid {
 
 class Core;
 
-// Disks that one expansion can add.
-inline constexpr std::uint32_t kExpandMax = 8;
-
 // Whether any of `count` blocks of the group from `first` on holds anything that is needed.
 using Needed = std::function<bool(std::uint64_t first, std::uint64_t count)>;
 
