@@ -144,6 +144,11 @@ Status with_virtual_disk(GroupLabel& label, const std::string& name, std::uint64
   if (std::ranges::find(entries, name, &VirtualDiskEntry::name) != entries.end()) {
     return Error{Errc::kExists, "the redundancy group has a virtual disk of this name"};
   }
+  LabelVirtualDisk named;
+  std::ranges::copy(name.substr(0, kVirtualDiskNameMax), named.name.begin());
+  if (name.size() > kVirtualDiskNameMax || !good_name(named) || blocks == 0) {
+    return Error{Errc::kInvalid, "no virtual disk: its name, or no blocks"};
+  }
   constexpr Error kNoRoom = {Errc::kNoSpace, "the redundancy group has no room for it in one piece"};
   const Geometry geometry = capacity_of(label);
   const std::uint64_t width = geometry.stripe_blocks();
