@@ -17,8 +17,8 @@
 //   (4) Locks are taken in the order of rows, and no two batches that are done at the same time
 //       have one in common: else each could wait for the other's, and for the label.
 //
-// Whatever changes the view may have brought a disk that a batch did not write: it is written
-// again.  A request looks where its block is when it has the locks, and looks again if it has
+// Whatever changes the view may have brought a disk that a batch did not write: it is done again.
+// A request looks where its block is when it has the locks, and looks again if it has
 // moved.
 //
 // While a disk has failed, or is rebuilt, no batch begins: a stripe on all disks but one is worse
@@ -330,33 +330,28 @@ Task<Status> Core::move_stripe(Stripe stripe) {
   co_return Ok{};
 }
 
-// To rows that hold nothing: until it is told nothing has happened.
+// To rows that hold nothing.  What was told in a view that is over and is not in the label counts
+// for nothing: then the locks go back, as others may have other steps by now, and wait for them.
 Task<Status> Core::move_away(Batch batch, bool& told) {
-  for (;;) {
-    told = false;
-    if (recorded(batch)) {
-      break;
+  const Generation at = view_;
+  for (std::uint64_t stripe = batch.begin; stripe < batch.end; ++stripe) {
+    const Status moved = co_await move_stripe(Stripe{stripe});
+    if (!moved.ok()) {
+      co_return moved;
     }
-    if (closing_ || !still_due(batch)) {
-      co_return Ok{};
-    }
-    const Generation at = view_;
-    for (std::uint64_t stripe = batch.begin; stripe < batch.end; ++stripe) {
-      const Status moved = co_await move_stripe(Stripe{stripe});
-      if (!moved.ok()) {
-        co_return moved;
-      }
-    }
-    co_await io_.flush();
-    const Status absorbed = co_await absorb_failures();
-    if (!absorbed.ok()) {
-      co_return absorbed;
-    }
-    told = at == view_;
-    const Status over = co_await tell_of_move(batch, at);
-    if (!over.ok()) {
-      co_return over;
-    }
+  }
+  co_await io_.flush();
+  const Status absorbed = co_await absorb_failures();
+  if (!absorbed.ok()) {
+    co_return absorbed;
+  }
+  told = at == view_;
+  const Status over = co_await tell_of_move(batch, at);
+  if (!over.ok()) {
+    co_return over;
+  }
+  if (!recorded(batch)) {
+    co_return Ok{};
   }
   told = true;
   counters_.moved += batch.end - batch.begin;
