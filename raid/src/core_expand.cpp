@@ -44,6 +44,7 @@ struct Core::Batch {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
   bool in_place = false;  // over what they take the place of; then it is one
+  Generation view{};      // in which it is this node's
 };
 
 // ---- every node: what is said ----
@@ -169,7 +170,8 @@ std::optional<Core::Batch> Core::next_batch() const {
   const auto nodes = static_cast<std::uint64_t>(std::popcount(members_));
   const auto rank = static_cast<std::uint64_t>(std::popcount(members_ & (only(self_) - 1)));
   for (std::uint64_t at = label.expanded; at < label.stripes;) {
-    Batch batch = {.begin = at, .end = std::min(label.stripes, (at / step + 1) * step)};
+    Batch batch = {
+        .begin = at, .end = std::min(label.stripes, (at / step + 1) * step), .view = view_};
     at = batch.end;
     if (batch.end > emptied) {
       if (batch.begin != label.expanded) {
@@ -189,11 +191,11 @@ std::optional<Core::Batch> Core::next_batch() const {
   return std::nullopt;
 }
 
-// Under the locks: another node may have done it meanwhile.
+// Under the locks: another node may have done it meanwhile, or be the one who does it.
 bool Core::still_due(const Batch& batch) const {
   const GroupLabel& label = disks_.label();
   const std::uint64_t emptied = emptied_rows(label);
-  return is_expanding(label) && label.expanded <= batch.begin &&
+  return view_ == batch.view && is_expanding(label) && label.expanded <= batch.begin &&
          (batch.in_place ? emptied == batch.begin && label.expanded == batch.begin
                          : batch.end <= emptied);
 }
@@ -333,7 +335,7 @@ Task<Status> Core::move_stripe(Stripe stripe) {
 // To rows that hold nothing.  What was told in a view that is over and is not in the label counts
 // for nothing: then the locks go back, as others may have other steps by now, and wait for them.
 Task<Status> Core::move_away(Batch batch, bool& told) {
-  const Generation at = view_;
+  const Generation at = batch.view;
   for (std::uint64_t stripe = batch.begin; stripe < batch.end; ++stripe) {
     const Status moved = co_await move_stripe(Stripe{stripe});
     if (!moved.ok()) {
