@@ -2,8 +2,9 @@
 //
 // Eight files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
 // who leads, what every node does when the view changes), core_change.cpp (what the leader does),
-// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them), core_expand.cpp (spreading
-// over more of them), core_scrub.cpp (scrubbing, and what a layer with checksums of its own asks for).
+// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them), core_expand.cpp
+// (spreading over more of them), core_scrub.cpp (scrubbing, and what a layer with checksums of its
+// own asks for).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
@@ -253,7 +254,7 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] std::optional<std::uint64_t> next_scrub_step() const;
   Task<Status> scrub_stripe(PlacedStripe stripe);
   using BlockWork = std::function<Task<Status>(PlacedStripe, Cell)>;
-  Task<Status> with_block(std::uint64_t block, LockMode mode, BlockWork work);
+  Task<Status> with_block(std::uint64_t block, LockMode mode, const BlockWork& work);
   Task<Status> read_other_cell(PlacedStripe stripe, Cell cell, std::uint32_t attempt,
                                MutableBytes bytes);
   Task<Status> repair_cell(PlacedStripe stripe, Cell cell, ConstBytes good);
@@ -347,18 +348,19 @@ class Core final : public PeersUser, public LockTableUser {
   Rebuild rebuild_;
   // Who speaks for which stripes.
   std::map<std::uint64_t, std::pair<raid::Part, Needed>> needed_;  // by their first block
-  Instant background_due_{};  // no stripe before, by the rate
+  Instant background_due_{};                                       // no stripe before, by the rate
 
   struct Expansion {
     std::uint32_t before = 0;  // disks; 0: none is under way
     std::uint32_t after = 0;
     Instant began{};
-    std::map<std::uint64_t, std::uint64_t> done;  // by its begin the end of what was told in this view
+    std::map<std::uint64_t, std::uint64_t>
+        done;  // by its begin the end of what was told in this view
     std::array<std::uint64_t, kNodesMax> shares{};
     std::optional<Error> trouble;
   };
   Expansion expansion_;
-  std::array<KnowsBody, kNodesMax> known_{};       // which label each node goes by, at least
+  std::array<KnowsBody, kNodesMax> known_{};      // which label each node goes by, at least
   std::vector<std::unique_ptr<MoveLocks>> kept_;  // of moves that did not come to their end
 
   struct Scrub {

@@ -58,10 +58,10 @@ Status may_expand(const GroupLabel& label, std::uint32_t more) {
   if (more == 0 || more > kExpandMax || label.disks + more > kDisksMax) {
     return Error{Errc::kInvalid, "a redundancy group cannot have so many disks more"};
   }
-  const bool whole = std::all_of(
-      label.members.begin(), label.members.begin() + label.disks, [](const LabelDisk& disk) {
-        return static_cast<DiskState>(disk.state) == DiskState::kInSync;
-      });
+  const bool whole = std::all_of(label.members.begin(), label.members.begin() + label.disks,
+                                 [](const LabelDisk& disk) {
+                                   return static_cast<DiskState>(disk.state) == DiskState::kInSync;
+                                 });
   return whole ? Status(Ok{})
                : Status(Error{Errc::kRefused,
                               "a disk of the redundancy group has failed or is rebuilt"});
@@ -333,8 +333,8 @@ std::optional<Status> Core::outcome(const Wish& wish) const {
 std::optional<Status> Core::outcome_of_expansion(const Wish& wish) const {
   const GroupLabel& label = disks_.label();
   const std::vector<DiskId> ids = ids_of(wish);
-  const bool all = std::ranges::all_of(
-      ids, [&label](const DiskId& id) { return member(label, id) != nullptr; });
+  const bool all =
+      std::ranges::all_of(ids, [&label](const DiskId& id) { return member(label, id) != nullptr; });
   if (all) {
     return Ok{};
   }

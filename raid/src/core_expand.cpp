@@ -119,8 +119,8 @@ bool Core::all_know(std::uint64_t sequence) const {
 }
 
 bool Core::all_in_sync() const {
-  return disks_.in_state(DiskState::kInSync) == first(geometry().disks) &&
-         disks_.suspects() == 0 && disks_.missing() == 0;
+  return disks_.in_state(DiskState::kInSync) == first(geometry().disks) && disks_.suspects() == 0 &&
+         disks_.missing() == 0;
 }
 
 // ---- the leader ----
@@ -240,7 +240,8 @@ Task<Status> Core::move(Batch batch) {
   }
   const PlacedStripe first_stripe{Stripe{batch.begin}, geometry().disks};
   bool told = false;
-  Task<Status> task = batch.in_place ? move_over(first_stripe, batch, told) : move_away(batch, told);
+  Task<Status> task =
+      batch.in_place ? move_over(first_stripe, batch, told) : move_away(batch, told);
   const Status moved = co_await std::move(task);
   if (told && !moved.ok()) {
     kept_.push_back(std::move(locks));  // what they protect may have moved, or be half written
@@ -254,8 +255,7 @@ Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
   const std::uint64_t before = capacity_of(disks_.label()).data_columns();
   const std::uint64_t stripes = geometry().stripes;
   std::map<Stripe, LockMode> rows;
-  const std::uint64_t sources_end =
-      std::min(stripes, (batch.end * after + before - 1) / before);
+  const std::uint64_t sources_end = std::min(stripes, (batch.end * after + before - 1) / before);
   for (std::uint64_t at = batch.begin * after / before; at < sources_end; ++at) {
     rows[Stripe{at}] = LockMode::kShared;
   }
@@ -336,8 +336,9 @@ Task<Status> Core::move_stripe(Stripe stripe) {
 // for nothing: then the locks go back, as others may have other steps by now, and wait for them.
 Task<Status> Core::move_away(Batch batch, bool& told) {
   const Generation at = batch.view;
-  for (std::uint64_t stripe = batch.begin; stripe < batch.end; ++stripe) {
-    const Status moved = co_await move_stripe(Stripe{stripe});
+  for (std::uint64_t number = batch.begin; number < batch.end; ++number) {
+    const auto stripe = static_cast<Stripe>(number);
+    const Status moved = co_await move_stripe(stripe);
     if (!moved.ok()) {
       co_return moved;
     }

@@ -204,8 +204,8 @@ Task<Status> Core::read_part(Part& part) {
   co_return Ok{};
 }
 
-Task<Status> Core::read_computed(PlacedStripe stripe, std::uint32_t column, Span span, ColumnSet bad,
-                                 std::span<const MutableBytes> to) {
+Task<Status> Core::read_computed(PlacedStripe stripe, std::uint32_t column, Span span,
+                                 ColumnSet bad, std::span<const MutableBytes> to) {
   Sheet sheet(stripe, span.first, span.count);
   sheet.bad = bad;
   const Status obtained = co_await io_.obtain(sheet, one(column));

@@ -195,7 +195,7 @@ Task<Status> Core::scrub_stripe(PlacedStripe stripe) {
 // ---- self-healing ----
 
 // Does the work where the block lies, under locks of its cell.
-Task<Status> Core::with_block(std::uint64_t block, LockMode mode, BlockWork work) {
+Task<Status> Core::with_block(std::uint64_t block, LockMode mode, const BlockWork& work) {
   DUET_CHECK(block < capacity_of(disks_.label()).block_count());
   if (closing_) {
     co_return Error{Errc::kClosed, "the redundancy group is being closed"};
@@ -224,10 +224,10 @@ Task<Status> Core::with_block(std::uint64_t block, LockMode mode, BlockWork work
 
 Task<Status> Core::read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes) {
   DUET_CHECK(bytes.size() == kBlockBytes);
-  const Status read = co_await with_block(
-      block, LockMode::kShared, [this, attempt, bytes](PlacedStripe stripe, Cell cell) {
-        return read_other_cell(stripe, cell, attempt, bytes);
-      });
+  const BlockWork work = [this, attempt, bytes](PlacedStripe stripe, Cell cell) {
+    return read_other_cell(stripe, cell, attempt, bytes);
+  };
+  const Status read = co_await with_block(block, LockMode::kShared, work);
   co_return read;
 }
 
@@ -251,10 +251,10 @@ Task<Status> Core::read_other_cell(PlacedStripe stripe, Cell cell, std::uint32_t
 
 Task<Status> Core::repair(std::uint64_t block, ConstBytes good) {
   DUET_CHECK(good.size() == kBlockBytes);
-  const Status repaired =
-      co_await with_block(block, LockMode::kExclusive, [this, good](PlacedStripe stripe, Cell cell) {
-        return repair_cell(stripe, cell, good);
-      });
+  const BlockWork work = [this, good](PlacedStripe stripe, Cell cell) {
+    return repair_cell(stripe, cell, good);
+  };
+  const Status repaired = co_await with_block(block, LockMode::kExclusive, work);
   co_return repaired;
 }
 

@@ -14,7 +14,8 @@ bool is_same_group(const GroupLabel& before, const GroupLabel& label) {
   return label.group == before.group && label.level == before.level &&
          label.chunk_blocks == before.chunk_blocks && label.stripes == before.stripes &&
          label.nodes == before.nodes && label.range_stripes == before.range_stripes &&
-         label.step_stripes == before.step_stripes && label.disks >= before.disks;
+         label.step_stripes == before.step_stripes && label.disks >= before.disks &&
+         capacity_of(label).disks >= capacity_of(before).disks;
 }
 
 }  // namespace
@@ -89,8 +90,8 @@ void Core::on_packet(NodeId from, ConstBytes packet) {
 bool Core::keep_for_later(NodeId from, const MessageHead& head, ConstBytes body) {
   const auto kind = static_cast<MessageKind>(head.kind);
   const Generation generation{head.generation};
-  const bool news = kind == MessageKind::kReport || kind == MessageKind::kStep ||
-                    kind == MessageKind::kMove;
+  const bool news =
+      kind == MessageKind::kReport || kind == MessageKind::kStep || kind == MessageKind::kMove;
   if (!news || generation != prepared_ || generation == view_) {
     return false;
   }
@@ -498,8 +499,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   }
   const GroupLabel& label = decoded.value();
   const GroupLabel& before = disks_.label();
-  if (!is_same_group(before, label) ||
-      label.generation != static_cast<std::uint64_t>(generation)) {
+  if (!is_same_group(before, label) || label.generation != static_cast<std::uint64_t>(generation)) {
     return;
   }
   if (generation <= view_) {

@@ -113,7 +113,9 @@ ColumnSet Disks::columns_of(const PlacedStripe& stripe, ColumnSet disks) const {
   return columns;
 }
 
-ColumnSet Disks::writable(const PlacedStripe& stripe) const { return columns_of(stripe, written()); }
+ColumnSet Disks::writable(const PlacedStripe& stripe) const {
+  return columns_of(stripe, written());
+}
 
 ColumnSet Disks::expected(const PlacedStripe& stripe) const {
   return columns_of(stripe, first(label_.disks) & ~failed());

@@ -150,10 +150,13 @@ void Group::node_started(NodeId node, std::uint64_t incarnation) {
 void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
 void Group::add_device(BlockDevice& device) { core_->add_device(device); }
 Task<Status> Group::add_spare(BlockDevice& device, const DiskId& id, bool force) {
-  return core_->add_disk({.verb = static_cast<std::uint32_t>(WishVerb::kAddSpare), .id = id}, device, force);
+  return core_->add_disk({.verb = static_cast<std::uint32_t>(WishVerb::kAddSpare), .id = id},
+                         device, force);
 }
 Task<Status> Group::replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force) {
-  return core_->add_disk({.verb = static_cast<std::uint32_t>(WishVerb::kReplace), .disk = disk, .id = id}, device, force);
+  return core_->add_disk(
+      {.verb = static_cast<std::uint32_t>(WishVerb::kReplace), .disk = disk, .id = id}, device,
+      force);
 }
 Task<Status> Group::remove_spare(const DiskId& id) { return core_->remove_spare(id); }
 Task<Status> Group::expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,

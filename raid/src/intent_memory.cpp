@@ -132,10 +132,10 @@ bool sane(const Intent& intent, const GroupLabel& label) {
   }
   geometry.disks = intent.disks;
   const ColumnSet checks = first(geometry.disks) & ~first(geometry.data_columns());
-  bool good = (intent.kind == IntentKind::kContent || intent.kind == IntentKind::kPartial || moves) &&
-              static_cast<std::uint64_t>(intent.stripe) < geometry.stripes &&
-              (intent.check & ~checks) == 0 &&
-              intent.first_row + intent.row_count <= geometry.chunk_blocks;
+  bool good =
+      (intent.kind == IntentKind::kContent || intent.kind == IntentKind::kPartial || moves) &&
+      static_cast<std::uint64_t>(intent.stripe) < geometry.stripes &&
+      (intent.check & ~checks) == 0 && intent.first_row + intent.row_count <= geometry.chunk_blocks;
   for (std::uint32_t column = 0; column < kDisksMax; ++column) {
     const Span& span = intent.spans[column];
     good = good && (span.count == 0 ||
@@ -168,7 +168,8 @@ std::vector<FoundIntent> IntentMemory::scan(NodeId node, const GroupLabel& label
                      .row_count = header.row_count,
                      .check = header.check,
                      .spans = header.spans};
-    if (!sane(intent, label) || header.page_count != intent.page_count() || header.first_page > layout_.pages ||
+    if (!sane(intent, label) || header.page_count != intent.page_count() ||
+        header.first_page > layout_.pages ||
         header.page_count > layout_.pages - header.first_page) {
       continue;
     }

@@ -89,8 +89,8 @@ bool good_table(const GroupLabel& label) {
     }
     for (std::uint32_t other = 0; other < i; ++other) {
       const LabelVirtualDisk& b = label.virtual_disks[other];
-      if (a.name == b.name || (a.first_block < b.first_block + b.blocks &&
-                               b.first_block < a.first_block + a.blocks)) {
+      if (a.name == b.name ||
+          (a.first_block < b.first_block + b.blocks && b.first_block < a.first_block + a.blocks)) {
         return false;
       }
     }
@@ -149,7 +149,8 @@ Status with_virtual_disk(GroupLabel& label, const std::string& name, std::uint64
   if (name.size() > kVirtualDiskNameMax || !good_name(named) || blocks == 0) {
     return Error{Errc::kInvalid, "no virtual disk: its name, or no blocks"};
   }
-  constexpr Error kNoRoom = {Errc::kNoSpace, "the redundancy group has no room for it in one piece"};
+  constexpr Error kNoRoom = {Errc::kNoSpace,
+                             "the redundancy group has no room for it in one piece"};
   const Geometry geometry = capacity_of(label);
   const std::uint64_t width = geometry.stripe_blocks();
   if (entries.size() == kVirtualDisksMax || blocks > geometry.block_count()) {
@@ -245,8 +246,8 @@ Result<GroupLabel> decode_label(ConstBytes block) {
   if (label.version != kLabelVersion) {
     return Error{Errc::kNotSupported, "the label of a redundancy group has another version"};
   }
-  bool sane = geometry_of(label).valid() && good_expansion(label) && label.spare_count <= kSparesMax &&
-              (label.own < label.disks || label.own == kSpare) &&
+  bool sane = geometry_of(label).valid() && good_expansion(label) &&
+              label.spare_count <= kSparesMax && (label.own < label.disks || label.own == kSpare) &&
               ((label.holders | label.owed) & ~label.nodes) == 0 &&
               (label.nodes >> kNodesMax) == 0 && label.range_stripes > 0 &&
               label.step_stripes > 0 && label.step_stripes % label.range_stripes == 0 &&

@@ -87,10 +87,10 @@ static_assert(sizeof(CommitBody) == 64 + kBlockBytes);
 // What an operator wants of the group's disks, until the label has it.
 enum class WishVerb : std::uint32_t {
   kNone = 0,
-  kAddSpare = 1,     // `id` becomes a spare
-  kRemoveSpare = 2,  // `id` is none any more
-  kReplace = 3,      // `id` takes the place of `disk`, which has failed
-  kExpand = 4,       // `disk` more disks: `id`, and `disk` - 1 of `more`
+  kAddSpare = 1,        // `id` becomes a spare
+  kRemoveSpare = 2,     // `id` is none any more
+  kReplace = 3,         // `id` takes the place of `disk`, which has failed
+  kExpand = 4,          // `disk` more disks: `id`, and `disk` - 1 of `more`
   kAddVirtualDisk = 5,  // one of at least `blocks` called `name`
 };
 struct Wish {

@@ -158,8 +158,9 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
 }
 
 void StripeIo::encode(Sheet& sheet) {
-  sheet.for_each_run(
-      all(sheet), [&](const Columns& columns, std::size_t bytes) { codec(sheet).encode(columns, bytes); });
+  sheet.for_each_run(all(sheet), [&](const Columns& columns, std::size_t bytes) {
+    codec(sheet).encode(columns, bytes);
+  });
   sheet.have = all(sheet);
 }
 

@@ -110,8 +110,7 @@ struct ScrubReport {
 
 class StripeIo {
  public:
-  StripeIo(Disks& disks, GroupCounters& counters)
-      : disks_(disks), counters_(counters) {}
+  StripeIo(Disks& disks, GroupCounters& counters) : disks_(disks), counters_(counters) {}
 
   // Brings the columns of `needed` into the sheet; what cannot be read is computed.
   // Error: kIo: too few columns can be read; kFenced.

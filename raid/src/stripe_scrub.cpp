@@ -53,7 +53,8 @@ Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
     co_await put(sheet, bad);
     count_put_right(sheet.of, bad, sheet.rows);
     report.counts.unreadable += std::uint64_t{count(bad)} * sheet.rows;
-    report.add({sheet.of.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
+    report.add(
+        {sheet.of.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
     co_return Ok{};
   }
   if (sheet.have == all(sheet)) {

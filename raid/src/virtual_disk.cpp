@@ -71,10 +71,10 @@ void VirtualDisk::set_needed(Needed needed) {
     group_.set_needed(part_, nullptr);
     return;
   }
-  group_.set_needed(part_, [this, needed = std::move(needed)](std::uint64_t first,
-                                                              std::uint64_t count) {
-    return needed(first - part_.first_block, count);
-  });
+  group_.set_needed(part_,
+                    [this, needed = std::move(needed)](std::uint64_t first, std::uint64_t count) {
+                      return needed(first - part_.first_block, count);
+                    });
 }
 
 }  // namespace duet::raid

@@ -57,8 +57,8 @@ std::string what(World& world) {
             std::to_string(static_cast<std::uint64_t>(s.view)) + " members " +
             std::to_string(s.members) + " intents " + std::to_string(s.intents) + " label " +
             std::to_string(s.label.sequence) + " expanded " + std::to_string(s.label.expanded) +
-            " of " + std::to_string(s.label.disks_before) + " to " +
-            std::to_string(s.label.disks) + " waits " + std::to_string(s.expansion.waits);
+            " of " + std::to_string(s.label.disks_before) + " to " + std::to_string(s.label.disks) +
+            " waits " + std::to_string(s.expansion.waits);
     for (std::uint32_t i = 0; i < s.label.disks; ++i) {
       text += "ifr"[s.label.members[i].state - 1];
     }
@@ -252,8 +252,8 @@ TEST(Expand, AScrubMeanwhileFindsThatEverythingMatches) {
     model.write(0, 7, 30, WriteKind::kInPlace);
     run_turns(world, 400);
   }
-  ASSERT_TRUE(world.run_until(
-      [&] { return over(world, 6) && !world.group(0)->status().scrub.running; }));
+  ASSERT_TRUE(
+      world.run_until([&] { return over(world, 6) && !world.group(0)->status().scrub.running; }));
   EXPECT_GT(world.group(0)->counters().scrubbed, 20U);
   EXPECT_EQ(world.group(0)->status().scrub.counts, ScrubCounts());
   verify_expanded(world, model, 0);
@@ -335,7 +335,8 @@ TEST(Expand, MemoryThatHoldsNoStripeOfSoManyDisksIsRefused) {
 }
 
 TEST(Expand, AMirrorIsRefused) {
-  World world(68, options({.level = Level::kMirror, .disks = 2, .chunk_blocks = 4, .stripes = 6}, 1));
+  World world(68,
+              options({.level = Level::kMirror, .disks = 2, .chunk_blocks = 4, .stripes = 6}, 1));
   boot_all(world);
   EXPECT_EQ(expand(world, 0, 2, 1).error().code, Errc::kNotSupported);
 }

@@ -99,14 +99,18 @@ TEST(IntentMemory, NoTurnedBitIsBelieved) {
   for (std::uint64_t at = slot; at < slot + sizeof(IntentHeader); ++at) {
     sim::SimPersistentMemory copy(m.memory);
     copy.flip_bit(at, at % 8);
-    ASSERT_TRUE(
-        IntentMemory::open(copy, kGroup, NodeId{0}).value().scan(NodeId{0}, label_of(kGeometry)).empty());
+    ASSERT_TRUE(IntentMemory::open(copy, kGroup, NodeId{0})
+                    .value()
+                    .scan(NodeId{0}, label_of(kGeometry))
+                    .empty());
   }
   for (std::uint64_t at = 0; at < 2 * kBlockBytes; at += 97) {
     sim::SimPersistentMemory copy(m.memory);
     copy.flip_bit(kLayout.page(NodeId{0}, 0) + at, at % 8);
-    ASSERT_TRUE(
-        IntentMemory::open(copy, kGroup, NodeId{0}).value().scan(NodeId{0}, label_of(kGeometry)).empty());
+    ASSERT_TRUE(IntentMemory::open(copy, kGroup, NodeId{0})
+                    .value()
+                    .scan(NodeId{0}, label_of(kGeometry))
+                    .empty());
   }
 }
 

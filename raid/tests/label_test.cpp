@@ -148,7 +148,7 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
   EXPECT_TRUE(refused([](GroupLabel& l) { l.spare_count = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].state = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].watermark = 101; }));
-  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 2; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 3; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.expanded = 1; })) << "of what";
   EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 4; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 2; })) << "no group";
@@ -219,14 +219,16 @@ TEST(Label, ATableOfVirtualDisksThatContradictsItselfIsRefused) {
 TEST(Label, AVirtualDiskThatIsAddedTakesTheFirstRoomThatIsLargeEnough) {
   constexpr std::uint64_t kWidth = 48;
   GroupLabel label = example();
-  const std::vector<VirtualDiskEntry> entries = {{"a", {2 * kWidth, 5}}, {"b", {6 * kWidth, kWidth}}};
+  const std::vector<VirtualDiskEntry> entries = {{"a", {2 * kWidth, 5}},
+                                                 {"b", {6 * kWidth, kWidth}}};
   ASSERT_TRUE(set_virtual_disks(label, entries).ok());
   ASSERT_TRUE(with_virtual_disk(label, "c", 3 * kWidth - 1).ok());
   ASSERT_TRUE(with_virtual_disk(label, "d", kWidth + 1).ok());
   ASSERT_TRUE(with_virtual_disk(label, "e", 93 * kWidth).ok());
   const std::vector<VirtualDiskEntry> now = virtual_disks_of(label);
   ASSERT_EQ(now.size(), 5U);
-  EXPECT_EQ(now[2].part, (Part{3 * kWidth, 3 * kWidth})) << "behind the stripe that a has a part of";
+  EXPECT_EQ(now[2].part, (Part{3 * kWidth, 3 * kWidth}))
+      << "behind the stripe that a has a part of";
   EXPECT_EQ(now[3].part, (Part{0, 2 * kWidth}));
   EXPECT_EQ(now[4].part, (Part{7 * kWidth, 93 * kWidth}));
   EXPECT_EQ(with_virtual_disk(label, "f", 1).error().code, Errc::kNoSpace);

@@ -134,10 +134,11 @@ class Model {
     std::size_t left = 0;
     for (std::uint64_t at = 0; at < blocks_.size(); at += width) {
       ++left;
-      begin_read(node, at, std::min<std::size_t>(width, blocks_.size() - at), [&left](const Status& status) {
-        EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().context);
-        --left;
-      });
+      begin_read(node, at, std::min<std::size_t>(width, blocks_.size() - at),
+                 [&left](const Status& status) {
+                   EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().context);
+                   --left;
+                 });
     }
     ASSERT_TRUE(world_.run_until([&left] { return left == 0; })) << "a read does not end";
   }
@@ -372,7 +373,8 @@ class Model {
     bool counts = !is_loose(label, stripe.stripe);
     for (std::uint32_t column = 0; column < g.data_columns(); ++column) {
       const std::optional<std::uint64_t> block = block_in(label, stripe, {column, row});
-      counts = counts || (block.has_value() && *block < blocks_.size() && !blocks_[*block].anything);
+      counts =
+          counts || (block.has_value() && *block < blocks_.size() && !blocks_[*block].anything);
     }
     if (!counts) {
       return;
@@ -393,9 +395,8 @@ class Model {
       if ((there & one(column)) != 0) {
         ASSERT_TRUE(
             std::ranges::equal(world_.cell(label, stripe, column, row), buffer.blocks(column, 1)))
-            << "I14: stripe " << static_cast<std::uint64_t>(stripe.stripe) << " on "
-            << stripe.disks << " disks, row " << row
-            << ", column " << column << " does not match the others";
+            << "I14: stripe " << static_cast<std::uint64_t>(stripe.stripe) << " on " << stripe.disks
+            << " disks, row " << row << ", column " << column << " does not match the others";
       }
     }
     for (std::uint32_t column = 0; column < g.data_columns(); ++column) {

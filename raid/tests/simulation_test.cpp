@@ -75,11 +75,13 @@ WorldOptions some_options(sim::Random& random, About about) {
   }
   if (about == About::kExpansion) {
     g.level = random.one_in(2) ? Level::kSingleParity : Level::kDoubleParity;
-    g.disks = (g.level == Level::kSingleParity ? 3 : 4) + static_cast<std::uint32_t>(random.below(4));
+    g.disks =
+        (g.level == Level::kSingleParity ? 3 : 4) + static_cast<std::uint32_t>(random.below(4));
     g.stripes = 6 + random.below(24);
     options.spares = random.below(3);
     options.blank = 2 + random.below(4);
-    options.pages = (g.disks + 6) * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
+    options.pages =
+        (g.disks + 6) * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
     options.background_blocks_per_s = random.one_in(3) ? 0 : 1'000 + random.below(20'000);
   }
   return options;
@@ -759,7 +761,7 @@ class Simulation {
   std::vector<Untold> untold_;
   std::set<std::size_t> closing_;
   std::uint64_t last_id_ = 0;
-  std::set<std::size_t> given_;  // disks that an operator's verb is about
+  std::set<std::size_t> given_;            // disks that an operator's verb is about
   std::set<std::size_t> given_to_expand_;  // ever
 };
 

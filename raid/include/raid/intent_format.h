@@ -64,8 +64,8 @@ struct Span {
 // A slot; its first four bytes are zero when it is free.
 struct IntentHeader {
   std::uint32_t magic = 0;
-  std::uint16_t kind = 0;  // IntentKind
-  std::uint16_t disks = 0;  // that the stripe is on
+  std::uint16_t kind = 0;    // IntentKind
+  std::uint16_t disks = 0;   // that the stripe is on
   std::uint64_t number = 0;  // of its node and incarnation; for people
   std::uint64_t stripe = 0;
   std::uint16_t first_row = 0;  // of the check columns
