@@ -228,6 +228,9 @@ class Core final : public PeersUser, public LockTableUser {
   struct MoveLocks;
   void begin_expansion();
   void note_move(NodeId node, const MoveBody& body);
+  void tell_of_trouble(const Batch& batch);
+  void note_trouble(std::uint64_t stripe);
+  [[nodiscard]] bool is_stuck() const;
   void say_what_is_known();
   void note_known(NodeId node, const KnowsBody& body);
   [[nodiscard]] bool all_know(std::uint64_t sequence) const;
@@ -358,6 +361,7 @@ class Core final : public PeersUser, public LockTableUser {
         done;  // by its begin the end of what was told in this view
     std::array<std::uint64_t, kNodesMax> shares{};
     std::optional<Error> trouble;
+    std::optional<std::uint64_t> stuck;  // who was to move this stripe next could not
   };
   Expansion expansion_;
   std::array<KnowsBody, kNodesMax> known_{};      // which label each node goes by, at least

@@ -79,7 +79,11 @@ ExpansionStatus Core::expansion_status() const {
 // A node has moved this, and holds the locks until it hears that the label says so.
 void Core::note_move(NodeId node, const MoveBody& body) {
   const GroupLabel& label = disks_.label();
-  if (!is_expanding(label) || body.begin >= body.end || body.end > label.stripes) {
+  if (!is_expanding(label) || body.begin > body.end || body.end > label.stripes) {
+    return;
+  }
+  if (body.begin == body.end) {
+    note_trouble(body.begin);
     return;
   }
   std::uint64_t& end = expansion_.done[body.begin];
@@ -90,6 +94,33 @@ void Core::note_move(NodeId node, const MoveBody& body) {
     wake();
   }
 }
+
+void Core::tell_of_trouble(const Batch& batch) {
+  const MoveBody body = {.begin = batch.begin, .end = batch.begin};
+  if (active_ && view_ == batch.view) {
+    for_each_node(members_ & ~only(self_),
+                  [&](NodeId node) { say(node, MessageKind::kMove, view_, bytes_of(body)); });
+    note_trouble(batch.begin);
+  }
+}
+
+// What comes next in the label cannot be moved now.  Whoever has moved what is above would keep
+// the locks of it, perhaps for long: the next view gives them back.
+void Core::note_trouble(std::uint64_t stripe) {
+  if (stripe != disks_.label().expanded) {
+    return;
+  }
+  expansion_.stuck = stripe;
+  if (!expansion_.done.empty() && renewals_ == renewed_) {
+    ++renewals_;
+    ++changes_;
+    report();
+  }
+  wake();
+}
+
+// Then nothing is begun but that.
+bool Core::is_stuck() const { return expansion_.stuck == disks_.label().expanded; }
 
 // Which label this node goes by.
 void Core::say_what_is_known() {
@@ -173,10 +204,10 @@ std::optional<Core::Batch> Core::next_batch() const {
     Batch batch = {
         .begin = at, .end = std::min(label.stripes, (at / step + 1) * step), .view = view_};
     at = batch.end;
+    if (batch.begin != label.expanded && (batch.end > emptied || is_stuck())) {
+      return std::nullopt;
+    }
     if (batch.end > emptied) {
-      if (batch.begin != label.expanded) {
-        return std::nullopt;
-      }
       // Not enough is empty for a whole step: one node after the other, as much as there is.
       batch.in_place = emptied == batch.begin;
       batch.end = batch.in_place ? batch.begin + 1 : emptied;
@@ -224,6 +255,7 @@ Task<void> Core::expand_stripes() {
     expansion_.trouble = moved.error();
     notice_end();
     tell_of_suspects();
+    tell_of_trouble(*batch);
     co_await sleep(scheduler_, kRetry);
   }
 }
@@ -347,6 +379,10 @@ Task<Status> Core::move_away(Batch batch, bool& told) {
   const Status absorbed = co_await absorb_failures();
   if (!absorbed.ok()) {
     co_return absorbed;
+  }
+  const bool too_early = is_stuck() && batch.begin != disks_.label().expanded;
+  if (too_early) {
+    co_return Ok{};
   }
   told = at == view_;
   const Status over = co_await tell_of_move(batch, at);

@@ -119,7 +119,8 @@ struct StepBody {
 };
 static_assert(sizeof(StepBody) == 16);
 
-// The sender keeps the locks of it until every node goes by a label that says it.
+// The sender keeps the locks of it until every node goes by a label that says it.  Of no stripes:
+// it could not move the one at `begin`.
 struct MoveBody {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;

@@ -238,6 +238,49 @@ TEST(Expand, WithoutASpareItWaitsAndSaysSo) {
   verify_expanded(world, model, 0);
 }
 
+TEST(Expand, WhatCannotBeReadHoldsItUpAndNothingElse) {
+  Geometry g = kSingle;
+  g.stripes = 120;
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    WorldOptions with = options(g, 1);
+    with.nodes = 2 + seed % 2;
+    with.background_blocks_per_s = 0;
+    World world(seed, with);
+    Model model(world);
+    boot_all(world);
+    model.fill(0);
+    ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+    constexpr std::uint64_t kBad = 70;  // a stripe that two disks do not give
+    const auto arm = [&](bool bad) {
+      for (const auto& process : world.processes) {
+        for (const std::size_t disk : {1U, 3U}) {
+          sim::FaultyBlockDevice& faulty = *process->connections.faulty[disk];
+          bad ? faulty.arm({.block = g.disk_block(Stripe{kBad}, 0), .always = true})
+              : faulty.disarm();
+        }
+      }
+    };
+    arm(true);
+    ASSERT_TRUE(expand(world, 1, 4, 1).ok());
+    const auto trouble = [&](std::size_t node) {
+      return world.group(node)->status().expansion.trouble.has_value();
+    };
+    ASSERT_TRUE(
+        world.run_until([&] { return trouble(0) || trouble(1) || trouble(with.nodes - 1); }));
+    run_turns(world, 3'000);
+    for (std::uint64_t at = 0; at + 6 <= g.block_count(); at += 6) {
+      if (at / g.stripe_blocks() != kBad) {
+        model.write(seed % 2, at, 6, WriteKind::kInPlace);
+        ASSERT_FALSE(HasFailure()) << "block " << at << ", seed " << seed << what(world);
+      }
+    }
+    arm(false);
+    ASSERT_TRUE(world.run_until([&] { return over(world, 5); })) << "seed " << seed << what(world);
+    verify_expanded(world, model, 0);
+    ASSERT_FALSE(HasFailure()) << "seed " << seed;
+  }
+}
+
 TEST(Expand, AScrubMeanwhileFindsThatEverythingMatches) {
   WorldOptions with = options(kDouble, 1);
   with.background_blocks_per_s = 50'000;
