@@ -55,9 +55,8 @@ Task<Result<std::string>> contents_of(BlockDevice& disk) {
     std::string text = fmt::format("is a disk of a redundancy group ({} of {} disks",
                                    config::level_name(geometry.level), geometry.disks);
     for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(label.value())) {
-      text +=
-          fmt::format(", virtual disk {} of {}", entry.name,
-                      config::size_text(entry.part.count * geometry.stripe_blocks() * kBlockBytes));
+      text += fmt::format(", virtual disk {} of {}", entry.name,
+                          config::size_text(entry.part.blocks * kBlockBytes));
     }
     co_return text + ")";
   }

@@ -32,9 +32,10 @@ Measured measure(const Plan& plan, Machine& machine, std::uint32_t nodes, const 
                     .timing = timing});
   const std::uint64_t step = lab.options().step_stripes;
   for (std::uint32_t node = 0; node < nodes; ++node) {
-    lab.group(node).set_needed({0, geometry.stripes}, [=](Stripe stripe) {
-      return static_cast<std::uint64_t>(stripe) / step % needed_in == 0;
-    });
+    const std::uint64_t width = geometry.stripe_blocks();
+    lab.group(node).set_needed(
+        {0, geometry.block_count()},
+        [=](std::uint64_t first, std::uint64_t) { return first / width / step % needed_in == 0; });
   }
   const GroupCounters before = lab.counters();
   const std::uint64_t written = lab.disk(geometry.disks).blocks_written;

@@ -42,6 +42,7 @@ void Core::start() {
   }
   scope_.spawn(lead());
   scope_.spawn(rebuild());
+  scope_.spawn(expand_stripes());
   scope_.spawn(scrub());
 }
 
@@ -108,6 +109,7 @@ GroupStatus Core::status() const {
                       .began = rebuild_.began,
                       .shares = rebuild_.sweep.shares(),
                       .trouble = rebuild_.trouble},
+          .expansion = expansion_status(),
           .scrub = scrub_status(),
           .label = disks_.label()};
 }
@@ -250,8 +252,8 @@ Task<void> Core::settle_range(LockRange range, std::uint64_t number) {
 // ---- the end ----
 
 Task<Status> Core::flush() {
-  const std::uint64_t answered = last_kept_;
-  while (!kept_.empty() && *kept_.begin() <= answered && !ended().has_value()) {
+  const std::uint64_t answered = last_early_write_;
+  while (!early_writes_.empty() && *early_writes_.begin() <= answered && !ended().has_value()) {
     co_await changed_.wait();
   }
   const Status settled = co_await settle_all();

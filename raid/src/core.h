@@ -1,9 +1,10 @@
 // Core: what a Group is made of.
 //
-// Seven files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
+// Eight files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
 // who leads, what every node does when the view changes), core_change.cpp (what the leader does),
-// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them), core_scrub.cpp
-// (scrubbing, and what a layer with checksums of its own asks for).
+// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them), core_expand.cpp
+// (spreading over more of them), core_scrub.cpp (scrubbing, and what a layer with checksums of its
+// own asks for).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
@@ -14,6 +15,7 @@
 
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <optional>
 #include <set>
@@ -50,9 +52,15 @@ class Core final : public PeersUser, public LockTableUser {
   void add_device(BlockDevice& device);
   Task<Status> add_disk(Wish wish, BlockDevice& device, bool force);
   Task<Status> remove_spare(DiskId id);
+  Task<Status> expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
+                      bool force);
+  Task<Status> add_virtual_disk(std::string name, std::uint64_t blocks);
 
   // core_rebuild.cpp
-  void set_needed(const raid::Part& part, std::function<bool(Stripe)> needed);
+  void set_needed(const raid::Part& part, Needed needed);
+
+  // core_expand.cpp
+  [[nodiscard]] ExpansionStatus expansion_status() const;
 
   // core_scrub.cpp
   Status start_scrub();
@@ -61,7 +69,9 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes);
   Task<Status> repair(std::uint64_t block, ConstBytes good);
 
+  // Of all disks; and of those that the capacity goes by.
   [[nodiscard]] const Geometry& geometry() const { return disks_.geometry(); }
+  [[nodiscard]] Geometry capacity() const { return capacity_of(disks_.label()); }
   [[nodiscard]] const Assembly& assembly() const { return assembly_; }
   [[nodiscard]] GroupStatus status() const;
   [[nodiscard]] GroupCounters counters() const;
@@ -85,20 +95,23 @@ class Core final : public PeersUser, public LockTableUser {
   struct Part;  // of a request: within one stripe
   struct Parts;
   struct Kept;  // a write that has a copy of its blocks
-  void split(std::uint64_t block, std::span<const MutableBytes> bytes, Parts& parts) const;
+  void split(std::uint64_t block, std::span<const MutableBytes> bytes, Parts& parts);
+  void plan_parts(Parts& parts, std::uint64_t block, std::span<const MutableBytes> blocks);
+  [[nodiscard]] bool has_moved(Part& part) const;
   Task<void> for_each_part(Parts& parts);
   Task<void> take_parts(Parts& parts);
   Task<Status> write_kept(std::uint64_t block, std::span<const MutableBytes> bytes, Answer answer);
   Task<void> finish(std::shared_ptr<Kept> kept);
   Task<Status> read_part(Part& part);
-  Task<Status> read_computed(Stripe stripe, std::uint32_t column, Span span, ColumnSet bad,
+  Task<Status> read_computed(PlacedStripe stripe, std::uint32_t column, Span span, ColumnSet bad,
                              std::span<const MutableBytes> to);
   Task<Status> write_part(Parts& parts, Part& part);
-  Task<Status> write_rows(Parts& parts, const Part& part, std::uint32_t first, std::uint32_t count);
+  Task<Status> write_rows(Parts& parts, Part& part, std::uint32_t count);
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode);
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t extra);
   Task<Status> hold(RowLocks::Hold& rows);
-  Task<Result<IntentLog::Handle>> begin(const Update& update, Parts& parts, std::uint32_t blocks);
+  Task<Result<IntentLog::Handle>> begin(const Update& update, Parts* parts = nullptr,
+                                        std::uint32_t blocks = 0);
   Task<Status> end_intents(Stripe stripe, std::uint32_t first_row, std::uint32_t rows);
   Task<Status> absorb_failures();
   void tell_of_suspects();
@@ -130,6 +143,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<void> obey(NodeId leader, Generation generation, PrepareBody body);
   Task<void> prepare(NodeId leader, Generation generation, PrepareBody body);
   [[nodiscard]] bool fits(const PrepareBody& body, bool joins) const;
+  [[nodiscard]] bool keep_for_later(NodeId from, const MessageHead& head, ConstBytes body);
   void commit(Generation generation, const CommitBody& body);
   void adopt_in_view(const GroupLabel& label);
 
@@ -157,7 +171,7 @@ class Core final : public PeersUser, public LockTableUser {
   // core_change.cpp
   Task<void> look_at_labels();
   Task<Status> read_labels();
-  Task<Status> recover(NodeSet origins);
+  Task<Status> recover(NodeSet origins, std::uint64_t& moved);
   Generation next_proposal();
   [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
   bool mark_suspects(GroupLabel& label) const;
@@ -178,10 +192,13 @@ class Core final : public PeersUser, public LockTableUser {
   bool arrange(GroupLabel& label) const;
   [[nodiscard]] bool arrangement_needed() const;
   bool grant_wish(GroupLabel& label, const Wish& wish) const;
+  bool grant_expansion(GroupLabel& label, const Wish& wish) const;
+  [[nodiscard]] std::optional<Status> outcome_of_expansion(const Wish& wish) const;
   Task<Status> come_true(Wish wish);
   Task<void> look_for_disks();
   Task<void> look_for_members();
   [[nodiscard]] bool look_is_worth_it() const;
+  [[nodiscard]] bool knows_disks_of(const Wish& wish) const;
   Task<Status> prepare_disk(BlockDevice& device, const DiskId& id, bool force);
   [[nodiscard]] std::optional<Status> outcome(const Wish& wish) const;
   Task<void> wake_after(Duration duration);
@@ -190,8 +207,8 @@ class Core final : public PeersUser, public LockTableUser {
   Task<void> rebuild();
   [[nodiscard]] std::optional<std::uint64_t> next_step() const;
   Task<Status> rebuild_step(std::uint64_t step);
-  Task<Status> rebuild_stripe(Stripe stripe);
-  using StripeWork = Task<Status> (Core::*)(Stripe);
+  Task<Status> rebuild_stripe(PlacedStripe stripe);
+  using StripeWork = Task<Status> (Core::*)(PlacedStripe);
   struct Fleet;  // stripes of a step that are worked on
   Task<Status> for_each_stripe(std::uint64_t step, StripeWork work);
   Task<void> send_out(Fleet& fleet, Stripe stripe, std::uint8_t extra, StripeWork work);
@@ -207,12 +224,47 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] std::uint64_t first_step() const;
   [[nodiscard]] std::uint64_t stripes_below(std::uint64_t step) const;
   [[nodiscard]] bool progress_due() const;
+  [[nodiscard]] bool rebuild_due() const;
   Task<Status> write_progress();
+
+  // core_expand.cpp
+  struct Batch;
+  struct MoveLocks;
+  void begin_expansion();
+  void note_move(NodeId node, const MoveBody& body);
+  void tell_of_trouble(const Batch& batch);
+  void note_trouble(std::uint64_t stripe);
+  [[nodiscard]] bool is_stuck() const;
+  void say_what_is_known();
+  void note_known(NodeId node, const KnowsBody& body);
+  [[nodiscard]] bool all_know(std::uint64_t sequence) const;
+  [[nodiscard]] bool all_in_sync() const;
+  [[nodiscard]] std::uint64_t moved_below() const;
+  [[nodiscard]] bool expansion_due() const;
+  static void advance(GroupLabel& label, std::uint64_t reached);
+  [[nodiscard]] std::uint64_t move_step() const;
+  [[nodiscard]] std::optional<Batch> next_batch() const;
+  [[nodiscard]] bool still_due(const Batch& batch) const;
+  [[nodiscard]] bool recorded(const Batch& batch) const;
+  Task<void> expand_stripes();
+  Task<Status> move(Batch batch);
+  Task<Status> lock_rows(Batch batch, MoveLocks& locks);
+  Task<Status> gather(Sheet& sheet);
+  Task<Status> move_stripe(Stripe stripe);
+  Task<Status> move_away(Batch batch, bool& told);
+  Task<Status> move_over(PlacedStripe stripe, Batch batch, bool& told);
+  Task<Status> tell_of_move(Batch batch, Generation at);
+  Task<Status> wait_until_known();
 
   // core_scrub.cpp
   Task<void> scrub();
   [[nodiscard]] std::optional<std::uint64_t> next_scrub_step() const;
-  Task<Status> scrub_stripe(Stripe stripe);
+  Task<Status> scrub_stripe(PlacedStripe stripe);
+  using BlockWork = std::function<Task<Status>(PlacedStripe, Cell)>;
+  Task<Status> with_block(std::uint64_t block, LockMode mode, const BlockWork& work);
+  Task<Status> read_other_cell(PlacedStripe stripe, Cell cell, std::uint32_t attempt,
+                               MutableBytes bytes);
+  Task<Status> repair_cell(PlacedStripe stripe, Cell cell, ConstBytes good);
   void begin_scrub(std::uint64_t number);
   void note_scrub_step(NodeId node, std::uint64_t step);
   void tell_of_scrub();
@@ -270,18 +322,24 @@ class Core final : public PeersUser, public LockTableUser {
   ColumnSet failed_in_view_ = 0;  // disks that nobody of this view reads or writes
   std::uint64_t renewals_ = 0;    // sessions that were lost, and made again
   std::uint64_t prepared_renewals_ = 0;
-  std::uint64_t renewed_ = 0;     // of those, before the view was prepared
-  bool closing_ = false;          // no request begins any more
-  std::uint64_t last_kept_ = 0;   // number of a write
-  std::set<std::uint64_t> kept_;  // those that are not done
-  std::size_t requests_ = 0;      // under way
-  std::size_t background_ = 0;    // and of these, of a rebuild or a scrub
+  std::uint64_t renewed_ = 0;             // of those, before the view was prepared
+  bool closing_ = false;                  // no request begins any more
+  std::uint64_t last_early_write_ = 0;    // number of a write
+  std::set<std::uint64_t> early_writes_;  // those that are not done
+  std::size_t requests_ = 0;              // under way
+  std::size_t background_ = 0;            // and of these, of a rebuild or a scrub
   struct Early {
     NodeId from;
     Generation generation;
     LockMessage message;
   };
   std::deque<Early> early_;  // of the view that is prepared
+  struct EarlyNews {
+    NodeId from;
+    MessageHead head;
+    std::vector<std::byte> body;
+  };
+  std::deque<EarlyNews> early_news_;  // the same, of other kinds
 
   // Disks that come and go.
   std::array<Wish, kNodesMax> wishes_{};  // of the nodes of this view, this one among them
@@ -298,8 +356,22 @@ class Core final : public PeersUser, public LockTableUser {
   };
   Rebuild rebuild_;
   // Who speaks for which stripes.
-  std::map<std::uint64_t, std::pair<raid::Part, std::function<bool(Stripe)>>> needed_;
-  Instant background_due_{};  // no stripe before, by the rate
+  std::map<std::uint64_t, std::pair<raid::Part, Needed>> needed_;  // by their first block
+  Instant background_due_{};                                       // no stripe before, by the rate
+
+  struct Expansion {
+    std::uint32_t before = 0;  // disks; 0: none is under way
+    std::uint32_t after = 0;
+    Instant began{};
+    std::map<std::uint64_t, std::uint64_t>
+        done;  // by its begin the end of what was told in this view
+    std::array<std::uint64_t, kNodesMax> shares{};
+    std::optional<Error> trouble;
+    std::optional<std::uint64_t> stuck;  // who was to move this stripe next could not
+  };
+  Expansion expansion_;
+  std::array<KnowsBody, kNodesMax> known_{};      // which label each node goes by, at least
+  std::vector<std::unique_ptr<MoveLocks>> kept_;  // of moves that did not come to their end
 
   struct Scrub {
     std::uint64_t number = 0;  // 0: there was none
@@ -376,6 +448,12 @@ class Core::LockUse final : public LockTicket {
   WaitList& granted_list_;
   bool wanted_ = false;
   bool granted_ = false;
+};
+
+// What a batch of an expansion has locked: of the group, and of this node's requests.
+struct Core::MoveLocks {
+  std::list<LockUse> ranges;
+  std::list<RowLocks::Hold> rows;
 };
 
 }  // namespace duet::raid

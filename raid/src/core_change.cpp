@@ -66,19 +66,22 @@ Task<Status> Core::read_labels() {
 }
 
 // Carries out what these nodes had begun.  They are fenced, their locks are still theirs, and the
-// label says that it is owed.
-Task<Status> Core::recover(NodeSet origins) {
+// label says that it is owed.  `moved`: stripes below it were moved by an expansion, at least.
+Task<Status> Core::recover(NodeSet origins, std::uint64_t& moved) {
   std::vector<NodeId> nodes;
   for_each_node(origins, [&nodes](NodeId node) { nodes.push_back(node); });
   bool any = false;
   for (const NodeId node : nodes) {
-    const std::vector<FoundIntent> found = memory_.scan(node, geometry());
+    const std::vector<FoundIntent> found = memory_.scan(node, disks_.label());
     for (const FoundIntent& intent : found) {
       const Status done = co_await io_.recover(intent);
       if (!done.ok()) {
         co_return done;
       }
       any = true;
+      if (intent.intent.kind == IntentKind::kMove) {
+        moved = std::max(moved, static_cast<std::uint64_t>(intent.intent.stripe) + 1);
+      }
     }
   }
   if (any) {
@@ -219,13 +222,15 @@ Task<Status> Core::pay_what_is_owed() {
   if (disks_.label().owed == 0) {
     co_return Ok{};
   }
-  const Status recovered = co_await recover(disks_.label().owed);
+  std::uint64_t moved = 0;
+  const Status recovered = co_await recover(disks_.label().owed, moved);
   if (!recovered.ok()) {
     co_return recovered;
   }
   const auto label = std::make_unique<GroupLabel>(disks_.label());
   ++label->sequence;
   label->owed = 0;
+  advance(*label, moved);
   mark_suspects(*label);  // a disk that missed what was carried out: in the label that ends it
   const Status written = co_await write_labels(*label);
   co_return written;

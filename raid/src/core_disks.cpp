@@ -18,6 +18,55 @@ namespace {
 
 constexpr std::uint64_t kBlankBlocks = 16;  // that are looked at, of the data
 
+// That the group is to get.
+std::vector<DiskId> ids_of(const Wish& wish) {
+  std::vector<DiskId> ids;
+  switch (static_cast<WishVerb>(wish.verb)) {
+    case WishVerb::kAddSpare:
+    case WishVerb::kReplace:
+      ids.push_back(wish.id);
+      break;
+    case WishVerb::kExpand:
+      ids.push_back(wish.id);
+      ids.insert(ids.end(), wish.more.begin(), wish.more.begin() + wish.disk - 1);
+      break;
+    case WishVerb::kNone:
+    case WishVerb::kRemoveSpare:
+    case WishVerb::kAddVirtualDisk:
+      break;
+  }
+  return ids;
+}
+
+std::string name_of(const Wish& wish) {
+  return {wish.name.begin(), std::ranges::find(wish.name, '\0')};
+}
+
+bool has_virtual_disk(const GroupLabel& label, std::string_view name) {
+  const std::vector<VirtualDiskEntry> entries = virtual_disks_of(label);
+  return std::ranges::find(entries, name, &VirtualDiskEntry::name) != entries.end();
+}
+
+// Whether the group can get so many more disks now.
+Status may_expand(const GroupLabel& label, std::uint32_t more) {
+  if (static_cast<Level>(label.level) == Level::kMirror) {
+    return Error{Errc::kNotSupported, "a mirror cannot be spread over more disks"};
+  }
+  if (is_expanding(label)) {
+    return Error{Errc::kExists, "the redundancy group is being expanded"};
+  }
+  if (more == 0 || more > kExpandMax || label.disks + more > kDisksMax) {
+    return Error{Errc::kInvalid, "a redundancy group cannot have so many disks more"};
+  }
+  const bool whole = std::all_of(label.members.begin(), label.members.begin() + label.disks,
+                                 [](const LabelDisk& disk) {
+                                   return static_cast<DiskState>(disk.state) == DiskState::kInSync;
+                                 });
+  return whole ? Status(Ok{})
+               : Status(Error{Errc::kRefused,
+                              "a disk of the redundancy group has failed or is rebuilt"});
+}
+
 bool is_spare(const GroupLabel& label, const DiskId& id) {
   const auto end = label.spares.begin() + label.spare_count;
   return std::find(label.spares.begin(), end, id) != end;
@@ -142,6 +191,10 @@ bool Core::grant_wish(GroupLabel& label, const Wish& wish) const {
       }
       drop_spare(label, wish.id);
       return true;
+    case WishVerb::kExpand:
+      return grant_expansion(label, wish);
+    case WishVerb::kAddVirtualDisk:
+      return with_virtual_disk(label, name_of(wish), wish.blocks).ok();
     case WishVerb::kReplace:
       if (wish.disk >= label.disks || !has_failed(label.members[wish.disk]) ||
           member(label, wish.id) != nullptr || !disks_.knows(wish.id)) {
@@ -153,7 +206,31 @@ bool Core::grant_wish(GroupLabel& label, const Wish& wish) const {
   return false;  // of a newer kind
 }
 
+// All disks are in sync, and these are none of the group's yet.
+bool Core::grant_expansion(GroupLabel& label, const Wish& wish) const {
+  if (!may_expand(label, wish.disk).ok() || disks_.suspects() != 0 || !knows_disks_of(wish)) {
+    return false;
+  }
+  for (const DiskId& id : ids_of(wish)) {
+    if (member(label, id) != nullptr || is_spare(label, id)) {
+      return false;
+    }
+  }
+  label.disks_before = label.disks;
+  label.expanded = 0;
+  for (const DiskId& id : ids_of(wish)) {
+    label.members[label.disks] = {.id = id, .since = label.sequence};
+    ++label.disks;
+  }
+  return true;
+}
+
 // ---- every node ----
+
+bool Core::knows_disks_of(const Wish& wish) const {
+  const std::vector<DiskId> ids = ids_of(wish);
+  return std::ranges::all_of(ids, [this](const DiskId& id) { return disks_.knows(id); });
+}
 
 // Disks whose labels this node has not read, or that may have got another one.
 Task<void> Core::look_for_disks() {
@@ -228,6 +305,16 @@ std::optional<Status> Core::outcome(const Wish& wish) const {
         return Error{Errc::kNoSpace, "the redundancy group has as many spares as can be"};
       }
       break;
+    case WishVerb::kExpand:
+      return outcome_of_expansion(wish);
+    case WishVerb::kAddVirtualDisk: {
+      if (has_virtual_disk(label, name_of(wish))) {
+        return Ok{};
+      }
+      GroupLabel next = label;
+      const Status possible = with_virtual_disk(next, name_of(wish), wish.blocks);
+      return possible.ok() ? std::optional<Status>() : possible;
+    }
     case WishVerb::kReplace: {
       const LabelDisk& old = label.members[wish.disk];
       if (disk == &old) {
@@ -239,6 +326,23 @@ std::optional<Status> Core::outcome(const Wish& wish) const {
       }
       break;
     }
+  }
+  return std::nullopt;
+}
+
+std::optional<Status> Core::outcome_of_expansion(const Wish& wish) const {
+  const GroupLabel& label = disks_.label();
+  const std::vector<DiskId> ids = ids_of(wish);
+  const bool all =
+      std::ranges::all_of(ids, [&label](const DiskId& id) { return member(label, id) != nullptr; });
+  if (all) {
+    return Ok{};
+  }
+  if (const Status possible = may_expand(label, wish.disk); !possible.ok()) {
+    return possible;
+  }
+  if (memory_.layout().pages < (label.disks + wish.disk) * label.chunk_blocks) {
+    return Error{Errc::kNoSpace, "the persistent memory does not hold one stripe of so many disks"};
   }
   return std::nullopt;
 }
@@ -351,8 +455,54 @@ Task<Status> Core::add_disk(Wish wish, BlockDevice& device, bool force) {
   co_return done;
 }
 
+Task<Status> Core::expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
+                          bool force) {
+  DUET_CHECK(devices.size() == ids.size());
+  const auto more = static_cast<std::uint32_t>(std::min<std::size_t>(devices.size(), kDisksMax));
+  if (const Status possible = may_expand(disks_.label(), more); !possible.ok()) {
+    co_return possible;
+  }
+  Wish wish = {
+      .verb = static_cast<std::uint32_t>(WishVerb::kExpand), .disk = more, .id = ids.front()};
+  std::ranges::copy(ids.subspan(1), wish.more.begin());
+  const std::vector<BlockDevice*> given(devices.begin(), devices.end());
+  const std::vector<DiskId> names = ids_of(wish);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const bool twice = std::count(names.begin(), names.end(), names[i]) > 1 ||
+                       std::count(given.begin(), given.end(), given[i]) > 1;
+    if (twice) {
+      co_return Error{Errc::kExists, "one disk, or one id, is given twice"};
+    }
+  }
+  if (const std::optional<Status> over = outcome(wish); over.has_value() && !over->ok()) {
+    co_return *over;
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    add_device(*given[i]);
+    const Status prepared = co_await prepare_disk(*given[i], names[i], force);
+    if (!prepared.ok()) {
+      co_return prepared;
+    }
+  }
+  const Status done = co_await come_true(wish);
+  co_return done;
+}
+
+Task<Status> Core::add_virtual_disk(std::string name, std::uint64_t blocks) {
+  if (name.empty() || name.size() > kVirtualDiskNameMax) {
+    co_return Error{Errc::kInvalid, "no name for a virtual disk"};
+  }
+  if (has_virtual_disk(disks_.label(), name)) {
+    co_return Error{Errc::kExists, "the redundancy group has a virtual disk of this name"};
+  }
+  Wish wish = {.verb = static_cast<std::uint32_t>(WishVerb::kAddVirtualDisk), .blocks = blocks};
+  std::ranges::copy(name, wish.name.begin());
+  const Status done = co_await come_true(wish);
+  co_return done;
+}
+
 Task<Status> Core::remove_spare(DiskId id) {
-  const Wish wish = {static_cast<std::uint32_t>(WishVerb::kRemoveSpare), 0, id};
+  const Wish wish = {.verb = static_cast<std::uint32_t>(WishVerb::kRemoveSpare), .id = id};
   const Status removed = co_await come_true(wish);
   BlockDevice* const device = disks_.device_called(id);
   if (removed.ok() && device != nullptr && member(disks_.label(), id) == nullptr) {

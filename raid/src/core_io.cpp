@@ -4,12 +4,15 @@
 
 namespace duet::raid {
 
-// Blocks of a request that lie in one stripe.
+// Blocks of a request that lie in one stripe; or did when it was planned.
 struct Core::Part {
-  Stripe stripe{};
+  std::uint64_t block = 0;
+  PlacedStripe of;
   std::uint32_t first = 0;  // block within the stripe's data
   std::uint32_t count = 0;
+  std::uint32_t done = 0;                // blocks that are written
   std::span<const MutableBytes> blocks;  // of the caller, one by one
+  bool moved = false;                    // the rest lies elsewhere by now
 };
 
 // Of one request.
@@ -25,7 +28,7 @@ struct Core::Parts {
   }
 
   std::vector<MutableBytes> blocks;
-  std::vector<Part> all;
+  std::vector<Part> all;  // grows when some of it has moved meanwhile
   std::size_t next = 0;
   std::optional<WriteKind> write;  // none: they are read
   Answer answer = Answer::kWritten;
@@ -89,35 +92,48 @@ void lend(Sheet& sheet, const Geometry& geometry, std::uint32_t first,
 // Takes one part after the other, until none is left or one has failed.
 Task<void> Core::take_parts(Parts& parts) {
   while (parts.next < parts.all.size() && !parts.failed.has_value()) {
-    Part& part = parts.all[parts.next++];
+    Part part = parts.all[parts.next++];
     Task<Status> task = parts.write.has_value() ? write_part(parts, part) : read_part(part);
     const Status status = co_await std::move(task);
     if (!status.ok() && !parts.failed.has_value()) {
       parts.failed = status.error();
     }
+    if (part.moved) {
+      plan_parts(parts, part.block + part.done, part.blocks.subspan(part.done));
+    }
   }
 }
 
-void Core::split(std::uint64_t block, std::span<const MutableBytes> bytes, Parts& parts) const {
+// By where the blocks are now.
+void Core::plan_parts(Parts& parts, std::uint64_t block, std::span<const MutableBytes> blocks) {
+  while (!blocks.empty()) {
+    const Site site = site_of(disks_.label(), block);
+    const std::uint32_t width = disks_.geometry(site.of).stripe_blocks();
+    const auto count =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(width - site.first, blocks.size()));
+    parts.all.push_back({block, site.of, site.first, count, 0, blocks.first(count)});
+    blocks = blocks.subspan(count);
+    block += count;
+  }
+}
+
+// An expansion has moved some of it since it was planned.  Under the locks of the stripe in which
+// it is: what lies there does so until they are let go.
+bool Core::has_moved(Part& part) const {
+  part.moved = site_of(disks_.label(), part.block) != Site{part.of, part.first};
+  return part.moved;
+}
+
+void Core::split(std::uint64_t block, std::span<const MutableBytes> bytes, Parts& parts) {
   std::vector<MutableBytes>& blocks = parts.blocks;
   for (const MutableBytes some : bytes) {
     for (std::size_t at = 0; at < some.size(); at += kBlockBytes) {
       blocks.push_back(some.subspan(at, kBlockBytes));
     }
   }
-  DUET_CHECK(block <= geometry().block_count() &&
-             blocks.size() <= geometry().block_count() - block);
-  const std::uint32_t width = geometry().stripe_blocks();
-  for (std::size_t done = 0; done < blocks.size();) {
-    Part part;
-    part.stripe = Stripe{(block + done) / width};
-    part.first = static_cast<std::uint32_t>((block + done) % width);
-    part.count = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(width - part.first, blocks.size() - done));
-    part.blocks = std::span(blocks).subspan(done, part.count);
-    done += part.count;
-    parts.all.push_back(part);
-  }
+  const std::uint64_t capacity = capacity_of(disks_.label()).block_count();
+  DUET_CHECK(block <= capacity && blocks.size() <= capacity - block);
+  plan_parts(parts, block, blocks);
   parts.unanswered = blocks.size();
 }
 
@@ -185,8 +201,8 @@ Task<Status> Core::write_kept(std::uint64_t block, std::span<const MutableBytes>
   split(block, own, kept->parts);
   kept->parts.write = WriteKind::kInPlace;
   kept->parts.answer = answer;
-  kept->number = ++last_kept_;
-  kept_.insert(kept->number);
+  kept->number = ++last_early_write_;
+  early_writes_.insert(kept->number);
   scope_.spawn(finish(kept));
   for (;;) {
     if (kept->parts.failed.has_value()) {
@@ -203,7 +219,7 @@ Task<Status> Core::write_kept(std::uint64_t block, std::span<const MutableBytes>
 // carry out the intent.
 Task<void> Core::finish(std::shared_ptr<Kept> kept) {
   co_await for_each_part(kept->parts);
-  kept_.erase(kept->number);
+  early_writes_.erase(kept->number);
   kept->parts.progress.wake_all();
   changed_.wake_all();
 }
@@ -237,28 +253,32 @@ Task<Status> Core::hold(RowLocks::Hold& rows) {
 
 Task<Status> Core::read_part(Part& part) {
   ++counters_.reads;
+  const Geometry geometry = disks_.geometry(part.of);
   LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, part.stripe, LockMode::kShared);
+  const Status locked = co_await hold(use, part.of.stripe, LockMode::kShared);
   if (!locked.ok()) {
     co_return locked;
   }
-  const std::array<Span, kDisksMax> spans = spans_of(geometry(), part.first, part.count);
-  const auto [first_row, row_count] = rows_of(geometry(), part.first, part.count);
-  RowLocks::Hold rows(rows_, part.stripe, first_row, row_count, false);
+  const std::array<Span, kDisksMax> spans = spans_of(geometry, part.first, part.count);
+  const auto [first_row, row_count] = rows_of(geometry, part.first, part.count);
+  RowLocks::Hold rows(rows_, part.of.stripe, first_row, row_count, false);
   const Status held = co_await hold(rows);
   static_cast<void>(held);
+  if (has_moved(part)) {
+    co_return Ok{};
+  }
   // To where it is wanted; only what cannot be read goes another way.
-  Sheet sheet(part.stripe, first_row, row_count);
-  lend(sheet, geometry(), part.first, part.blocks);
+  Sheet sheet(part.of, first_row, row_count);
+  lend(sheet, geometry, part.first, part.blocks);
   co_await io_.read_cells(sheet, spans);
   std::size_t done = 0;
-  for (std::uint32_t column = 0; column < geometry().data_columns(); ++column) {
+  for (std::uint32_t column = 0; column < geometry.data_columns(); ++column) {
     const Span span = spans[column];
     if (span.count > 0 && (sheet.have & one(column)) == 0) {
       ++counters_.degraded_reads;
       const std::span<const MutableBytes> to = part.blocks.subspan(done, span.count);
       const Status computed =
-          co_await read_computed(part.stripe, column, span, sheet.bad & one(column), to);
+          co_await read_computed(part.of, column, span, sheet.bad & one(column), to);
       if (!computed.ok()) {
         co_return computed;
       }
@@ -268,8 +288,8 @@ Task<Status> Core::read_part(Part& part) {
   co_return Ok{};
 }
 
-Task<Status> Core::read_computed(Stripe stripe, std::uint32_t column, Span span, ColumnSet bad,
-                                 std::span<const MutableBytes> to) {
+Task<Status> Core::read_computed(PlacedStripe stripe, std::uint32_t column, Span span,
+                                 ColumnSet bad, std::span<const MutableBytes> to) {
   Sheet sheet(stripe, span.first, span.count);
   sheet.bad = bad;
   const Status obtained = co_await io_.obtain(sheet, one(column));
@@ -291,40 +311,42 @@ Task<Status> Core::write_part(Parts& parts, Part& part) {
   const std::uint32_t last = part.first + part.count - 1;
   const std::uint32_t columns = last / chunk - part.first / chunk + 1;
   LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, part.stripe, LockMode::kExclusive);
+  const Status locked = co_await hold(use, part.of.stripe, LockMode::kExclusive);
   if (!locked.ok()) {
     co_return locked;
   }
   const bool split = columns == 2 && last % chunk < first_row;
-  std::uint32_t done = 0;
-  while (done < part.count) {
-    const std::uint32_t count = split && done == 0 ? chunk - first_row : part.count - done;
-    const Status written = co_await write_rows(parts, part, done, count);
+  while (part.done < part.count && !part.moved) {
+    const std::uint32_t left = part.count - part.done;
+    const Status written =
+        co_await write_rows(parts, part, split && part.done == 0 ? chunk - first_row : left);
     if (!written.ok()) {
       co_return written;
     }
-    done += count;
   }
   co_return Ok{};
 }
 
-// `count` blocks of the part, from its block `done` on.
-Task<Status> Core::write_rows(Parts& parts, const Part& part, std::uint32_t done,
-                              std::uint32_t count) {
+// The next `count` blocks of the part.
+Task<Status> Core::write_rows(Parts& parts, Part& part, std::uint32_t count) {
   const WriteKind kind = *parts.write;
-  const std::uint32_t first = part.first + done;
-  const std::array<Span, kDisksMax> spans = spans_of(geometry(), first, count);
-  const auto [first_row, rows] = rows_of(geometry(), first, count);
-  Sheet fresh(part.stripe, first_row, rows);
-  lend(fresh, geometry(), first, part.blocks.subspan(done, count));
-  RowLocks::Hold hold_rows(rows_, part.stripe, first_row, rows, true);
+  const Geometry geometry = disks_.geometry(part.of);
+  const std::uint32_t first = part.first + part.done;
+  const std::array<Span, kDisksMax> spans = spans_of(geometry, first, count);
+  const auto [first_row, rows] = rows_of(geometry, first, count);
+  Sheet fresh(part.of, first_row, rows);
+  lend(fresh, geometry, first, part.blocks.subspan(part.done, count));
+  RowLocks::Hold hold_rows(rows_, part.of.stripe, first_row, rows, true);
   const Status held = co_await hold(hold_rows);
   static_cast<void>(held);
-  const Status free = co_await end_intents(part.stripe, first_row, rows);
+  if (has_moved(part)) {
+    co_return Ok{};
+  }
+  const Status free = co_await end_intents(part.of.stripe, first_row, rows);
   if (!free.ok()) {
     co_return free;
   }
-  Sheet sheet(part.stripe, first_row, rows);
+  Sheet sheet(part.of, first_row, rows);
   std::array<Span, kDisksMax> cells{};
   const Status planned = co_await io_.plan(sheet, fresh, spans, cells);
   if (!planned.ok()) {
@@ -332,7 +354,7 @@ Task<Status> Core::write_rows(Parts& parts, const Part& part, std::uint32_t done
     co_return planned;
   }
   const Update update = io_.describe(sheet, kind == WriteKind::kInPlace ? cells : spans, kind);
-  const Result<IntentLog::Handle> begun = co_await begin(update, parts, count);
+  const Result<IntentLog::Handle> begun = co_await begin(update, &parts, count);
   if (!begun.ok()) {
     co_return begun.error();
   }
@@ -349,6 +371,7 @@ Task<Status> Core::write_rows(Parts& parts, const Part& part, std::uint32_t done
     timer_runs_ = true;
     scope_.spawn(settle_later());
   }
+  part.done += count;
   co_return Ok{};
 }
 
@@ -368,9 +391,9 @@ Task<Status> Core::end_intents(Stripe stripe, std::uint32_t first_row, std::uint
   co_return Ok{};
 }
 
-// I13: comes back when the intent is durable at every node of the view; `blocks` of the request may
-// be answered for before.
-Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts& parts,
+// I13: comes back when the intent is durable at every node of the view; `blocks` of the request, if
+// it is one, may be answered for before.
+Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
                                             std::uint32_t blocks) {
   const std::uint32_t pages = update.intent.page_count();
   for (;;) {
@@ -397,17 +420,21 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts& parts,
     stop(begun.error());
     co_return begun.error();
   }
-  if (parts.answer == Answer::kAsynchronous) {
-    parts.reached(Answer::kAsynchronous, blocks);
+  if (parts != nullptr && parts->answer == Answer::kAsynchronous) {
+    parts->reached(Answer::kAsynchronous, blocks);
     co_await yield(scheduler_);
   }
   log_.send(begun.value());
-  parts.reached(Answer::kPseudoSynchronous, blocks);
+  if (parts != nullptr) {
+    parts->reached(Answer::kPseudoSynchronous, blocks);
+  }
   co_await log_.reach_targets(begun.value());
   if (const std::optional<Error> error = ended()) {
     co_return *error;
   }
-  parts.reached(Answer::kSynchronous, blocks);
+  if (parts != nullptr) {
+    parts->reached(Answer::kSynchronous, blocks);
+  }
   co_return begun.value();
 }
 

@@ -109,7 +109,7 @@ void Core::note_step(NodeId node, std::uint64_t step, bool passed_by) {
   if (news && passed_by) {
     rebuild_.passed_by.insert(step);
   }
-  if (news && progress_due()) {
+  if (news && rebuild_due()) {
     changes_ += paused_ ? 0 : 1;  // before those who want to be let in
     wake();
   }
@@ -117,7 +117,9 @@ void Core::note_step(NodeId node, std::uint64_t step, bool passed_by) {
 
 // ---- the leader ----
 
-bool Core::progress_due() const {
+bool Core::progress_due() const { return rebuild_due() || expansion_due(); }
+
+bool Core::rebuild_due() const {
   const std::uint64_t reached = rebuild_.sweep.reached();
   if (!active_ || rebuild_.of.empty() || !leads() || reached <= first_step()) {
     return false;
@@ -149,12 +151,15 @@ Task<Status> Core::write_progress() {
       set_loose(*label, Stripe{at});
     }
   }
+  advance(*label, moved_below());
   const Status written = co_await write_labels(*label);
   if (!written.ok()) {
     co_return written;
   }
   begin_rebuild();
+  begin_expansion();
   tell_present_view(members_);
+  say_what_is_known();
   co_return Ok{};
 }
 
@@ -205,25 +210,32 @@ Task<void> Core::rebuild() {
   }
 }
 
-void Core::set_needed(const raid::Part& part, std::function<bool(Stripe)> needed) {
+void Core::set_needed(const raid::Part& part, Needed needed) {
   if (needed) {
-    needed_[part.first] = {part, std::move(needed)};
+    needed_[part.first_block] = {part, std::move(needed)};
   } else {
-    needed_.erase(part.first);
+    needed_.erase(part.first_block);
   }
 }
 
 // Whether something in the step is, or could be.
 bool Core::needed(std::uint64_t step) const {
-  for (std::uint64_t at = stripes_below(step); at < stripes_below(step + 1); ++at) {
+  if (disks_.expanding()) {
+    return true;  // what a stripe holds may change, and another node know it earlier
+  }
+  const std::uint64_t width = geometry().stripe_blocks();
+  const std::uint64_t end = stripes_below(step + 1) * width;
+  for (std::uint64_t at = stripes_below(step) * width; at < end;) {
     auto found = needed_.upper_bound(at);
     if (found == needed_.begin()) {
       return true;
     }
     const auto& [part, ask] = (--found)->second;
-    if (at - part.first >= part.count || ask(Stripe{at})) {
+    const std::uint64_t part_end = part.first_block + part.blocks;
+    if (at >= part_end || ask(at, std::min(end, part_end) - at)) {
       return true;
     }
+    at = std::min(end, part_end);
   }
   return false;
 }
@@ -242,7 +254,7 @@ Task<Status> Core::rebuild_step(std::uint64_t step) {
   co_return Ok{};
 }
 
-Task<Status> Core::rebuild_stripe(Stripe stripe) {
+Task<Status> Core::rebuild_stripe(PlacedStripe stripe) {
   const ColumnSet wanted = disks_.rebuilding(stripe);
   Sheet sheet(stripe, 0, geometry().chunk_blocks);
   const Status obtained = co_await io_.obtain(sheet, wanted);
@@ -312,7 +324,12 @@ Task<Status> Core::alone_with(Stripe stripe, std::uint8_t extra, StripeWork work
   if (!free.ok()) {
     co_return free;
   }
-  const Status done = co_await (this->*work)(stripe);
+  // Under its locks: what stands there is there until they are let go.
+  const std::optional<PlacedStripe> there = stripe_in(disks_.label(), stripe);
+  if (!there.has_value()) {
+    co_return Ok{};  // an expansion has moved it, and puts another there
+  }
+  const Status done = co_await (this->*work)(*there);
   co_return done;
 }
 

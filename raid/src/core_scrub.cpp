@@ -171,8 +171,8 @@ Task<void> Core::scrub() {
   }
 }
 
-Task<Status> Core::scrub_stripe(Stripe stripe) {
-  if (disks_.loose(stripe)) {
+Task<Status> Core::scrub_stripe(PlacedStripe stripe) {
+  if (disks_.loose(stripe.stripe)) {
     co_return Ok{};  // it need not match
   }
   Sheet sheet(stripe, 0, geometry().chunk_blocks);
@@ -194,29 +194,53 @@ Task<Status> Core::scrub_stripe(Stripe stripe) {
 
 // ---- self-healing ----
 
-Task<Status> Core::read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes) {
-  DUET_CHECK(block < geometry().block_count() && bytes.size() == kBlockBytes);
+// Does the work where the block lies, under locks of its cell.
+Task<Status> Core::with_block(std::uint64_t block, LockMode mode, const BlockWork& work) {
+  DUET_CHECK(block < capacity_of(disks_.label()).block_count());
   if (closing_) {
     co_return Error{Errc::kClosed, "the redundancy group is being closed"};
   }
   const Request request(*this);
-  const Place place = geometry().place_of(block);
-  LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, place.stripe, LockMode::kShared);
-  if (!locked.ok()) {
-    co_return locked;
+  for (;;) {
+    const Site site = site_of(disks_.label(), block);
+    const std::uint32_t chunk = geometry().chunk_blocks;
+    const Cell cell = {site.first / chunk, site.first % chunk};
+    LockUse use(locks_, granted_);
+    const Status locked = co_await hold(use, site.of.stripe, mode);
+    if (!locked.ok()) {
+      co_return locked;
+    }
+    RowLocks::Hold rows(rows_, site.of.stripe, cell.row, 1, mode == LockMode::kExclusive);
+    const Status held = co_await hold(rows);
+    static_cast<void>(held);
+    const bool moved = site_of(disks_.label(), block) != site;
+    if (moved) {
+      continue;
+    }
+    const Status done = co_await work(site.of, cell);
+    co_return done;
   }
-  RowLocks::Hold rows(rows_, place.stripe, place.cell.row, 1, false);
-  const Status held = co_await hold(rows);
-  static_cast<void>(held);
-  if (attempt >= io_.other_ways(place.stripe, place.cell.column)) {
+}
+
+Task<Status> Core::read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes) {
+  DUET_CHECK(bytes.size() == kBlockBytes);
+  const BlockWork work = [this, attempt, bytes](PlacedStripe stripe, Cell cell) {
+    return read_other_cell(stripe, cell, attempt, bytes);
+  };
+  const Status read = co_await with_block(block, LockMode::kShared, work);
+  co_return read;
+}
+
+Task<Status> Core::read_other_cell(PlacedStripe stripe, Cell cell, std::uint32_t attempt,
+                                   MutableBytes bytes) {
+  const std::uint32_t column = cell.column;
+  if (attempt >= io_.other_ways(stripe, column)) {
     co_return Error{Errc::kNotFound, "there is no other way to compute this block"};
   }
   ++counters_.others_read;
-  Sheet sheet(place.stripe, place.cell.row, 1);
-  const std::uint32_t column = place.cell.column;
+  Sheet sheet(stripe, cell.row, 1);
   const Status obtained =
-      co_await io_.obtain_other(sheet, column, io_.sources(place.stripe, column, attempt));
+      co_await io_.obtain_other(sheet, column, io_.sources(stripe, column, attempt));
   if (!obtained.ok()) {
     notice_end();
     co_return obtained;
@@ -225,31 +249,26 @@ Task<Status> Core::read_other(std::uint64_t block, std::uint32_t attempt, Mutabl
   co_return Ok{};
 }
 
+Task<Status> Core::repair(std::uint64_t block, ConstBytes good) {
+  DUET_CHECK(good.size() == kBlockBytes);
+  const BlockWork work = [this, good](PlacedStripe stripe, Cell cell) {
+    return repair_cell(stripe, cell, good);
+  };
+  const Status repaired = co_await with_block(block, LockMode::kExclusive, work);
+  co_return repaired;
+}
+
 // What computes to `good` is right, all of it: every source counts in every
 // byte of the result.
-Task<Status> Core::repair(std::uint64_t block, ConstBytes good) {
-  DUET_CHECK(block < geometry().block_count() && good.size() == kBlockBytes);
-  if (closing_) {
-    co_return Error{Errc::kClosed, "the redundancy group is being closed"};
-  }
-  const Request request(*this);
-  const Place place = geometry().place_of(block);
-  const std::uint32_t column = place.cell.column;
-  LockUse use(locks_, granted_);
-  const Status locked = co_await hold(use, place.stripe, LockMode::kExclusive);
-  if (!locked.ok()) {
-    co_return locked;
-  }
-  RowLocks::Hold rows(rows_, place.stripe, place.cell.row, 1, true);
-  const Status held = co_await hold(rows);
-  static_cast<void>(held);
-  const Status free = co_await end_intents(place.stripe, place.cell.row, 1);
+Task<Status> Core::repair_cell(PlacedStripe stripe, Cell cell, ConstBytes good) {
+  const std::uint32_t column = cell.column;
+  const Status free = co_await end_intents(stripe.stripe, cell.row, 1);
   if (!free.ok()) {
     co_return free;
   }
-  for (std::uint32_t way = 0; way < io_.other_ways(place.stripe, column); ++way) {
-    const ColumnSet sources = io_.sources(place.stripe, column, way);
-    Sheet sheet(place.stripe, place.cell.row, 1);
+  for (std::uint32_t way = 0; way < io_.other_ways(stripe, column); ++way) {
+    const ColumnSet sources = io_.sources(stripe, column, way);
+    Sheet sheet(stripe, cell.row, 1);
     const Status obtained = co_await io_.obtain_other(sheet, column, sources);
     if (!obtained.ok() && obtained.error().code == Errc::kFenced) {
       notice_end();

@@ -9,6 +9,15 @@ namespace {
 
 NodeId lowest(NodeSet set) { return NodeId{static_cast<std::uint8_t>(std::countr_zero(set))}; }
 
+// What a label of the same group, or a later one, cannot say otherwise.
+bool is_same_group(const GroupLabel& before, const GroupLabel& label) {
+  return label.group == before.group && label.level == before.level &&
+         label.chunk_blocks == before.chunk_blocks && label.stripes == before.stripes &&
+         label.nodes == before.nodes && label.range_stripes == before.range_stripes &&
+         label.step_stripes == before.step_stripes && label.disks >= before.disks &&
+         capacity_of(label).disks >= capacity_of(before).disks;
+}
+
 }  // namespace
 
 // ---- packets ----
@@ -77,8 +86,24 @@ void Core::on_packet(NodeId from, ConstBytes packet) {
   static_cast<void>(whole);  // a damaged one is as one that was lost
 }
 
+// The sender has begun the view that this node is prepared for, and it has not: told again then.
+bool Core::keep_for_later(NodeId from, const MessageHead& head, ConstBytes body) {
+  const auto kind = static_cast<MessageKind>(head.kind);
+  const Generation generation{head.generation};
+  const bool news =
+      kind == MessageKind::kReport || kind == MessageKind::kStep || kind == MessageKind::kMove;
+  if (!news || generation != prepared_ || generation == view_) {
+    return false;
+  }
+  early_news_.push_back({from, head, {body.begin(), body.end()}});
+  return true;
+}
+
 void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
   const Generation generation{head.generation};
+  if (keep_for_later(from, head, body)) {
+    return;
+  }
   switch (static_cast<MessageKind>(head.kind)) {
     case MessageKind::kLock:
       on_lock(from, head, body);
@@ -114,6 +139,17 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
           contains(members_, from)) {
         const auto step = load<StepBody>(body, 0);
         note_step(from, step.step, step.passed_by != 0);
+      }
+      break;
+    case MessageKind::kMove:
+      if (body.size() == sizeof(MoveBody) && active_ && generation == view_ &&
+          contains(members_, from)) {
+        note_move(from, load<MoveBody>(body, 0));
+      }
+      break;
+    case MessageKind::kKnows:
+      if (body.size() == sizeof(KnowsBody)) {
+        note_known(from, load<KnowsBody>(body, 0));
       }
       break;
     case MessageKind::kScrub:
@@ -188,7 +224,7 @@ void Core::on_report(NodeId from, const ReportBody& body) {
     wishes_[number(from)] = body.wish;
     ++changes_;
     wake();
-    if (body.wish != Wish() && !disks_.knows(body.wish.id)) {
+    if (!knows_disks_of(body.wish)) {
       scope_.spawn(look_for_disks());
     }
   }
@@ -405,6 +441,7 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
   }
   paused_ = true;
   early_.clear();
+  early_news_.clear();
   DUET_CHECK(!joins || log_.size() == 0);
   const NodeSet keep = joins ? 0 : (members_ & body.members & ~body.joiners) | body.owed;
   Status done = wipe(disks_.label().nodes & ~keep);
@@ -462,9 +499,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   }
   const GroupLabel& label = decoded.value();
   const GroupLabel& before = disks_.label();
-  if (geometry_of(label) != geometry() || label.group != options_.group ||
-      label.generation != static_cast<std::uint64_t>(generation) || label.nodes != before.nodes ||
-      label.range_stripes != before.range_stripes || label.step_stripes != before.step_stripes) {
+  if (!is_same_group(before, label) || label.generation != static_cast<std::uint64_t>(generation)) {
     return;
   }
   if (generation <= view_) {
@@ -522,6 +557,12 @@ void Core::commit(Generation generation, const CommitBody& body) {
   report();
   begin_rebuild();
   repeat_steps();
+  expansion_.done.clear();  // a disk may have come that was not written then
+  begin_expansion();
+  say_what_is_known();
+  for (const EarlyNews& early : std::exchange(early_news_, {})) {
+    on_message(early.from, early.head, early.body);
+  }
   tell_of_scrub();
   if (disks_.missing() != 0) {
     scope_.spawn(look_for_members());
@@ -535,8 +576,13 @@ void Core::commit(Generation generation, const CommitBody& body) {
 // answered for before the next view.
 void Core::adopt_in_view(const GroupLabel& label) {
   if (supersedes(label, disks_.label())) {
+    const bool expands = disks_.expanding() || is_expanding(label);
     disks_.adopt(label);
     begin_rebuild();
+    begin_expansion();
+    if (expands) {
+      say_what_is_known();
+    }
   }
 }
 

@@ -93,30 +93,31 @@ ColumnSet Disks::written() const {
   return first(label_.disks) & ~failed() & ~suspects_ & ~missing_;
 }
 
-ColumnSet Disks::readable(Stripe stripe) const {
-  ColumnSet columns = 0;
-  for (std::uint32_t i = 0; i < label_.disks; ++i) {
+ColumnSet Disks::readable(const PlacedStripe& stripe) const {
+  ColumnSet disks = 0;
+  for (std::uint32_t i = 0; i < stripe.disks; ++i) {
     const bool holds = state(i) == DiskState::kInSync ||
                        (state(i) == DiskState::kRebuilding &&
-                        static_cast<std::uint64_t>(stripe) < label_.members[i].watermark);
-    if (holds && ((suspects_ | missing_) & one(i)) == 0) {
-      columns |= one(geometry_.column_of(stripe, i));
-    }
+                        static_cast<std::uint64_t>(stripe.stripe) < label_.members[i].watermark);
+    disks |= holds ? one(i) : 0;
   }
-  return columns;
+  return columns_of(stripe, disks & ~(suspects_ | missing_));
 }
 
-ColumnSet Disks::columns_of(Stripe stripe, ColumnSet disks) const {
+ColumnSet Disks::columns_of(const PlacedStripe& stripe, ColumnSet disks) const {
+  const Geometry placed = geometry(stripe);
   ColumnSet columns = 0;
-  for (std::uint32_t i = 0; i < label_.disks; ++i) {
-    columns |= (disks & one(i)) != 0 ? one(geometry_.column_of(stripe, i)) : 0;
+  for (std::uint32_t i = 0; i < stripe.disks; ++i) {
+    columns |= (disks & one(i)) != 0 ? one(placed.column_of(stripe.stripe, i)) : 0;
   }
   return columns;
 }
 
-ColumnSet Disks::writable(Stripe stripe) const { return columns_of(stripe, written()); }
+ColumnSet Disks::writable(const PlacedStripe& stripe) const {
+  return columns_of(stripe, written());
+}
 
-ColumnSet Disks::expected(Stripe stripe) const {
+ColumnSet Disks::expected(const PlacedStripe& stripe) const {
   return columns_of(stripe, first(label_.disks) & ~failed());
 }
 

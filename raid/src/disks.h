@@ -35,7 +35,15 @@ class Disks {
     away_ |= missing_;
   }
   [[nodiscard]] const GroupLabel& label() const { return label_; }
+  // Of all disks.
   [[nodiscard]] const Geometry& geometry() const { return geometry_; }
+  // Of a stripe that may be on fewer.
+  [[nodiscard]] Geometry geometry(const PlacedStripe& stripe) const {
+    Geometry geometry = geometry_;
+    geometry.disks = stripe.disks;
+    return geometry;
+  }
+  [[nodiscard]] bool expanding() const { return is_expanding(label_); }
 
   // Null: not there.
   [[nodiscard]] BlockDevice* device(std::uint32_t disk) const;
@@ -44,16 +52,16 @@ class Disks {
   }
 
   // Columns of the stripe whose disks hold what they should; that must get every write.
-  [[nodiscard]] ColumnSet readable(Stripe stripe) const;
-  [[nodiscard]] ColumnSet writable(Stripe stripe) const;
+  [[nodiscard]] ColumnSet readable(const PlacedStripe& stripe) const;
+  [[nodiscard]] ColumnSet writable(const PlacedStripe& stripe) const;
   // As writable(), by the label alone.
-  [[nodiscard]] ColumnSet expected(Stripe stripe) const;
+  [[nodiscard]] ColumnSet expected(const PlacedStripe& stripe) const;
   // Disks that get writes and do not hold what they should yet: by the label, and there.
   [[nodiscard]] ColumnSet rebuilding() const;
   // Stripes below this are in sync on all disks that are rebuilt.
   [[nodiscard]] std::uint64_t watermark() const;
   // Columns of the stripe whose disks get writes and do not hold what they should yet.
-  [[nodiscard]] ColumnSet rebuilding(Stripe stripe) const {
+  [[nodiscard]] ColumnSet rebuilding(const PlacedStripe& stripe) const {
     return writable(stripe) & ~readable(stripe);
   }
   // What the check data says of it counts only where it was written since.
@@ -79,7 +87,7 @@ class Disks {
   [[nodiscard]] bool fenced() const { return fenced_; }
 
  private:
-  [[nodiscard]] ColumnSet columns_of(Stripe stripe, ColumnSet disks) const;
+  [[nodiscard]] ColumnSet columns_of(const PlacedStripe& stripe, ColumnSet disks) const;
   void find_missing();
 
   GroupLabel label_;

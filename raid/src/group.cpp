@@ -25,7 +25,7 @@ Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const
   const auto label = std::make_unique<GroupLabel>();
   label->level = static_cast<std::uint32_t>(geometry.level);
   label->group = group;
-  label->disks = geometry.disks;
+  label->disks = static_cast<std::uint16_t>(geometry.disks);
   label->chunk_blocks = geometry.chunk_blocks;
   label->stripes = geometry.stripes;
   label->sequence = 1;
@@ -128,7 +128,7 @@ Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
 Group::Group(std::unique_ptr<Core> core) : core_(std::move(core)) {}
 Group::~Group() = default;
 
-const Geometry& Group::geometry() const { return core_->geometry(); }
+Geometry Group::geometry() const { return core_->capacity(); }
 GroupStatus Group::status() const { return core_->status(); }
 GroupCounters Group::counters() const { return core_->counters(); }
 const std::vector<Assembly::Refusal>& Group::refused() const { return core_->assembly().refused; }
@@ -150,13 +150,23 @@ void Group::node_started(NodeId node, std::uint64_t incarnation) {
 void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
 void Group::add_device(BlockDevice& device) { core_->add_device(device); }
 Task<Status> Group::add_spare(BlockDevice& device, const DiskId& id, bool force) {
-  return core_->add_disk({static_cast<std::uint32_t>(WishVerb::kAddSpare), 0, id}, device, force);
+  return core_->add_disk({.verb = static_cast<std::uint32_t>(WishVerb::kAddSpare), .id = id},
+                         device, force);
 }
 Task<Status> Group::replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force) {
-  return core_->add_disk({static_cast<std::uint32_t>(WishVerb::kReplace), disk, id}, device, force);
+  return core_->add_disk(
+      {.verb = static_cast<std::uint32_t>(WishVerb::kReplace), .disk = disk, .id = id}, device,
+      force);
 }
 Task<Status> Group::remove_spare(const DiskId& id) { return core_->remove_spare(id); }
-void Group::set_needed(const Part& part, std::function<bool(Stripe)> needed) {
+Task<Status> Group::expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
+                           bool force) {
+  return core_->expand(devices, ids, force);
+}
+Task<Status> Group::add_virtual_disk(std::string name, std::uint64_t blocks) {
+  return core_->add_virtual_disk(std::move(name), blocks);
+}
+void Group::set_needed(const Part& part, Needed needed) {
   core_->set_needed(part, std::move(needed));
 }
 Status Group::start_scrub() { return core_->start_scrub(); }

@@ -7,7 +7,7 @@ namespace duet::raid {
 
 std::uint32_t Intent::page_count() const {
   auto pages = static_cast<std::uint32_t>(std::popcount(check)) * row_count;
-  if (kind == IntentKind::kContent) {
+  if (kind != IntentKind::kPartial) {
     for (const Span& span : spans) {
       pages += span.count;
     }
@@ -107,6 +107,7 @@ IntentHeader encode_intent(const Intent& intent, std::uint64_t number, std::uint
                            std::uint32_t pages_checksum) {
   IntentHeader header = {.magic = kIntentMagic,
                          .kind = static_cast<std::uint16_t>(intent.kind),
+                         .disks = static_cast<std::uint16_t>(intent.disks),
                          .number = number,
                          .stripe = static_cast<std::uint64_t>(intent.stripe),
                          .first_row = static_cast<std::uint16_t>(intent.first_row),
@@ -120,7 +121,35 @@ IntentHeader encode_intent(const Intent& intent, std::uint64_t number, std::uint
   return header;
 }
 
-std::vector<FoundIntent> IntentMemory::scan(NodeId node, const Geometry& geometry) const {
+namespace {
+
+// Whether it can be of a stripe of this group; what its pages hold is not looked at.
+bool sane(const Intent& intent, const GroupLabel& label) {
+  Geometry geometry = geometry_of(label);
+  const bool moves = intent.kind == IntentKind::kMove;
+  if (intent.disks != label.disks && (moves || intent.disks != label.disks_before)) {
+    return false;
+  }
+  geometry.disks = intent.disks;
+  const ColumnSet checks = first(geometry.disks) & ~first(geometry.data_columns());
+  bool good =
+      (intent.kind == IntentKind::kContent || intent.kind == IntentKind::kPartial || moves) &&
+      static_cast<std::uint64_t>(intent.stripe) < geometry.stripes &&
+      (intent.check & ~checks) == 0 && intent.first_row + intent.row_count <= geometry.chunk_blocks;
+  for (std::uint32_t column = 0; column < kDisksMax; ++column) {
+    const Span& span = intent.spans[column];
+    good = good && (span.count == 0 ||
+                    (column < geometry.data_columns() && span.first >= intent.first_row &&
+                     span.first + span.count <= intent.first_row + intent.row_count));
+    const bool whole = span.count == geometry.chunk_blocks || column >= geometry.data_columns();
+    good = good && (!moves || (whole && intent.check == checks));
+  }
+  return good;
+}
+
+}  // namespace
+
+std::vector<FoundIntent> IntentMemory::scan(NodeId node, const GroupLabel& label) const {
   std::vector<FoundIntent> found;
   const ConstBytes bytes = memory_->bytes();
   if (layout_.memory_bytes(number(node) + 1) > bytes.size()) {
@@ -134,21 +163,13 @@ std::vector<FoundIntent> IntentMemory::scan(NodeId node, const Geometry& geometr
     }
     Intent intent = {.kind = static_cast<IntentKind>(header.kind),
                      .stripe = Stripe{header.stripe},
+                     .disks = header.disks,
                      .first_row = header.first_row,
                      .row_count = header.row_count,
                      .check = header.check,
                      .spans = header.spans};
-    const ColumnSet checks = first(geometry.disks) & ~first(geometry.data_columns());
-    bool good = (intent.kind == IntentKind::kContent || intent.kind == IntentKind::kPartial) &&
-                header.stripe < geometry.stripes && (intent.check & ~checks) == 0 &&
-                intent.first_row + intent.row_count <= geometry.chunk_blocks;
-    for (std::uint32_t column = 0; column < kDisksMax; ++column) {
-      const Span& span = intent.spans[column];
-      good = good && (span.count == 0 ||
-                      (column < geometry.data_columns() && span.first >= intent.first_row &&
-                       span.first + span.count <= intent.first_row + intent.row_count));
-    }
-    if (!good || header.page_count != intent.page_count() || header.first_page > layout_.pages ||
+    if (!sane(intent, label) || header.page_count != intent.page_count() ||
+        header.first_page > layout_.pages ||
         header.page_count > layout_.pages - header.first_page) {
       continue;
     }

@@ -10,6 +10,7 @@
 #include "platform/persistent_memory.h"
 #include "raid/codec.h"
 #include "raid/intent_format.h"
+#include "raid/label.h"
 
 namespace duet::raid {
 
@@ -17,11 +18,13 @@ namespace duet::raid {
 struct Intent {
   IntentKind kind = IntentKind::kContent;
   Stripe stripe{};
+  std::uint32_t disks = 0;  // that the stripe is on
   std::uint32_t first_row = 0;
   std::uint32_t row_count = 0;
   ColumnSet check = 0;
   std::array<Span, kDisksMax> spans{};
 
+  [[nodiscard]] PlacedStripe of() const { return {stripe, disks}; }
   // Blocks behind the header.
   [[nodiscard]] std::uint32_t page_count() const;
 };
@@ -53,7 +56,8 @@ class IntentMemory {
   // Forgets what `node` meant to do.
   Status wipe(NodeId node);
   // The intents of `node` that are whole; what is torn had begun nothing.
-  [[nodiscard]] std::vector<FoundIntent> scan(NodeId node, const Geometry& geometry) const;
+  // REQUIRES: `label` is of their group.
+  [[nodiscard]] std::vector<FoundIntent> scan(NodeId node, const GroupLabel& label) const;
 
   [[nodiscard]] PersistentMemory& memory() const { return *memory_; }
 

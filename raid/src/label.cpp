@@ -15,6 +15,37 @@ Geometry geometry_of(const GroupLabel& label) {
           .stripes = label.stripes};
 }
 
+Geometry capacity_of(const GroupLabel& label) {
+  Geometry geometry = geometry_of(label);
+  geometry.disks = is_expanding(label) ? label.disks_before : label.disks;
+  return geometry;
+}
+
+std::uint64_t emptied_rows(const GroupLabel& label) {
+  return std::min(label.stripes, label.expanded * geometry_of(label).data_columns() /
+                                     capacity_of(label).data_columns());
+}
+
+std::optional<PlacedStripe> stripe_in(const GroupLabel& label, Stripe row) {
+  const auto number = static_cast<std::uint64_t>(row);
+  if (!is_expanding(label) || number < label.expanded) {
+    return PlacedStripe{row, label.disks};
+  }
+  if (number < emptied_rows(label)) {
+    return std::nullopt;
+  }
+  return PlacedStripe{row, label.disks_before};
+}
+
+Site site_of(const GroupLabel& label, std::uint64_t block) {
+  Geometry geometry = geometry_of(label);
+  if (is_expanding(label) && block >= label.expanded * geometry.stripe_blocks()) {
+    geometry = capacity_of(label);
+  }
+  const std::uint32_t width = geometry.stripe_blocks();
+  return {{Stripe{block / width}, geometry.disks}, static_cast<std::uint32_t>(block % width)};
+}
+
 namespace {
 
 std::string_view name_of(const LabelVirtualDisk& entry) {
@@ -29,8 +60,18 @@ bool good_name(const LabelVirtualDisk& entry) {
          std::all_of(behind, entry.name.end(), [](char c) { return c == '\0'; });
 }
 
+// REQUIRES: the geometry is valid.
+bool good_expansion(const GroupLabel& label) {
+  if (!is_expanding(label)) {
+    return label.expanded == 0;
+  }
+  return static_cast<Level>(label.level) != Level::kMirror && label.disks_before < label.disks &&
+         capacity_of(label).valid() && label.expanded < label.stripes;
+}
+
 // Whether the table of virtual disks is one.
 bool good_table(const GroupLabel& label) {
+  const std::uint64_t capacity = capacity_of(label).block_count();
   std::uint32_t count = 0;
   while (count < kVirtualDisksMax && label.virtual_disks[count] != LabelVirtualDisk()) {
     ++count;
@@ -42,14 +83,14 @@ bool good_table(const GroupLabel& label) {
   }
   for (std::uint32_t i = 0; i < count; ++i) {
     const LabelVirtualDisk& a = label.virtual_disks[i];
-    if (!good_name(a) || a.stripes == 0 || a.first_stripe >= label.stripes ||
-        a.stripes > label.stripes - a.first_stripe) {
+    if (!good_name(a) || a.blocks == 0 || a.first_block >= capacity ||
+        a.blocks > capacity - a.first_block) {
       return false;
     }
     for (std::uint32_t other = 0; other < i; ++other) {
       const LabelVirtualDisk& b = label.virtual_disks[other];
-      if (a.name == b.name || (a.first_stripe < b.first_stripe + b.stripes &&
-                               b.first_stripe < a.first_stripe + a.stripes)) {
+      if (a.name == b.name ||
+          (a.first_block < b.first_block + b.blocks && b.first_block < a.first_block + a.blocks)) {
         return false;
       }
     }
@@ -74,7 +115,7 @@ std::vector<VirtualDiskEntry> virtual_disks_of(const GroupLabel& label) {
   std::vector<VirtualDiskEntry> entries;
   for (const LabelVirtualDisk& entry : label.virtual_disks) {
     if (entry != LabelVirtualDisk()) {
-      entries.push_back({std::string(name_of(entry)), {entry.first_stripe, entry.stripes}});
+      entries.push_back({std::string(name_of(entry)), {entry.first_block, entry.blocks}});
     }
   }
   return entries;
@@ -92,10 +133,45 @@ Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> en
       return kBad;
     }
     std::ranges::copy(entry.name, label.virtual_disks[i].name.begin());
-    label.virtual_disks[i].first_stripe = entry.part.first;
-    label.virtual_disks[i].stripes = entry.part.count;
+    label.virtual_disks[i].first_block = entry.part.first_block;
+    label.virtual_disks[i].blocks = entry.part.blocks;
   }
   return good_table(label) ? Status(Ok{}) : Status(kBad);
+}
+
+Status with_virtual_disk(GroupLabel& label, const std::string& name, std::uint64_t blocks) {
+  std::vector<VirtualDiskEntry> entries = virtual_disks_of(label);
+  if (std::ranges::find(entries, name, &VirtualDiskEntry::name) != entries.end()) {
+    return Error{Errc::kExists, "the redundancy group has a virtual disk of this name"};
+  }
+  LabelVirtualDisk named;
+  std::ranges::copy(name.substr(0, kVirtualDiskNameMax), named.name.begin());
+  if (name.size() > kVirtualDiskNameMax || !good_name(named) || blocks == 0) {
+    return Error{Errc::kInvalid, "no virtual disk: its name, or no blocks"};
+  }
+  constexpr Error kNoRoom = {Errc::kNoSpace,
+                             "the redundancy group has no room for it in one piece"};
+  const Geometry geometry = capacity_of(label);
+  const std::uint64_t width = geometry.stripe_blocks();
+  if (entries.size() == kVirtualDisksMax || blocks > geometry.block_count()) {
+    return kNoRoom;
+  }
+  const auto whole = [width](std::uint64_t count) { return (count + width - 1) / width * width; };
+  std::ranges::sort(entries, {}, [](const VirtualDiskEntry& e) { return e.part.first_block; });
+  std::uint64_t at = 0;
+  for (const VirtualDiskEntry& entry : entries) {
+    if (at + whole(blocks) <= entry.part.first_block) {
+      break;
+    }
+    at = std::max(at, whole(entry.part.first_block + entry.part.blocks));
+  }
+  if (at + whole(blocks) > geometry.block_count()) {
+    return kNoRoom;
+  }
+  // Behind the others in the table.
+  entries = virtual_disks_of(label);
+  entries.push_back({name, {at, whole(blocks)}});
+  return set_virtual_disks(label, entries);
 }
 
 namespace {
@@ -148,7 +224,7 @@ bool may_be_used(const GroupLabel& newest, const GroupLabel& own) {
   const auto state = static_cast<DiskState>(disk.state);
   // Who became a member in the label that counts need not have got it.
   return state == DiskState::kFailed || own.sequence + 1 >= newest.sequence ||
-         (state == DiskState::kRebuilding && disk.since == newest.sequence);
+         disk.since == newest.sequence;
 }
 
 void encode_label(const GroupLabel& label, MutableBytes block) {
@@ -170,8 +246,8 @@ Result<GroupLabel> decode_label(ConstBytes block) {
   if (label.version != kLabelVersion) {
     return Error{Errc::kNotSupported, "the label of a redundancy group has another version"};
   }
-  bool sane = geometry_of(label).valid() && label.spare_count <= kSparesMax &&
-              (label.own < label.disks || label.own == kSpare) &&
+  bool sane = geometry_of(label).valid() && good_expansion(label) &&
+              label.spare_count <= kSparesMax && (label.own < label.disks || label.own == kSpare) &&
               ((label.holders | label.owed) & ~label.nodes) == 0 &&
               (label.nodes >> kNodesMax) == 0 && label.range_stripes > 0 &&
               label.step_stripes > 0 && label.step_stripes % label.range_stripes == 0 &&

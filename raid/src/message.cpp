@@ -42,8 +42,11 @@ bool sane(const PrepareBody& body, const GroupLabel& label) {
 }
 
 bool sane(const ReportBody& body, const GroupLabel& label) {
-  return body.wish.verb <= static_cast<std::uint32_t>(WishVerb::kReplace) &&
-         body.wish.disk < label.disks;
+  const Wish& wish = body.wish;
+  const bool expands = wish.verb == static_cast<std::uint32_t>(WishVerb::kExpand);
+  return wish.verb <= static_cast<std::uint32_t>(WishVerb::kAddVirtualDisk) &&
+         (expands ? wish.disk > 0 && wish.disk <= kExpandMax : wish.disk < label.disks) &&
+         wish.name.back() == '\0';
 }
 
 bool sane(const ScrubStepBody& body, const GroupLabel& label) {

@@ -13,7 +13,7 @@
 
 #include "base/result.h"
 #include "platform/scheduler.h"
-#include "raid/label_format.h"
+#include "raid/label.h"
 #include "raid/lock_table.h"
 #include "raid/peers.h"
 
@@ -29,6 +29,8 @@ enum class MessageKind : std::uint16_t {
   kStep = 7,       // StepBody: a step of the rebuild is on the disks
   kScrub = 8,      // ScrubBody: a scrub begins, runs or was stopped.  Of no view, as the next
   kScrubStep = 9,  // ScrubStepBody: a step of it is done
+  kMove = 10,      // MoveBody: these stripes of an expansion are on the disks
+  kKnows = 11,     // KnowsBody: which label the sender goes by.  Of no view
 };
 
 struct PacketHead {
@@ -85,17 +87,22 @@ static_assert(sizeof(CommitBody) == 64 + kBlockBytes);
 // What an operator wants of the group's disks, until the label has it.
 enum class WishVerb : std::uint32_t {
   kNone = 0,
-  kAddSpare = 1,     // `id` becomes a spare
-  kRemoveSpare = 2,  // `id` is none any more
-  kReplace = 3,      // `id` takes the place of `disk`, which has failed
+  kAddSpare = 1,        // `id` becomes a spare
+  kRemoveSpare = 2,     // `id` is none any more
+  kReplace = 3,         // `id` takes the place of `disk`, which has failed
+  kExpand = 4,          // `disk` more disks: `id`, and `disk` - 1 of `more`
+  kAddVirtualDisk = 5,  // one of at least `blocks` called `name`
 };
 struct Wish {
   std::uint32_t verb = 0;  // WishVerb
   std::uint32_t disk = 0;
   DiskId id{};
+  std::array<DiskId, kExpandMax - 1> more{};
+  std::uint64_t blocks = 0;
+  std::array<char, kVirtualDiskNameMax + 1> name{};  // zeros behind it
   friend bool operator==(const Wish&, const Wish&) = default;
 };
-static_assert(sizeof(Wish) == 24);
+static_assert(sizeof(Wish) == 176);
 
 struct ReportBody {
   std::uint32_t failed = 0;   // set of disks
@@ -104,13 +111,27 @@ struct ReportBody {
   std::uint32_t reserved0 = 0;
   Wish wish;
 };
-static_assert(sizeof(ReportBody) == 40);
+static_assert(sizeof(ReportBody) == 192);
 
 struct StepBody {
   std::uint64_t step = 0;
   std::uint64_t passed_by = 0;  // 1: nobody needs its stripes, nothing was done
 };
 static_assert(sizeof(StepBody) == 16);
+
+// The sender keeps the locks of it until every node goes by a label that says it.  Of no stripes:
+// it could not move the one at `begin`.
+struct MoveBody {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+static_assert(sizeof(MoveBody) == 16);
+
+struct KnowsBody {
+  std::uint64_t incarnation = 0;
+  std::uint64_t sequence = 0;  // of the label, or of an older one
+};
+static_assert(sizeof(KnowsBody) == 16);
 
 struct ScrubBody {
   std::uint64_t number = 0;   // the greatest is the one that counts

@@ -45,13 +45,15 @@ const GroupLabel& Onlooker::label() const { return state_->disks.label(); }
 Task<Status> Onlooker::read(std::uint64_t block, std::span<const MutableBytes> parts) {
   for (const MutableBytes part : parts) {
     for (std::size_t at = 0; at < part.size(); at += kBlockBytes) {
-      const Place place = state_->disks.geometry().place_of(block++);
-      Sheet sheet(place.stripe, place.cell.row, 1);
-      const Status obtained = co_await state_->io.obtain(sheet, one(place.cell.column));
+      const Site site = site_of(state_->disks.label(), block++);
+      const std::uint32_t chunk = state_->disks.geometry().chunk_blocks;
+      const std::uint32_t column = site.first / chunk;
+      Sheet sheet(site.of, site.first % chunk, 1);
+      const Status obtained = co_await state_->io.obtain(sheet, one(column));
       if (!obtained.ok()) {
         co_return obtained;
       }
-      std::ranges::copy(sheet.column(place.cell.column), part.subspan(at).begin());
+      std::ranges::copy(sheet.column(column), part.subspan(at).begin());
     }
   }
   co_return Ok{};

@@ -83,11 +83,11 @@ std::vector<MutableBytes> Sheet::places(std::uint32_t number, std::uint32_t row,
 }
 
 Task<void> StripeIo::read(Sheet& sheet, ColumnSet columns) {
-  const Geometry& geometry = disks_.geometry();
+  const Geometry geometry = this->geometry(sheet);
   IoBatch batch;
   for_each_column(columns, [&](std::uint32_t column) {
-    BlockDevice* const device = disks_.device(geometry.disk_of(sheet.stripe, column));
-    batch.read(*device, geometry.disk_block(sheet.stripe, sheet.first_row), sheet.column(column),
+    BlockDevice* const device = disks_.device(geometry.disk_of(sheet.of.stripe, column));
+    batch.read(*device, geometry.disk_block(sheet.of.stripe, sheet.first_row), sheet.column(column),
                column);
   });
   counters_.blocks_read += static_cast<std::uint64_t>(count(columns)) * sheet.rows;
@@ -96,13 +96,13 @@ Task<void> StripeIo::read(Sheet& sheet, ColumnSet columns) {
 }
 
 Task<void> StripeIo::read_cells(Sheet& sheet, const std::array<Span, kDisksMax>& spans) {
-  const Geometry& geometry = disks_.geometry();
-  const ColumnSet readable = disks_.readable(sheet.stripe) & data();
+  const Geometry geometry = this->geometry(sheet);
+  const ColumnSet readable = disks_.readable(sheet.of) & data(sheet);
   IoBatch batch;
   for_each_column(readable, [&](std::uint32_t column) {
     if (const Span span = spans[column]; span.count > 0) {
-      batch.read(*disks_.device(geometry.disk_of(sheet.stripe, column)),
-                 geometry.disk_block(sheet.stripe, span.first),
+      batch.read(*disks_.device(geometry.disk_of(sheet.of.stripe, column)),
+                 geometry.disk_block(sheet.of.stripe, span.first),
                  sheet.places(column, span.first, span.count), column);
       counters_.blocks_read += span.count;
     }
@@ -119,7 +119,7 @@ void StripeIo::note_read(Sheet& sheet, const IoBatch& batch) {
       // A block that cannot be read is computed; the disk goes on.
       sheet.bad |= one(op.tag);
       if (op.result.error().code == Errc::kFenced) {
-        disks_.note_error(disks_.geometry().disk_of(sheet.stripe, op.tag), op.device,
+        disks_.note_error(geometry(sheet).disk_of(sheet.of.stripe, op.tag), op.device,
                           op.result.error());
       }
     }
@@ -135,17 +135,17 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
     if (disks_.fenced()) {
       co_return kRefusedByDisk;
     }
-    const ColumnSet readable = (disks_.readable(sheet.stripe) & ~sheet.bad) | sheet.have;
+    const ColumnSet readable = (disks_.readable(sheet.of) & ~sheet.bad) | sheet.have;
     if ((missing & ~readable) == 0) {
       co_await read(sheet, missing);
       continue;
     }
-    const std::uint32_t columns = disks_.geometry().data_columns();
+    const std::uint32_t columns = geometry(sheet).data_columns();
     if (count(readable) < columns) {
       co_return kTooManyFailed;
     }
     if (count(sheet.have) >= columns) {
-      codec_.decode(sheet.columns(sheet.have | missing), sheet.have, missing, sheet.bytes());
+      codec(sheet).decode(sheet.columns(sheet.have | missing), sheet.have, missing, sheet.bytes());
       sheet.have |= missing;
       co_return Ok{};
     }
@@ -158,9 +158,10 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
 }
 
 void StripeIo::encode(Sheet& sheet) {
-  sheet.for_each_run(
-      all(), [&](const Columns& columns, std::size_t bytes) { codec_.encode(columns, bytes); });
-  sheet.have = all();
+  sheet.for_each_run(all(sheet), [&](const Columns& columns, std::size_t bytes) {
+    codec(sheet).encode(columns, bytes);
+  });
+  sheet.have = all(sheet);
 }
 
 void StripeIo::overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans) {
@@ -176,7 +177,7 @@ void StripeIo::overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisks
 // that change is lost.
 void StripeIo::modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
                       ColumnSet check) {
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+  for (std::uint32_t i = 0; i < geometry(sheet).data_columns(); ++i) {
     if (spans[i].count == 0) {
       continue;
     }
@@ -188,7 +189,7 @@ void StripeIo::modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksM
       Columns columns{};
       for_each_column(check,
                       [&](std::uint32_t c) { columns[c] = sheet.cells(c, row, run).data(); });
-      codec_.update(columns, check, i, delta.data(), delta.size());
+      codec(sheet).update(columns, check, i, delta.data(), delta.size());
       row += run;
     }
   }
@@ -197,30 +198,30 @@ void StripeIo::modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksM
 Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
                             std::array<Span, kDisksMax>& written) {
   written = spans;
-  const ColumnSet rebuilding = disks_.rebuilding(sheet.stripe);
-  for_each_column(rebuilding & data(), [&](std::uint32_t column) {
+  const ColumnSet rebuilding = disks_.rebuilding(sheet.of);
+  for_each_column(rebuilding & data(sheet), [&](std::uint32_t column) {
     written[column] = {static_cast<std::uint16_t>(sheet.first_row),
                        static_cast<std::uint16_t>(sheet.rows)};
   });
   ColumnSet whole = 0;
   ColumnSet touched = 0;
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+  for (std::uint32_t i = 0; i < geometry(sheet).data_columns(); ++i) {
     touched |= spans[i].count > 0 ? one(i) : 0;
     whole |= spans[i].count == sheet.rows ? one(i) : 0;
   }
-  const ColumnSet rest = data() & ~whole;
+  const ColumnSet rest = data(sheet) & ~whole;
   if (rest == 0) {
     ++counters_.whole_stripes;
     overlay(sheet, fresh, spans);
     encode(sheet);
     co_return Ok{};
   }
-  const ColumnSet readable = disks_.readable(sheet.stripe);
+  const ColumnSet readable = disks_.readable(sheet.of);
   // Check columns of all disks that the label does not call failed, even if this node suspects
   // them: until the label says so the intent must be complete for who comes after.  One that
   // cannot be read, or is being rebuilt, cannot be modified, only computed.
-  const ColumnSet check = all() & ~data() & disks_.expected(sheet.stripe);
-  const bool matches = rebuilding == 0 && !disks_.loose(sheet.stripe);
+  const ColumnSet check = all(sheet) & ~data(sheet) & disks_.expected(sheet.of);
+  const bool matches = rebuilding == 0 && !disks_.loose(sheet.of.stripe);
   const bool can_modify = matches && ((touched | check) & ~readable) == 0;
   const bool can_rest = (rest & ~readable) == 0;
   if (can_modify && (!can_rest || count(touched | check) < count(rest))) {
@@ -244,21 +245,22 @@ Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, k
 }
 
 Update StripeIo::describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind) {
-  const ColumnSet writable = disks_.expected(sheet.stripe);
+  const ColumnSet writable = disks_.expected(sheet.of);
   Update update;
   Intent& intent = update.intent;
   intent.kind = kind == WriteKind::kInPlace ? IntentKind::kContent : IntentKind::kPartial;
-  intent.stripe = sheet.stripe;
+  intent.stripe = sheet.of.stripe;
+  intent.disks = sheet.of.disks;
   intent.first_row = sheet.first_row;
   intent.row_count = sheet.rows;
   bool everything = true;
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+  for (std::uint32_t i = 0; i < geometry(sheet).data_columns(); ++i) {
     const bool there = (writable & one(i)) != 0;
     // What is not there is in the check data alone; a partial intent tells it all the same.
     intent.spans[i] = there || intent.kind == IntentKind::kPartial ? spans[i] : Span();
     everything = everything && spans[i].count == sheet.rows;
   }
-  intent.check = all() & ~data() & writable & sheet.have;
+  intent.check = all(sheet) & ~data(sheet) & writable & sheet.have;
   if (intent.kind == IntentKind::kPartial) {
     // Without what is written the check data of whole rows is zero: nothing to keep.
     if (everything) {
@@ -274,11 +276,30 @@ Update StripeIo::describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans
       update.pages.push_back(place);
     }
   };
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+  for (std::uint32_t i = 0; i < geometry(sheet).data_columns(); ++i) {
     add(i, intent.spans[i].first, intent.spans[i].count);
   }
   for_each_column(intent.check,
                   [&](std::uint32_t column) { add(column, sheet.first_row, sheet.rows); });
+  return update;
+}
+
+Update StripeIo::describe_move(Sheet& sheet) const {
+  Update update;
+  Intent& intent = update.intent;
+  intent.kind = IntentKind::kMove;
+  intent.stripe = sheet.of.stripe;
+  intent.disks = sheet.of.disks;
+  intent.first_row = sheet.first_row;
+  intent.row_count = sheet.rows;
+  intent.check = all(sheet) & ~data(sheet);
+  for (std::uint32_t i = 0; i < sheet.of.disks; ++i) {
+    if ((data(sheet) & one(i)) != 0) {
+      intent.spans[i] = {static_cast<std::uint16_t>(sheet.first_row),
+                         static_cast<std::uint16_t>(sheet.rows)};
+    }
+    update.pages.push_back(sheet.column(i));
+  }
   return update;
 }
 
@@ -294,7 +315,7 @@ Buffer StripeIo::without(Sheet& sheet, const std::array<Span, kDisksMax>& spans,
     columns[column] = to.data();
     at += sheet.rows;
   });
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+  for (std::uint32_t i = 0; i < geometry(sheet).data_columns(); ++i) {
     if (spans[i].count == 0) {
       continue;
     }
@@ -302,7 +323,7 @@ Buffer StripeIo::without(Sheet& sheet, const std::array<Span, kDisksMax>& spans,
     for (const MutableBytes place : sheet.places(i, spans[i].first, spans[i].count)) {
       Columns rows{};
       for_each_column(check, [&](std::uint32_t c) { rows[c] = columns[c] + behind; });
-      codec_.update(rows, check, i, place.data(), place.size());
+      codec(sheet).update(rows, check, i, place.data(), place.size());
       behind += place.size();
     }
   }
@@ -310,17 +331,17 @@ Buffer StripeIo::without(Sheet& sheet, const std::array<Span, kDisksMax>& spans,
 }
 
 Task<void> StripeIo::carry_out(Sheet& sheet, const Intent& intent) {
-  const Geometry& geometry = disks_.geometry();
-  const ColumnSet writable = disks_.writable(sheet.stripe) & sheet.have;
+  const Geometry geometry = this->geometry(sheet);
+  const ColumnSet writable = disks_.writable(sheet.of) & sheet.have;
   IoBatch batch;
   for_each_column(writable, [&](std::uint32_t column) {
-    const std::uint32_t disk = geometry.disk_of(sheet.stripe, column);
+    const std::uint32_t disk = geometry.disk_of(sheet.of.stripe, column);
     const Span span = column < geometry.data_columns()
                           ? intent.spans[column]
                           : Span{static_cast<std::uint16_t>(sheet.first_row),
                                  static_cast<std::uint16_t>(sheet.rows)};
     if (span.count > 0) {
-      batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, span.first),
+      batch.write(*disks_.device(disk), geometry.disk_block(sheet.of.stripe, span.first),
                   sheet.places(column, span.first, span.count), disk);
       counters_.blocks_written += span.count;
     }
@@ -330,11 +351,11 @@ Task<void> StripeIo::carry_out(Sheet& sheet, const Intent& intent) {
 }
 
 Task<void> StripeIo::put(Sheet& sheet, ColumnSet columns) {
-  const Geometry& geometry = disks_.geometry();
+  const Geometry geometry = this->geometry(sheet);
   IoBatch batch;
-  for_each_column(columns & disks_.writable(sheet.stripe), [&](std::uint32_t column) {
-    const std::uint32_t disk = geometry.disk_of(sheet.stripe, column);
-    batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, sheet.first_row),
+  for_each_column(columns & disks_.writable(sheet.of), [&](std::uint32_t column) {
+    const std::uint32_t disk = geometry.disk_of(sheet.of.stripe, column);
+    batch.write(*disks_.device(disk), geometry.disk_block(sheet.of.stripe, sheet.first_row),
                 sheet.column(column), disk);
     counters_.blocks_written += sheet.rows;
   });
@@ -365,13 +386,13 @@ Task<Status> StripeIo::recover(const FoundIntent& found) {
     const Status done = co_await recover_partial(found);
     co_return done;
   }
-  Sheet sheet(intent.stripe, intent.first_row, intent.row_count);
+  Sheet sheet(intent.of(), intent.first_row, intent.row_count);
   ConstBytes rest = found.pages;
   const auto take = [&rest](MutableBytes to) {
     std::ranges::copy(rest.first(to.size()), to.begin());
     rest = rest.subspan(to.size());
   };
-  for (std::uint32_t i = 0; i < disks_.geometry().data_columns(); ++i) {
+  for (std::uint32_t i = 0; i < geometry(sheet).data_columns(); ++i) {
     if (const Span span = intent.spans[i]; span.count > 0) {
       take(sheet.cells(i, span.first, span.count));
       sheet.have |= one(i);
@@ -395,19 +416,19 @@ Task<Status> StripeIo::recover(const FoundIntent& found) {
 // and the cells that were not.
 Task<Status> StripeIo::recover_partial(const FoundIntent& found) {
   const Intent& intent = found.intent;
-  const Geometry& geometry = disks_.geometry();
-  Sheet there(intent.stripe, intent.first_row, intent.row_count);
+  const Geometry geometry = disks_.geometry(intent.of());
+  Sheet there(intent.of(), intent.first_row, intent.row_count);
   ColumnSet touched = 0;
   bool everything = true;
   for (std::uint32_t i = 0; i < geometry.data_columns(); ++i) {
     touched |= intent.spans[i].count > 0 ? one(i) : 0;
     everything = everything && intent.spans[i].count == intent.row_count;
   }
-  co_await read(there, touched & disks_.readable(intent.stripe));
+  co_await read(there, touched & disks_.readable(intent.of()));
   if (disks_.fenced()) {
     co_return kRefusedByDisk;
   }
-  Sheet sheet(intent.stripe, intent.first_row, intent.row_count);
+  Sheet sheet(intent.of(), intent.first_row, intent.row_count);
   Intent written = intent;
   for (std::uint32_t i = 0; i < geometry.data_columns(); ++i) {
     if ((touched & one(i)) == 0 || (there.have & one(i)) != 0) {
@@ -421,7 +442,7 @@ Task<Status> StripeIo::recover_partial(const FoundIntent& found) {
   }
   ConstBytes rest = found.pages;
   const ColumnSet check =
-      everything ? all() & ~data() & disks_.writable(intent.stripe) : intent.check;
+      everything ? all(sheet) & ~data(sheet) & disks_.writable(intent.of()) : intent.check;
   for_each_column(check, [&](std::uint32_t column) {
     const MutableBytes to = sheet.column(column);
     if (everything) {
@@ -441,7 +462,7 @@ Task<Status> StripeIo::recover_partial(const FoundIntent& found) {
       for_each_column(check, [&](std::uint32_t c) {
         columns[c] = sheet.cells(c, span.first, span.count).data();
       });
-      codec_.update(columns, check, i, cells.data(), cells.size());
+      codec(sheet).update(columns, check, i, cells.data(), cells.size());
     }
   }
   co_await carry_out(sheet, written);

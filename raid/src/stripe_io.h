@@ -23,8 +23,8 @@ namespace duet::raid {
 // the disks from where it is, and what is read comes to where it is wanted.
 class Sheet {
  public:
-  Sheet(Stripe of, std::uint32_t first, std::uint32_t count)
-      : stripe(of), first_row(first), rows(count) {}
+  Sheet(const PlacedStripe& stripe, std::uint32_t first, std::uint32_t count)
+      : of(stripe), first_row(first), rows(count) {}
 
   // Own memory of the column; holds anything at first.
   MutableBytes column(std::uint32_t number) {
@@ -72,7 +72,7 @@ class Sheet {
   }
   [[nodiscard]] std::size_t bytes() const { return rows * kBlockBytes; }
 
-  const Stripe stripe;
+  const PlacedStripe of;
   const std::uint32_t first_row;
   const std::uint32_t rows;
   ColumnSet have = 0;  // columns that hold what the group holds
@@ -110,8 +110,7 @@ struct ScrubReport {
 
 class StripeIo {
  public:
-  StripeIo(Disks& disks, GroupCounters& counters)
-      : disks_(disks), codec_(disks.geometry()), counters_(counters) {}
+  StripeIo(Disks& disks, GroupCounters& counters) : disks_(disks), counters_(counters) {}
 
   // Brings the columns of `needed` into the sheet; what cannot be read is computed.
   // Error: kIo: too few columns can be read; kFenced.
@@ -119,6 +118,9 @@ class StripeIo {
 
   // Reads these cells, which the sheet has borrowed; those it cannot read it does not have then.
   Task<void> read_cells(Sheet& sheet, const std::array<Span, kDisksMax>& spans);
+
+  // The sheet has all data columns: computes the check columns.
+  void encode(Sheet& sheet);
 
   // Completes an update: `fresh` has the new cells, which `spans` names, by column, all of them
   // borrowed.  The sheet then has all that changes: those columns, and the check columns.
@@ -131,6 +133,8 @@ class StripeIo {
   // The intent of a planned update, with parts of the sheet; `spans`: what is written, of kFresh
   // what may be lost.
   Update describe(Sheet& sheet, const std::array<Span, kDisksMax>& spans, WriteKind kind);
+  // The intent of a whole stripe that takes the place of others: it names every column.
+  Update describe_move(Sheet& sheet) const;
   // Writes a planned update to all disks that must have it.  A disk that fails is noted in Disks.
   Task<void> carry_out(Sheet& sheet, const Intent& intent);
 
@@ -147,9 +151,10 @@ class StripeIo {
   Task<Status> scrub(Sheet& sheet, ScrubReport& report);
 
   // Ways to compute the column from others.
-  [[nodiscard]] std::uint32_t other_ways(Stripe stripe, std::uint32_t column) const;
+  [[nodiscard]] std::uint32_t other_ways(const PlacedStripe& stripe, std::uint32_t column) const;
   // The columns from which one of them computes it.
-  [[nodiscard]] ColumnSet sources(Stripe stripe, std::uint32_t column, std::uint32_t way) const;
+  [[nodiscard]] ColumnSet sources(const PlacedStripe& stripe, std::uint32_t column,
+                                  std::uint32_t way) const;
   // Computes it from `sources`.
   // Error: kIo: one of them cannot be read; kFenced.
   Task<Status> obtain_other(Sheet& sheet, std::uint32_t column, ColumnSet sources);
@@ -162,7 +167,6 @@ class StripeIo {
 
  private:
   Task<void> read(Sheet& sheet, ColumnSet columns);
-  void encode(Sheet& sheet);
   static void overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
   void modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
               ColumnSet check);
@@ -172,14 +176,17 @@ class StripeIo {
   void note_errors(const IoBatch& batch);
   Task<void> scrub_whole(Sheet& sheet, ScrubReport& report);
   void scrub_partly(Sheet& sheet, ScrubReport& report);
-  void count_put_right(Stripe stripe, ColumnSet columns, std::uint32_t rows);
+  void count_put_right(const PlacedStripe& stripe, ColumnSet columns, std::uint32_t rows);
   [[nodiscard]] std::optional<std::uint32_t> wrong_column(Sheet& syndromes, std::uint32_t row,
                                                           ColumnSet wrong) const;
-  [[nodiscard]] ColumnSet data() const { return first(disks_.geometry().data_columns()); }
-  [[nodiscard]] ColumnSet all() const { return first(disks_.geometry().disks); }
+  [[nodiscard]] Geometry geometry(const Sheet& sheet) const { return disks_.geometry(sheet.of); }
+  [[nodiscard]] Codec codec(const Sheet& sheet) const { return Codec(geometry(sheet)); }
+  [[nodiscard]] ColumnSet data(const Sheet& sheet) const {
+    return first(geometry(sheet).data_columns());
+  }
+  [[nodiscard]] static ColumnSet all(const Sheet& sheet) { return first(sheet.of.disks); }
 
   Disks& disks_;
-  Codec codec_;
   GroupCounters& counters_;
 };
 

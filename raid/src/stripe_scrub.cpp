@@ -35,8 +35,8 @@ void ScrubReport::add(const ScrubFinding& finding) {
 }
 
 Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
-  const ColumnSet readable = disks_.readable(sheet.stripe);
-  const std::uint32_t columns = disks_.geometry().data_columns();
+  const ColumnSet readable = disks_.readable(sheet.of);
+  const std::uint32_t columns = geometry(sheet).data_columns();
   if (count(readable) <= columns) {
     co_return Ok{};  // nothing to compare with
   }
@@ -51,12 +51,13 @@ Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
       co_return computed;
     }
     co_await put(sheet, bad);
-    count_put_right(sheet.stripe, bad, sheet.rows);
+    count_put_right(sheet.of, bad, sheet.rows);
     report.counts.unreadable += std::uint64_t{count(bad)} * sheet.rows;
-    report.add({sheet.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
+    report.add(
+        {sheet.of.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
     co_return Ok{};
   }
-  if (sheet.have == all()) {
+  if (sheet.have == all(sheet)) {
     co_await scrub_whole(sheet, report);
     co_return Ok{};
   }
@@ -66,15 +67,15 @@ Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
 
 // All columns are there.
 Task<void> StripeIo::scrub_whole(Sheet& sheet, ScrubReport& report) {
-  Sheet syndromes(sheet.stripe, sheet.first_row, sheet.rows);
-  const ColumnSet check = all() & ~data();
-  Columns columns = sheet.columns(data());
+  Sheet syndromes(sheet.of, sheet.first_row, sheet.rows);
+  const ColumnSet check = all(sheet) & ~data(sheet);
+  Columns columns = sheet.columns(data(sheet));
   const Columns to = syndromes.columns(check);
-  for (std::uint32_t i = disks_.geometry().data_columns(); i < disks_.geometry().disks; ++i) {
+  for (std::uint32_t i = geometry(sheet).data_columns(); i < sheet.of.disks; ++i) {
     columns[i] = to[i];
   }
-  codec_.encode(columns, sheet.bytes());
-  const Geometry& geometry = disks_.geometry();
+  codec(sheet).encode(columns, sheet.bytes());
+  const Geometry geometry = this->geometry(sheet);
   for (std::uint32_t i = geometry.data_columns(); i < geometry.disks; ++i) {
     add_to(syndromes.column(i), sheet.column(i));
   }
@@ -90,16 +91,16 @@ Task<void> StripeIo::scrub_whole(Sheet& sheet, ScrubReport& report) {
     const std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
     if (!column.has_value()) {
       ++report.counts.unsure;
-      report.add({sheet.stripe, row});
+      report.add({sheet.of.stripe, row});
       continue;
     }
     ++report.counts.repaired;
-    report.add({sheet.stripe, row, *column});
+    report.add({sheet.of.stripe, row, *column});
     const std::uint32_t difference =
         *column < geometry.data_columns() ? geometry.data_columns() : *column;
     add_to(sheet.cells(*column, row, 1), syndromes.cells(difference, row, 1));
-    const std::uint32_t disk = geometry.disk_of(sheet.stripe, *column);
-    batch.write(*disks_.device(disk), geometry.disk_block(sheet.stripe, row),
+    const std::uint32_t disk = geometry.disk_of(sheet.of.stripe, *column);
+    batch.write(*disks_.device(disk), geometry.disk_block(sheet.of.stripe, row),
                 sheet.cells(*column, row, 1), disk);
     ++counters_.blocks_written;
     ++counters_.put_right[disk];
@@ -111,7 +112,7 @@ Task<void> StripeIo::scrub_whole(Sheet& sheet, ScrubReport& report) {
 // The only column of the row that can be wrong.
 std::optional<std::uint32_t> StripeIo::wrong_column(Sheet& syndromes, std::uint32_t row,
                                                     ColumnSet wrong) const {
-  const Geometry& geometry = disks_.geometry();
+  const Geometry geometry = this->geometry(syndromes);
   const std::uint32_t data_columns = geometry.data_columns();
   if (geometry.check_columns() < 2) {
     return std::nullopt;
@@ -127,7 +128,7 @@ std::optional<std::uint32_t> StripeIo::wrong_column(Sheet& syndromes, std::uint3
       const Buffer expected(1);
       Columns columns{};
       columns[c] = expected.data();
-      codec_.update(columns, one(c), i, difference.data(), kBlockBytes);
+      codec(syndromes).update(columns, one(c), i, difference.data(), kBlockBytes);
       fits = std::ranges::equal(expected.bytes(), syndromes.cells(c, row, 1));
     }
     if (fits) {
@@ -142,28 +143,29 @@ std::optional<std::uint32_t> StripeIo::wrong_column(Sheet& syndromes, std::uint3
 void StripeIo::scrub_partly(Sheet& sheet, ScrubReport& report) {
   const std::uint32_t last = highest(sheet.have);
   const ColumnSet from = sheet.have & ~one(last);
-  Sheet expected(sheet.stripe, sheet.first_row, sheet.rows);
+  Sheet expected(sheet.of, sheet.first_row, sheet.rows);
   Columns columns = sheet.columns(from);
   columns[last] = expected.column(last).data();
-  codec_.decode(columns, from, one(last), sheet.bytes());
+  codec(sheet).decode(columns, from, one(last), sheet.bytes());
   for (std::uint32_t row = sheet.first_row; row < sheet.first_row + sheet.rows; ++row) {
     if (!std::ranges::equal(sheet.cells(last, row, 1), expected.cells(last, row, 1))) {
       ++report.counts.unsure;
-      report.add({sheet.stripe, row});
+      report.add({sheet.of.stripe, row});
     }
   }
 }
 
 // ---- what a layer above with checksums asks for ----
 
-std::uint32_t StripeIo::other_ways(Stripe stripe, std::uint32_t column) const {
+std::uint32_t StripeIo::other_ways(const PlacedStripe& stripe, std::uint32_t column) const {
   const std::uint32_t others = count(disks_.readable(stripe) & ~one(column));
-  const std::uint32_t needed = disks_.geometry().data_columns();
+  const std::uint32_t needed = disks_.geometry(stripe).data_columns();
   return others < needed ? 0 : others == needed ? 1 : others;
 }
 
 // All others, or all but one of them: check columns are left out first.
-ColumnSet StripeIo::sources(Stripe stripe, std::uint32_t column, std::uint32_t way) const {
+ColumnSet StripeIo::sources(const PlacedStripe& stripe, std::uint32_t column,
+                            std::uint32_t way) const {
   ColumnSet others = disks_.readable(stripe) & ~one(column);
   if (other_ways(stripe, column) == 1) {
     return others;
@@ -183,31 +185,31 @@ Task<Status> StripeIo::obtain_other(Sheet& sheet, std::uint32_t column, ColumnSe
   if ((sources & ~sheet.have) != 0) {
     co_return Error{Errc::kIo, "a block that is needed to compute another cannot be read"};
   }
-  codec_.decode(sheet.columns(all()), sources, one(column), sheet.bytes());
+  codec(sheet).decode(sheet.columns(all(sheet)), sources, one(column), sheet.bytes());
   co_return Ok{};
 }
 
 Task<std::uint64_t> StripeIo::heal(Sheet& sheet, ColumnSet sources) {
-  const ColumnSet rest = all() & ~sources;
-  codec_.decode(sheet.columns(all()), sources, rest, sheet.bytes());
-  Sheet there(sheet.stripe, sheet.first_row, sheet.rows);
-  co_await read(there, rest & disks_.readable(sheet.stripe));
+  const ColumnSet rest = all(sheet) & ~sources;
+  codec(sheet).decode(sheet.columns(all(sheet)), sources, rest, sheet.bytes());
+  Sheet there(sheet.of, sheet.first_row, sheet.rows);
+  co_await read(there, rest & disks_.readable(sheet.of));
   ColumnSet wrong = there.bad;
-  for (std::uint32_t i = 0; i < disks_.geometry().disks; ++i) {
+  for (std::uint32_t i = 0; i < sheet.of.disks; ++i) {
     if ((there.have & one(i)) != 0 && !std::ranges::equal(there.column(i), sheet.column(i))) {
       wrong |= one(i);
     }
   }
   co_await put(sheet, wrong);
-  wrong &= disks_.writable(sheet.stripe);
-  count_put_right(sheet.stripe, wrong, sheet.rows);
+  wrong &= disks_.writable(sheet.of);
+  count_put_right(sheet.of, wrong, sheet.rows);
   co_return count(wrong);
 }
 
-void StripeIo::count_put_right(Stripe stripe, ColumnSet columns, std::uint32_t rows) {
-  for (std::uint32_t i = 0; i < disks_.geometry().disks; ++i) {
+void StripeIo::count_put_right(const PlacedStripe& stripe, ColumnSet columns, std::uint32_t rows) {
+  for (std::uint32_t i = 0; i < stripe.disks; ++i) {
     if ((columns & one(i)) != 0) {
-      counters_.put_right[disks_.geometry().disk_of(stripe, i)] += rows;
+      counters_.put_right[disks_.geometry(stripe).disk_of(stripe.stripe, i)] += rows;
     }
   }
 }

@@ -7,13 +7,11 @@ VirtualDisk::VirtualDisk(Scheduler& scheduler, Group& group, const Part& part, A
     : scheduler_(scheduler),
       group_(group),
       part_(part),
-      first_block_(part.first * group.geometry().stripe_blocks()),
-      blocks_(part.count * group.geometry().stripe_blocks()),
       answer_(answer),
       name_(std::move(name)),
       scope_(scheduler) {
-  DUET_CHECK(part.first <= group.geometry().stripes &&
-             part.count <= group.geometry().stripes - part.first);
+  const std::uint64_t capacity = group.geometry().block_count();
+  DUET_CHECK(part.first_block <= capacity && part.blocks <= capacity - part.first_block);
 }
 
 VirtualDisk::~VirtualDisk() { group_.set_needed(part_, nullptr); }
@@ -24,12 +22,12 @@ void VirtualDisk::start(BlockOperation& operation) {
     DUET_CHECK(part.size() % kBlockBytes == 0);
     blocks += part.size() / kBlockBytes;
   }
-  DUET_CHECK(operation.block <= blocks_ && blocks <= blocks_ - operation.block);
+  DUET_CHECK(operation.block <= part_.blocks && blocks <= part_.blocks - operation.block);
   scope_.spawn(run(*this, operation));
 }
 
 Task<void> VirtualDisk::run(VirtualDisk& disk, BlockOperation& operation) {
-  const std::uint64_t block = disk.first_block_ + operation.block;
+  const std::uint64_t block = disk.group_block(operation.block);
   switch (operation.kind) {
     case BlockOperation::Kind::kRead: {
       const Status read = co_await disk.group_.read(block, operation.parts);
@@ -52,7 +50,7 @@ Task<void> VirtualDisk::run(VirtualDisk& disk, BlockOperation& operation) {
 }
 
 void VirtualDisk::start(Redundancy::Operation& operation) {
-  DUET_CHECK(operation.block < blocks_ && operation.bytes.size() == kBlockBytes);
+  DUET_CHECK(operation.block < part_.blocks && operation.bytes.size() == kBlockBytes);
   scope_.spawn(run_other(*this, operation));
 }
 
@@ -73,10 +71,10 @@ void VirtualDisk::set_needed(Needed needed) {
     group_.set_needed(part_, nullptr);
     return;
   }
-  const std::uint64_t width = stripe_blocks();
-  group_.set_needed(part_, [this, width, needed = std::move(needed)](Stripe stripe) {
-    return needed((static_cast<std::uint64_t>(stripe) - part_.first) * width, width);
-  });
+  group_.set_needed(part_,
+                    [this, needed = std::move(needed)](std::uint64_t first, std::uint64_t count) {
+                      return needed(first - part_.first_block, count);
+                    });
 }
 
 }  // namespace duet::raid

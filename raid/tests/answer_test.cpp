@@ -32,7 +32,7 @@ class Answers {
   }
   [[nodiscard]] bool has_intent(std::size_t node) const {
     const auto memory = IntentMemory::open(*world.memories[node], kGroup, World::node_id(node));
-    return !memory.value().scan(NodeId{0}, world.options_.geometry).empty();
+    return !memory.value().scan(NodeId{0}, world.present_labels().front()).empty();
   }
   Moment write(std::uint64_t block, std::size_t count) {
     const std::uint64_t before = world.group(0)->counters().blocks_written;

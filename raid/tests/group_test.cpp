@@ -337,12 +337,12 @@ TEST(VirtualDisk, PartsOfAGroupAreDisksOfTheirOwnOnEveryNode) {
   World world(10, {});
   boot_all(world);
   const auto disk = [&](std::size_t node, std::uint64_t first) {
-    return std::make_unique<VirtualDisk>(world.scheduler, *world.group(node), Part{first, 3},
+    return std::make_unique<VirtualDisk>(world.scheduler, *world.group(node), Part{first, 36},
                                          Answer::kWritten, "v" + std::to_string(first));
   };
   const auto here = disk(0, 0);
   const auto there = disk(1, 0);
-  const auto other = disk(1, 3);
+  const auto other = disk(1, 36);
   EXPECT_EQ(here->block_count(), 36U);
   const auto put = [](BlockDevice& device, std::uint64_t block,
                       std::uint64_t value) -> Task<Status> {

@@ -12,10 +12,23 @@ namespace {
 
 constexpr Geometry kGeometry = {
     .level = Level::kSingleParity, .disks = 4, .chunk_blocks = 4, .stripes = 8};
+GroupLabel label_of(const Geometry& geometry, std::uint32_t before = 0) {
+  GroupLabel label;
+  label.level = static_cast<std::uint32_t>(geometry.level);
+  label.disks = static_cast<std::uint16_t>(geometry.disks);
+  label.disks_before = static_cast<std::uint16_t>(before);
+  label.chunk_blocks = geometry.chunk_blocks;
+  label.stripes = geometry.stripes;
+  return label;
+}
 constexpr MemoryLayout kLayout = {.slots = 4, .pages = 16};
 
 Intent intent_of(std::uint64_t stripe, std::uint32_t row, std::uint32_t rows) {
-  Intent intent = {.stripe = Stripe{stripe}, .first_row = row, .row_count = rows, .check = 8};
+  Intent intent = {.stripe = Stripe{stripe},
+                   .disks = kGeometry.disks,
+                   .first_row = row,
+                   .row_count = rows,
+                   .check = 8};
   intent.spans[1] = {static_cast<std::uint16_t>(row), static_cast<std::uint16_t>(rows)};
   return intent;
 }
@@ -65,7 +78,7 @@ TEST(IntentMemory, APowerLossLeavesAnIntentWholeOrNotAtAll) {
       sim::Random random(seed);
       copy.lose_power(random);
       const auto found =
-          IntentMemory::open(copy, kGroup, NodeId{0}).value().scan(NodeId{0}, kGeometry);
+          IntentMemory::open(copy, kGroup, NodeId{0}).value().scan(NodeId{0}, label_of(kGeometry));
       ASSERT_LE(found.size(), 1U);
       if (!found.empty()) {
         ++whole;
@@ -73,7 +86,7 @@ TEST(IntentMemory, APowerLossLeavesAnIntentWholeOrNotAtAll) {
         ASSERT_EQ(found[0].intent.stripe, Stripe{3});
       }
     }
-    ASSERT_EQ(m.open().scan(NodeId{0}, kGeometry).size(), 1U);
+    ASSERT_EQ(m.open().scan(NodeId{0}, label_of(kGeometry)).size(), 1U);
   }
   EXPECT_GE(whole, 200);  // what was persisted
 }
@@ -90,14 +103,18 @@ TEST(IntentMemory, NoTurnedBitIsBelieved) {
   for (std::uint64_t at = slot; at < slot + sizeof(IntentHeader); ++at) {
     sim::SimPersistentMemory copy(m.memory);
     copy.flip_bit(at, at % 8);
-    ASSERT_TRUE(
-        IntentMemory::open(copy, kGroup, NodeId{0}).value().scan(NodeId{0}, kGeometry).empty());
+    ASSERT_TRUE(IntentMemory::open(copy, kGroup, NodeId{0})
+                    .value()
+                    .scan(NodeId{0}, label_of(kGeometry))
+                    .empty());
   }
   for (std::uint64_t at = 0; at < 2 * kBlockBytes; at += 97) {
     sim::SimPersistentMemory copy(m.memory);
     copy.flip_bit(kLayout.page(NodeId{0}, 0) + at, at % 8);
-    ASSERT_TRUE(
-        IntentMemory::open(copy, kGroup, NodeId{0}).value().scan(NodeId{0}, kGeometry).empty());
+    ASSERT_TRUE(IntentMemory::open(copy, kGroup, NodeId{0})
+                    .value()
+                    .scan(NodeId{0}, label_of(kGeometry))
+                    .empty());
   }
 }
 
@@ -108,7 +125,7 @@ TEST(IntentMemory, NumbersOutsideTheGroupAreNotBelievedWhateverTheChecksum) {
     change(intent);
     const IntentHeader header = encode_intent(intent, 1, 0, 0);
     m.memory.store(kLayout.slot(NodeId{0}, 0), bytes_of(header));
-    return !m.open().scan(NodeId{0}, kGeometry).empty();
+    return !m.open().scan(NodeId{0}, label_of(kGeometry)).empty();
   };
   EXPECT_TRUE(believed([](Intent& i) { i.check = 0, i.spans = {}; }));  // nothing: harmless
   EXPECT_FALSE(believed([](Intent& i) { i.stripe = Stripe{8}, i.check = 0, i.spans = {}; }));
@@ -116,6 +133,25 @@ TEST(IntentMemory, NumbersOutsideTheGroupAreNotBelievedWhateverTheChecksum) {
   EXPECT_FALSE(believed([](Intent& i) { i.check = 0, i.first_row = 4, i.spans = {}; }));
   EXPECT_FALSE(believed([](Intent& i) { i.check = 0, i.spans[3] = {1, 1}; }));
   EXPECT_FALSE(believed([](Intent& i) { i.check = 0, i.spans[1] = {0, 65535}; }));
+}
+
+TEST(IntentMemory, AnIntentIsOfAGeometryThatTheGroupHas) {
+  Geometry more = kGeometry;
+  more.disks = 5;
+  const auto believed = [](const Intent& intent, const GroupLabel& label) {
+    Memory m;
+    m.memory.store(kLayout.slot(NodeId{0}, 0), bytes_of(encode_intent(intent, 1, 0, 0)));
+    return !m.open().scan(NodeId{0}, label).empty();
+  };
+  Intent intent = intent_of(3, 1, 1);
+  intent.check = 0;
+  intent.spans = {};
+  EXPECT_TRUE(believed(intent, label_of(kGeometry)));
+  EXPECT_TRUE(believed(intent, label_of(more, 4)));
+  EXPECT_FALSE(believed(intent, label_of(more)));
+  intent.disks = 5;
+  EXPECT_TRUE(believed(intent, label_of(more, 4)));
+  EXPECT_FALSE(believed(intent, label_of(kGeometry)));
 }
 
 TEST(IntentMemory, AnotherGroupsOrNodesMemoryIsRefused) {

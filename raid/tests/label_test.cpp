@@ -17,7 +17,7 @@ GroupLabel example(std::uint32_t disks = 4, Level level = Level::kSingleParity) 
   GroupLabel label;
   label.level = static_cast<std::uint32_t>(level);
   label.group = {1, 2};
-  label.disks = disks;
+  label.disks = static_cast<std::uint16_t>(disks);
   label.chunk_blocks = 16;
   label.stripes = 100;
   label.sequence = 10;
@@ -148,7 +148,12 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
   EXPECT_TRUE(refused([](GroupLabel& l) { l.spare_count = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].state = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].watermark = 101; }));
-  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 2; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 3; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.expanded = 1; })) << "of what";
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 4; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 2; })) << "no group";
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 3, l.expanded = 100; }));
+  EXPECT_FALSE(refused([](GroupLabel& l) { l.disks_before = 3, l.expanded = 99; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.range_stripes = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.step_stripes = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) {
@@ -165,7 +170,7 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
 // Whether a label with a table is refused when it is written and changed afterwards.
 bool table_refused(const std::function<void(GroupLabel&)>& change) {
   GroupLabel label = example();
-  const std::vector<VirtualDiskEntry> entries = {{"a", {0, 40}}, {"b", {60, 40}}};
+  const std::vector<VirtualDiskEntry> entries = {{"a", {0, 40}}, {"b", {4760, 40}}};
   EXPECT_TRUE(set_virtual_disks(label, entries).ok());
   change(label);
   const Buffer block(1);
@@ -175,7 +180,7 @@ bool table_refused(const std::function<void(GroupLabel&)>& change) {
 
 TEST(Label, TheTableOfVirtualDisksIsReadAsItWasGiven) {
   GroupLabel label = example();
-  std::vector<VirtualDiskEntry> entries = {{std::string(31, 'x'), {99, 1}}, {"filer-a", {0, 99}}};
+  std::vector<VirtualDiskEntry> entries = {{std::string(31, 'x'), {4799, 1}}, {"filer-a", {0, 99}}};
   ASSERT_TRUE(set_virtual_disks(label, entries).ok());
   const Buffer block(1);
   encode_label(label, block.bytes());
@@ -193,12 +198,12 @@ TEST(Label, TheTableOfVirtualDisksIsReadAsItWasGiven) {
 }
 
 TEST(Label, ATableOfVirtualDisksThatContradictsItselfIsRefused) {
-  EXPECT_FALSE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_stripe = 40; }));
-  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_stripe = 39; }));
-  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].stripes = 41; }));
-  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].stripes = ~0ULL; }));
-  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].stripes = 0; }));
-  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_stripe = 100; }));
+  EXPECT_FALSE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_block = 40; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_block = 39; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].blocks = 41; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].blocks = ~0ULL; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].blocks = 0; }));
+  EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].first_block = 4800; }));
   EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = 'a'; })) << "twice";
   EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = ' '; }));
   EXPECT_TRUE(table_refused([](GroupLabel& l) { l.virtual_disks[1].name[0] = '\x7f'; }));
@@ -209,6 +214,29 @@ TEST(Label, ATableOfVirtualDisksThatContradictsItselfIsRefused) {
   EXPECT_TRUE(table_refused([](GroupLabel& l) {
     std::swap(l.virtual_disks[1], l.virtual_disks[2]);
   })) << "a gap";
+}
+
+TEST(Label, AVirtualDiskThatIsAddedTakesTheFirstRoomThatIsLargeEnough) {
+  constexpr std::uint64_t kWidth = 48;
+  GroupLabel label = example();
+  const std::vector<VirtualDiskEntry> entries = {{"a", {2 * kWidth, 5}},
+                                                 {"b", {6 * kWidth, kWidth}}};
+  ASSERT_TRUE(set_virtual_disks(label, entries).ok());
+  ASSERT_TRUE(with_virtual_disk(label, "c", 3 * kWidth - 1).ok());
+  ASSERT_TRUE(with_virtual_disk(label, "d", kWidth + 1).ok());
+  ASSERT_TRUE(with_virtual_disk(label, "e", 93 * kWidth).ok());
+  const std::vector<VirtualDiskEntry> now = virtual_disks_of(label);
+  ASSERT_EQ(now.size(), 5U);
+  EXPECT_EQ(now[2].part, (Part{3 * kWidth, 3 * kWidth}))
+      << "behind the stripe that a has a part of";
+  EXPECT_EQ(now[3].part, (Part{0, 2 * kWidth}));
+  EXPECT_EQ(now[4].part, (Part{7 * kWidth, 93 * kWidth}));
+  EXPECT_EQ(with_virtual_disk(label, "f", 1).error().code, Errc::kNoSpace);
+  EXPECT_EQ(with_virtual_disk(label, "f", ~0ULL).error().code, Errc::kNoSpace);
+  EXPECT_EQ(with_virtual_disk(label, "e", 1).error().code, Errc::kExists);
+  GroupLabel empty = example();
+  EXPECT_EQ(with_virtual_disk(empty, "f", 0).error().code, Errc::kInvalid);
+  EXPECT_EQ(with_virtual_disk(empty, "f f", 1).error().code, Errc::kInvalid);
 }
 
 TEST(Label, NamesThatDoNotFitAreRefusedWhenTheyAreGiven) {

@@ -104,12 +104,16 @@ class Model {
       ++blocks_[i].version;
     }
   }
-  [[nodiscard]] bool needed(Stripe stripe) const {
-    const std::uint64_t width = world_.options_.geometry.stripe_blocks();
-    const auto first_block =
-        blocks_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::uint64_t>(stripe) * width);
-    return std::any_of(first_block, first_block + static_cast<std::ptrdiff_t>(width),
+  [[nodiscard]] bool needed(std::uint64_t first, std::uint64_t count) const {
+    const auto first_block = blocks_.begin() + static_cast<std::ptrdiff_t>(first);
+    return std::any_of(first_block, first_block + static_cast<std::ptrdiff_t>(count),
                        [](const Block& block) { return !block.dead; });
+  }
+  // The group has more blocks now; they are zero.
+  void grow(std::uint64_t blocks) {
+    while (blocks_.size() < blocks) {
+      blocks_.emplace_back().possible = {0};
+    }
   }
 
   // To their end.
@@ -124,7 +128,7 @@ class Model {
   void fill(std::size_t node) {
     const std::size_t width = world_.options_.geometry.stripe_blocks();
     for (std::uint64_t at = 0; at < blocks_.size(); at += width) {
-      write(node, at, width, WriteKind::kInPlace);
+      write(node, at, std::min<std::size_t>(width, blocks_.size() - at), WriteKind::kInPlace);
     }
   }
   // Reads everything.
@@ -133,10 +137,11 @@ class Model {
     std::size_t left = 0;
     for (std::uint64_t at = 0; at < blocks_.size(); at += width) {
       ++left;
-      begin_read(node, at, width, [&left](const Status& status) {
-        EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().context);
-        --left;
-      });
+      begin_read(node, at, std::min<std::size_t>(width, blocks_.size() - at),
+                 [&left](const Status& status) {
+                   EXPECT_TRUE(status.ok()) << (status.ok() ? "" : status.error().context);
+                   --left;
+                 });
     }
     ASSERT_TRUE(world_.run_until([&left] { return left == 0; })) << "a read does not end";
   }
@@ -191,11 +196,16 @@ class Model {
   // On the disks themselves: check data matches; and the data is what reads gave.
   // REQUIRES: everything is flushed, nothing is under way.
   void verify_disks() {
-    const Geometry& g = world_.options_.geometry;
     const GroupLabel label = world_.present_labels().front();
-    const Codec codec(g);
-    for (std::uint64_t s = 0; s < g.stripes; ++s) {
+    for (std::uint64_t s = 0; s < label.stripes; ++s) {
+      const std::optional<PlacedStripe> of = stripe_in(label, Stripe{s});
+      if (!of.has_value()) {
+        continue;
+      }
       const Stripe stripe{s};
+      Geometry g = geometry_of(label);
+      g.disks = of->disks;
+      const Codec codec(g);
       ColumnSet there = 0;
       for (std::uint32_t disk = 0; disk < g.disks; ++disk) {
         const bool good = static_cast<DiskState>(label.members[disk].state) == DiskState::kInSync &&
@@ -205,7 +215,7 @@ class Model {
       }
       ASSERT_GE(std::popcount(there), static_cast<int>(g.data_columns()));
       for (std::uint32_t row = 0; row < g.chunk_blocks; ++row) {
-        verify_row(codec, label, stripe, row, there);
+        verify_row(codec, label, *of, row, there);
       }
     }
   }
@@ -381,14 +391,24 @@ class Model {
     done(status);
   }
 
-  void verify_row(const Codec& codec, const GroupLabel& label, Stripe stripe, std::uint32_t row,
-                  ColumnSet there) {
-    const Geometry& g = world_.options_.geometry;
-    bool counts = !is_loose(label, stripe);
+  // The block of the group in this cell; none: it lies elsewhere.
+  static std::optional<std::uint64_t> block_in(const GroupLabel& label, const PlacedStripe& of,
+                                               Cell cell) {
+    Geometry g = geometry_of(label);
+    g.disks = of.disks;
+    const std::uint32_t first = cell.column * g.chunk_blocks + cell.row;
+    const std::uint64_t block = static_cast<std::uint64_t>(of.stripe) * g.stripe_blocks() + first;
+    return site_of(label, block).of == of ? std::optional<std::uint64_t>(block) : std::nullopt;
+  }
+  void verify_row(const Codec& codec, const GroupLabel& label, const PlacedStripe& stripe,
+                  std::uint32_t row, ColumnSet there) {
+    Geometry g = geometry_of(label);
+    g.disks = stripe.disks;
+    bool counts = !is_loose(label, stripe.stripe);
     for (std::uint32_t column = 0; column < g.data_columns(); ++column) {
-      counts = counts || !blocks_[static_cast<std::uint64_t>(stripe) * g.stripe_blocks() +
-                                  column * g.chunk_blocks + row]
-                              .anything;
+      const std::optional<std::uint64_t> block = block_in(label, stripe, {column, row});
+      counts =
+          counts || (block.has_value() && *block < blocks_.size() && !blocks_[*block].anything);
     }
     if (!counts) {
       return;
@@ -409,17 +429,20 @@ class Model {
       if ((there & one(column)) != 0) {
         ASSERT_TRUE(
             std::ranges::equal(world_.cell(label, stripe, column, row), buffer.blocks(column, 1)))
-            << "I14: stripe " << static_cast<std::uint64_t>(stripe) << ", row " << row
-            << ", column " << column << " does not match the others";
+            << "I14: stripe " << static_cast<std::uint64_t>(stripe.stripe) << " on " << stripe.disks
+            << " disks, row " << row << ", column " << column << " does not match the others";
       }
     }
     for (std::uint32_t column = 0; column < g.data_columns(); ++column) {
-      const std::uint64_t block =
-          static_cast<std::uint64_t>(stripe) * g.stripe_blocks() + column * g.chunk_blocks + row;
-      const Block& at = blocks_[block];
+      const std::optional<std::uint64_t> block = block_in(label, stripe, {column, row});
+      if (!block.has_value()) {
+        continue;
+      }
+      const Block room = {.possible = {0}};
+      const Block& at = *block < blocks_.size() ? blocks_[*block] : room;
       ASSERT_TRUE(at.anything || at.writing ||
                   shows(buffer.blocks(column, 1), at.possible).has_value())
-          << "block " << block << " on the disks";
+          << "block " << *block << " on the disks";
     }
   }
 

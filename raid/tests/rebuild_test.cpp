@@ -228,7 +228,9 @@ TEST(Rebuild, WhatNobodyNeedsIsPassedByAndWholeWhereItIsWrittenLater) {
   for (const Geometry& g : {kSingle, kDouble, kWide, kWideDouble}) {
     World world(29, {.geometry = g, .spares = 1, .step_stripes = 2});
     Model model(world);
-    world.needed = [&model](Stripe stripe) { return model.needed(stripe); };
+    world.needed = [&model](std::uint64_t first, std::uint64_t count) {
+      return model.needed(first, count);
+    };
     boot_all(world);
     model.fill(0);
     ASSERT_TRUE(world.run(world.group(0)->flush()).ok());

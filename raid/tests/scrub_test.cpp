@@ -82,11 +82,11 @@ TEST(Scrub, WhereItCannotBeToldNothingIsChanged) {
     if (g == kDouble) {
       world.disks[g.disk_of(Stripe{7}, 1)]->flip_bit(g.disk_block(Stripe{7}, 1), 9, 1);
     }
-    const auto before = world.cell(world.present_labels().front(), Stripe{7}, 0, 1);
+    const auto before = world.cell(world.present_labels().front(), {Stripe{7}, g.disks}, 0, 1);
     const ScrubStatus status = scrubbed(world, 0);
     EXPECT_EQ(status.counts, (ScrubCounts{.unsure = 1}));
     EXPECT_EQ(status.found, (std::vector<ScrubFinding>{{Stripe{7}, 1}}));
-    EXPECT_EQ(world.cell(world.present_labels().front(), Stripe{7}, 0, 1), before);
+    EXPECT_EQ(world.cell(world.present_labels().front(), {Stripe{7}, g.disks}, 0, 1), before);
   }
 }
 

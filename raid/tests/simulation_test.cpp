@@ -36,10 +36,13 @@ struct Reached {
   std::uint64_t scrubs_done = 0;
   std::uint64_t others_read = 0;  // blocks computed though they could be read
   std::uint64_t further = 0;      // disks that failed after everything was whole
+  std::uint64_t expansions = 0;   // that came to their end
+  std::uint64_t begun = 0;        // expansions
+  std::uint64_t moved = 0;        // stripes
 };
 
 // What a history is mostly about.
-enum class About : std::uint8_t { kNodes, kDisks };
+enum class About : std::uint8_t { kNodes, kDisks, kExpansion };
 
 WorldOptions some_options(sim::Random& random, About about) {
   constexpr std::array<Level, 3> kLevels = {Level::kMirror, Level::kSingleParity,
@@ -70,6 +73,17 @@ WorldOptions some_options(sim::Random& random, About about) {
     options.blank = 2 + random.below(3);
     options.background_blocks_per_s = random.one_in(4) ? 0 : 500 + random.below(4'000);
   }
+  if (about == About::kExpansion) {
+    g.level = random.one_in(2) ? Level::kSingleParity : Level::kDoubleParity;
+    g.disks =
+        (g.level == Level::kSingleParity ? 3 : 4) + static_cast<std::uint32_t>(random.below(4));
+    g.stripes = 6 + random.below(24);
+    options.spares = random.below(3);
+    options.blank = 2 + random.below(4);
+    options.pages =
+        (g.disks + 6) * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
+    options.background_blocks_per_s = random.one_in(3) ? 0 : 1'000 + random.below(20'000);
+  }
   return options;
 }
 
@@ -83,7 +97,9 @@ class Simulation {
         reached_(reached) {
     model_.answer = static_cast<Answer>(random_.below(4));
     if (random_.one_in(2)) {
-      world_.needed = [this](Stripe stripe) { return model_.needed(stripe); };
+      world_.needed = [this](std::uint64_t first, std::uint64_t count) {
+        return model_.needed(first, count);
+      };
     }
     for (std::size_t node = 0; node < nodes(); ++node) {
       world_.boot(node);
@@ -113,6 +129,11 @@ class Simulation {
     const std::size_t node = some_node();
     if (about_ == About::kDisks && random_.one_in(25)) {
       act_on_disks(node);
+      return;
+    }
+    note_growth();
+    if (random_.one_in(about_ == About::kExpansion ? 60 : 400)) {
+      expand(node);
       return;
     }
     const std::uint64_t what = random_.below(64);
@@ -227,6 +248,9 @@ class Simulation {
     }
     const std::uint64_t blocks = model_.block_count();
     const std::uint64_t width = world_.options_.geometry.stripe_blocks();
+    if (world_.group(node)->geometry().block_count() < blocks) {
+      return;  // it has read an older label, and is not let in yet
+    }
     const std::uint64_t at = random_.below(blocks);
     const std::uint64_t most = random_.one_in(3) ? width + width / 2 : 3;
     const std::size_t count = 1 + random_.below(std::min(most, blocks - at));
@@ -254,6 +278,7 @@ class Simulation {
       reached_.resumed += rebuild.disks != 0 && rebuild.done_before > 0;
       reached_.rebuilt += counters.rebuilt;
       reached_.passed_by += counters.passed_by;
+      reached_.moved += counters.moved;
       reached_.scrubbed += counters.scrubbed;
       reached_.others_read += counters.others_read;
       const ScrubStatus scrub = world_.group(node)->status().scrub;
@@ -342,7 +367,9 @@ class Simulation {
         }
       }
     }
-    if (world_.failed_disks.contains(disk)) {
+    // One that is being given may be a member at any moment.
+    const bool comes = given_to_expand_.contains(disk) && !in_all(labels, disk);
+    if (world_.failed_disks.contains(disk) || comes) {
       return std::nullopt;
     }
     return disk;
@@ -410,6 +437,66 @@ class Simulation {
     } else {
       scope.spawn(task(*this, disk, group->replace(member, device, id, random_.one_in(2))));
     }
+  }
+  [[nodiscard]] bool in_all(const std::vector<GroupLabel>& labels, std::size_t disk) const {
+    return std::ranges::all_of(labels, [&](const GroupLabel& label) {
+      bool is = false;
+      for (std::uint32_t i = 0; i < label.disks; ++i) {
+        is = is || world_.member(label, i) == disk;
+      }
+      return is;
+    });
+  }
+  // An operator gives the group one or two disks more.
+  void expand(std::size_t node) {
+    Group* const group = world_.group(node);
+    if (group == nullptr || !world_.active(node)) {
+      return;
+    }
+    std::vector<std::size_t> disks;
+    const std::size_t wanted = 1 + random_.below(2);
+    for (std::size_t disk = 0; disk < world_.disks.size() && disks.size() < wanted; ++disk) {
+      if (!in_use(disk) && !world_.failed_disks.contains(disk) && !given_.contains(disk)) {
+        disks.push_back(disk);
+      }
+    }
+    std::vector<BlockDevice*> devices;
+    std::vector<DiskId> ids;
+    for (const std::size_t disk : disks) {
+      devices.push_back(world_.processes[node]->connections.devices[disk]);
+      ids.push_back({0xADD, ++last_id_});
+      world_.named[ids.back()] = disk;
+      given_.insert(disk);
+      given_to_expand_.insert(disk);
+    }
+    if (disks.empty()) {
+      return;
+    }
+    world_.trace("expand", node, disks.front());
+    const auto task = [](Simulation& simulation, Group& of, std::vector<std::size_t> given,
+                         std::vector<BlockDevice*> with, std::vector<DiskId> names) -> Task<void> {
+      const Status done = co_await of.expand(with, names, true);
+      simulation.reached_.begun += done.ok();
+      for (const std::size_t disk : given) {
+        simulation.given_.erase(disk);
+      }
+    };
+    world_.processes[node]->scope.spawn(task(*this, *group, disks, devices, ids));
+  }
+  // The group may have got larger.
+  void note_growth() {
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      if (world_.active(node)) {
+        const std::uint64_t blocks = world_.group(node)->geometry().block_count();
+        reached_.expansions += blocks > model_.block_count() ? 1 : 0;
+        model_.grow(blocks);
+      }
+    }
+  }
+  // Nothing moves, nor could.
+  [[nodiscard]] bool at_rest(std::size_t node) const {
+    const ExpansionStatus expansion = world_.group(node)->status().expansion;
+    return expansion.disks_before == 0 || expansion.waits;
   }
   [[nodiscard]] bool in_use(std::size_t disk) const {
     for (const GroupLabel& label : world_.present_labels()) {
@@ -519,6 +606,7 @@ class Simulation {
       return true;
     })) << "it does not heal: "
         << state();
+    note_growth();
     for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
       model_.verify(node);
     }
@@ -540,13 +628,14 @@ class Simulation {
     })) << "intents are left";
     ASSERT_TRUE(world_.run_until([&] {
       for (std::size_t node = 0; node < nodes(); ++node) {
-        if (!whole(world_.group(node)->status().label)) {
+        if (!whole(world_.group(node)->status().label) || !at_rest(node)) {
           return false;
         }
       }
       return true;
-    })) << "what has failed is not rebuilt: "
+    })) << "what has failed is not rebuilt, or an expansion does not end: "
         << state();
+    note_growth();
     if (!failed()) {
       scrub_to_the_end();
     }
@@ -641,6 +730,14 @@ class Simulation {
             " " + std::to_string(disk) + (named_so(s.label.spares[i]) ? "" : " (another by now)");
       }
       text += " rebuilt to " + std::to_string(s.rebuild.done);
+      if (s.expansion.disks_before != 0) {
+        text += " expanded to " + std::to_string(s.expansion.done) + " from " +
+                std::to_string(s.expansion.disks_before) + " disks, waits " +
+                std::to_string(s.expansion.waits);
+        if (s.expansion.trouble.has_value()) {
+          text += " trouble: " + std::string(s.expansion.trouble->context);
+        }
+      }
       if (s.rebuild.trouble.has_value()) {
         text += " trouble: " + std::string(s.rebuild.trouble->context);
       }
@@ -655,7 +752,7 @@ class Simulation {
   Reached& reached_;
   int busy_ = 0;
   const std::uint64_t calm_ =
-      (about_ == About::kDisks ? 3 : 1) + random_.below(12);  // the greater, the fewer faults
+      (about_ == About::kNodes ? 1 : 3) + random_.below(12);  // the greater, the fewer faults
   // Dead, or shut out, and somebody is not told yet.
   struct Untold {
     std::size_t told;
@@ -665,7 +762,8 @@ class Simulation {
   std::vector<Untold> untold_;
   std::set<std::size_t> closing_;
   std::uint64_t last_id_ = 0;
-  std::set<std::size_t> given_;  // disks that an operator's verb is about
+  std::set<std::size_t> given_;            // disks that an operator's verb is about
+  std::set<std::size_t> given_to_expand_;  // ever
 };
 
 Reached explore(About about, std::uint64_t same, int fresh) {
@@ -689,7 +787,8 @@ Reached explore(About about, std::uint64_t same, int fresh) {
             << ", wishes granted " << reached.granted << " of " << reached.wishes
             << ", stripes scrubbed " << reached.scrubbed << ", whole scrubs " << reached.scrubs_done
             << ", blocks computed another way " << reached.others_read << ", further disks "
-            << reached.further << '\n';
+            << reached.further << ", expansions " << reached.expansions << " of " << reached.begun
+            << ", stripes moved " << reached.moved << '\n';
   return reached;
 }
 // Whether what was reached can be compared with what should be.
@@ -724,6 +823,18 @@ TEST(Simulation, WhateverHappensMeanwhileDisksAreRebuiltAndScrubbed) {
     EXPECT_GT(reached.further, 5U);
     EXPECT_GT(reached.granted, 20U);
     EXPECT_GT(reached.scrubbed, 500U);
+    EXPECT_GT(reached.scrubs_done, 50U);
+  }
+}
+
+TEST(Simulation, WhateverHappensMeanwhileTheGroupSpreadsOverMoreDisks) {
+  const Reached reached = explore(About::kExpansion, 40, 60);
+  if (tried_enough()) {
+    EXPECT_GT(reached.begun, 50U);
+    EXPECT_GT(reached.expansions, 40U);
+    EXPECT_GT(reached.moved, 1'000U);
+    EXPECT_GT(reached.blackouts, 10U);
+    EXPECT_GT(reached.rebuilt, 100U);
     EXPECT_GT(reached.scrubs_done, 50U);
   }
 }

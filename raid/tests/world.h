@@ -466,7 +466,7 @@ class World {
     if (group.ok()) {
       process.group = std::move(group.value());
       if (needed) {
-        process.group->set_needed({0, options_.geometry.stripes}, needed);
+        process.group->set_needed({0, options_.geometry.block_count()}, needed);
       }
       for (const auto& [other, incarnation] : started) {
         if (other != node) {
@@ -567,10 +567,11 @@ class World {
     return named.at(label.members[disk].id);
   }
   // What the disks hold, without any manager.
-  [[nodiscard]] const sim::SimDisk::Block& cell(const GroupLabel& label, Stripe stripe,
+  [[nodiscard]] const sim::SimDisk::Block& cell(const GroupLabel& label, const PlacedStripe& of,
                                                 std::uint32_t column, std::uint32_t row) const {
-    const Geometry& g = options_.geometry;
-    return disks[member(label, g.disk_of(stripe, column))]->block(g.disk_block(stripe, row));
+    Geometry g = geometry_of(label);
+    g.disks = of.disks;
+    return disks[member(label, g.disk_of(of.stripe, column))]->block(g.disk_block(of.stripe, row));
   }
   // The labels on disks that may count: of each disk the newest, and none that is older by two.
   [[nodiscard]] std::vector<GroupLabel> present_labels() const {
@@ -599,7 +600,7 @@ class World {
   Wire wire;
   std::vector<std::unique_ptr<sim::SimDisk>> disks;
   std::vector<std::unique_ptr<sim::SimPersistentMemory>> memories;
-  std::function<bool(Stripe)> needed;   // of all nodes
+  Needed needed;                        // of all nodes
   std::map<DiskId, std::size_t> named;  // which disk has, or had, this id
   std::set<std::size_t> failed_disks;
   std::set<std::size_t> only_seen_failed;        // of those: by one process

@@ -242,7 +242,7 @@ void change_memory(std::vector<std::byte>& memory, std::size_t at, fuzz::Input& 
   store(memory, at, value);
 }
 
-constexpr std::array<std::size_t, 10> kBodies = {0,
+constexpr std::array<std::size_t, 12> kBodies = {0,
                                                  sizeof(LockBody),
                                                  sizeof(HelloBody),
                                                  sizeof(PrepareBody),
@@ -251,13 +251,15 @@ constexpr std::array<std::size_t, 10> kBodies = {0,
                                                  sizeof(ReportBody),
                                                  sizeof(StepBody),
                                                  sizeof(ScrubBody),
-                                                 sizeof(ScrubStepBody)};
+                                                 sizeof(ScrubStepBody),
+                                                 sizeof(MoveBody),
+                                                 sizeof(KnowsBody)};
 
 // A message of the right length whose first bytes are the input's; what a commit says is near the
 // truth.
 void say(OtherNode& other, const Group* group, fuzz::Input& input) {
   MessageHead head;
-  head.kind = input.take<std::uint8_t>() % 11;
+  head.kind = input.take<std::uint8_t>() % 13;
   const GroupStatus status = group != nullptr ? group->status() : GroupStatus();
   const auto near = [&](std::uint64_t present) {
     return present + input.take<std::uint8_t>() % 20U - 2;

@@ -64,7 +64,7 @@ class GroupWorld : public World {
     group = std::move(opened.value());
     ASSERT_TRUE(run(group->wait_active()).ok());
     virtual_disk = std::make_unique<raid::VirtualDisk>(
-        scheduler, *group, raid::Part{0, shape.stripes}, raid::Answer::kWritten, "v");
+        scheduler, *group, raid::Part{0, shape.block_count()}, raid::Answer::kWritten, "v");
   }
 
   // The process is gone, and perhaps power.

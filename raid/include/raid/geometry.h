@@ -42,6 +42,14 @@ struct Place {
   Cell cell;
 };
 
+// A stripe, and how many disks it is on: while a group is expanded some of its stripes are on all
+// of its disks, the others on those that it had before.
+struct PlacedStripe {
+  Stripe stripe{};
+  std::uint32_t disks = 0;
+  friend bool operator==(const PlacedStripe&, const PlacedStripe&) = default;
+};
+
 struct Geometry {
   Level level = Level::kSingleParity;
   std::uint32_t disks = 3;

@@ -42,6 +42,9 @@ namespace duet::raid {
 
 class Core;
 
+// Whether any of `count` blocks of the group from `first` on holds anything that is needed.
+using Needed = std::function<bool(std::uint64_t first, std::uint64_t count)>;
+
 // What a crash before the write was answered may leave in the blocks that it writes.
 enum class WriteKind : std::uint8_t {
   kInPlace,  // of each block, the old or the new bytes
@@ -78,6 +81,7 @@ struct GroupCounters {
   std::uint64_t rebuilt = 0;      // stripes of disks that are rebuilt
   std::uint64_t passed_by = 0;    // stripes that nobody needed
   std::uint64_t scrubbed = 0;     // stripes
+  std::uint64_t moved = 0;        // stripes that this node has written in an expansion
   std::uint64_t others_read = 0;  // by read_other()
   std::uint64_t healed = 0;       // blocks that repair() wrote
   // Of each disk of the group, blocks that were wrong or could not be read, and were put right: by
@@ -100,6 +104,19 @@ struct RebuildStatus {
   // Stripes that each node has rebuilt since then, as far as this node was told.
   std::array<std::uint64_t, kNodesMax> shares{};
   std::optional<Error> trouble;  // of the last step that this node tried
+};
+
+// Of the expansion that is under way.
+struct ExpansionStatus {
+  std::uint32_t disks_before = 0;  // 0: none is
+  std::uint32_t disks_after = 0;
+  std::uint64_t stripes = 0;  // of the group
+  std::uint64_t done = 0;     // stripes that are in their new places: the label says so
+  bool waits = false;         // a disk has failed, or is rebuilt: nothing moves before that is over
+  Instant began{};            // when this node first saw it
+  // Stripes that each node has moved since then, as far as this node was told.
+  std::array<std::uint64_t, kNodesMax> shares{};
+  std::optional<Error> trouble;  // of the last stripes that this node tried to move
 };
 
 // A row whose columns did not match, or a column of it that could not be read.
@@ -137,6 +154,7 @@ struct GroupStatus {
   bool leads = false;
   std::size_t intents = 0;  // not ended
   RebuildStatus rebuild;
+  ExpansionStatus expansion;
   ScrubStatus scrub;
   GroupLabel label;
 };
@@ -177,7 +195,8 @@ class Group {
   explicit Group(std::unique_ptr<Core> core);
   ~Group();
 
-  [[nodiscard]] const Geometry& geometry() const;
+  // What its capacity goes by: while it is expanded, as it was before.
+  [[nodiscard]] Geometry geometry() const;
   [[nodiscard]] GroupStatus status() const;
   [[nodiscard]] GroupCounters counters() const;
   // Devices that are not used, and why.
@@ -210,11 +229,12 @@ class Group {
   // given to every node, by add_device(), before one node is told what it is for.  It outlives the
   // group.  Does nothing with one that it has.
   void add_device(BlockDevice& device);
-  // Who lives on these stripes says whether one of them holds anything that is needed: a stripe of
-  // the group.  A rebuild asks at any time, and passes by a step whose stripes are all not needed;
-  // what they hold is nothing then, until it is written.  What is being written is needed.
-  // Stripes that nobody of this node speaks for are needed.  Null: nobody any more.
-  void set_needed(const Part& part, std::function<bool(Stripe)> needed);
+  // Who lives on these blocks says whether any of some of them, `count` from `first` on as the
+  // group counts, holds anything that is needed.  A rebuild asks at any time, and passes by a step
+  // whose blocks are all not needed; what they hold is nothing then, until it is written.  What is
+  // being written is needed.  Blocks that nobody of this node speaks for are needed.  While the
+  // group is expanded nothing is passed by.  Null: nobody any more.
+  void set_needed(const Part& part, Needed needed);
   // `device`, one of those given, becomes a hot spare called `id`, or takes the place of member
   // `disk`, which has failed; it is rebuilt then.  The label of the group's disks says so when
   // this comes back.  A spare takes the place of the next disk that fails, at once.
@@ -226,6 +246,25 @@ class Group {
   Task<Status> replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force);
   // A spare is none any more.  Error: kNotFound; kTryAgain; kFenced; kClosed.
   Task<Status> remove_spare(const DiskId& id);
+
+  // The group gets these disks too, one or more, and spreads over all of its disks while it is
+  // used; each of `devices` was given to every node before, by add_device(), and is called by the
+  // id at the same place.  When this comes back the label of the group's disks says so, and all
+  // nodes move stripes, as they do in a rebuild: GroupStatus::expansion.  Redundancy is never less;
+  // while a disk has failed, or is rebuilt, nothing moves.  At its end geometry() has the new
+  // disks, and blocks behind those that were, which are zero. Error: kNotSupported: a mirror;
+  // kInvalid: no disks, or too many; kExists: it is being expanded, or as of add_spare(); kRefused:
+  // a disk of the group has failed or is rebuilt, or as of add_spare(); kNoSpace: a disk is too
+  // small, or the persistent memory for one stripe of so many disks; kIo; kTryAgain; kFenced;
+  // kClosed. REQUIRES: as many ids as devices.
+  Task<Status> expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
+                      bool force);
+
+  // The group gets a virtual disk of at least so many blocks, in room that none has, where there is
+  // enough in one piece; it begins with a stripe.  It holds what was there: zeros, if the room came
+  // with an expansion.  virtual_disks_of(status().label) says where it is.
+  // Error: kInvalid: the name; kExists: the name is in use; kNoSpace; kTryAgain; kFenced; kClosed.
+  Task<Status> add_virtual_disk(std::string name, std::uint64_t blocks);
 
   // All nodes compare the data of every stripe with its check data, each a share.  Where it can be
   // told what is wrong (of three copies, of P and Q) that is put right; where it cannot, nothing is

@@ -21,7 +21,7 @@
 namespace duet::raid {
 
 inline constexpr std::uint64_t kMemoryMagic = 0x31'544E'4952'5544;  // "DURINT1"
-inline constexpr std::uint32_t kMemoryVersion = 1;
+inline constexpr std::uint32_t kMemoryVersion = 2;
 inline constexpr std::uint64_t kMemoryHeaderBytes = 4096;
 inline constexpr std::uint64_t kMemoryHeaderCopy = 2048;
 
@@ -50,6 +50,9 @@ inline constexpr std::uint32_t kIntentMagic = 0x544E'4944;  // "DINT"
 enum class IntentKind : std::uint16_t {
   kContent = 1,  // pages: what is written to the data columns, then to the check columns
   kPartial = 2,  // pages: check data of the cells that are not written; what is written may be lost
+  // As kContent, of a whole stripe of all disks that takes the place of what the disks before hold
+  // there: carried out, the label says that it is expanded.
+  kMove = 3,
 };
 
 struct Span {
@@ -61,8 +64,8 @@ struct Span {
 // A slot; its first four bytes are zero when it is free.
 struct IntentHeader {
   std::uint32_t magic = 0;
-  std::uint16_t kind = 0;  // IntentKind
-  std::uint16_t reserved0 = 0;
+  std::uint16_t kind = 0;    // IntentKind
+  std::uint16_t disks = 0;   // that the stripe is on
   std::uint64_t number = 0;  // of its node and incarnation; for people
   std::uint64_t stripe = 0;
   std::uint16_t first_row = 0;  // of the check columns

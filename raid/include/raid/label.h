@@ -18,14 +18,45 @@
 
 namespace duet::raid {
 
+// With all its disks.
 [[nodiscard]] Geometry geometry_of(const GroupLabel& label);
+// What its capacity goes by: while it is expanded, with the disks that it had before.
+[[nodiscard]] Geometry capacity_of(const GroupLabel& label);
 
-// Stripes of a group that lie together.
+// Blocks of a group that lie together.
 struct Part {
-  std::uint64_t first = 0;
-  std::uint64_t count = 0;
+  std::uint64_t first_block = 0;
+  std::uint64_t blocks = 0;
   friend bool operator==(const Part&, const Part&) = default;
 };
+
+// ---- while a group is expanded ----
+//
+// Row n of the chunks of all disks holds stripe n, and never two of them:
+//
+//   rows      0 ... expanded     emptied ... stripes
+//   hold      stripes of all     stripes of the disks before
+//             disks
+//
+// Between the two they hold nothing any more.  Blocks keep their numbers: the first ones lie in the
+// stripes of all disks, the others where they were.
+
+// Disks that one expansion can add.
+inline constexpr std::uint32_t kExpandMax = 8;
+
+[[nodiscard]] inline bool is_expanding(const GroupLabel& label) { return label.disks_before != 0; }
+// Rows below this hold no stripe of the disks before that counts.
+[[nodiscard]] std::uint64_t emptied_rows(const GroupLabel& label);
+// What a row holds; none: nothing.
+[[nodiscard]] std::optional<PlacedStripe> stripe_in(const GroupLabel& label, Stripe row);
+// Where a block is.
+struct Site {
+  PlacedStripe of;
+  std::uint32_t first = 0;  // block within the stripe's data
+  friend bool operator==(const Site&, const Site&) = default;
+};
+// REQUIRES: the group has the block.
+[[nodiscard]] Site site_of(const GroupLabel& label, std::uint64_t block);
 
 // Whether a rebuild passed by some stripes of the region that this one is in.
 [[nodiscard]] bool is_loose(const GroupLabel& label, Stripe stripe);
@@ -39,8 +70,12 @@ struct VirtualDiskEntry {
 };
 [[nodiscard]] std::vector<VirtualDiskEntry> virtual_disks_of(const GroupLabel& label);
 // Error: kInvalid: a name that is empty, too long, not printable or there twice; a part that is
-// empty, not in the group, or in another; too many.
+// empty, not in the group, or meets another; too many.
 Status set_virtual_disks(GroupLabel& label, std::span<const VirtualDiskEntry> entries);
+
+// Adds one of at least so many blocks, whole stripes, in the first room that is large enough.
+// Error: kInvalid: the name, or no blocks; kExists: the name is there; kNoSpace.
+Status with_virtual_disk(GroupLabel& label, const std::string& name, std::uint64_t blocks);
 
 // Whether `a` counts and not `b`.  Of two with one number, that of the later term: a leader that
 // ended left the other on a disk that the next leader could not read, so it never counted.

@@ -16,7 +16,7 @@
 namespace duet::raid {
 
 inline constexpr std::uint64_t kLabelMagic = 0x31'4449'4152'5544;  // "DURAID1"
-inline constexpr std::uint32_t kLabelVersion = 1;
+inline constexpr std::uint32_t kLabelVersion = 2;
 // Where the label of an odd sequence stands is kLabelBlock + 8.  Below are the blocks of the
 // mailbox.
 inline constexpr std::uint64_t kLabelBlock = 128;
@@ -51,11 +51,11 @@ static_assert(std::has_unique_object_representations_v<LabelDisk>, "no implicit 
 inline constexpr std::uint32_t kVirtualDisksMax = 32;
 inline constexpr std::size_t kVirtualDiskNameMax = 31;
 
-// A part of the group's blocks that has a name.  No name: none, and none behind it.
+// Blocks of the group that have a name.  No name: none, and none behind it.
 struct LabelVirtualDisk {
   std::array<char, kVirtualDiskNameMax + 1> name{};  // printable, without blanks; zeros behind it
-  std::uint64_t first_stripe = 0;
-  std::uint64_t stripes = 0;
+  std::uint64_t first_block = 0;
+  std::uint64_t blocks = 0;
   friend bool operator==(const LabelVirtualDisk&, const LabelVirtualDisk&) = default;
 };
 static_assert(sizeof(LabelVirtualDisk) == 48);
@@ -66,7 +66,8 @@ struct GroupLabel {
   std::uint32_t version = kLabelVersion;
   std::uint32_t level = 0;
   GroupId group{};
-  std::uint32_t disks = 0;
+  std::uint16_t disks = 0;
+  std::uint16_t disks_before = 0;  // while it is expanded: how many it had; else 0
   std::uint32_t chunk_blocks = 0;
   std::uint64_t stripes = 0;
   std::uint64_t sequence = 0;  // grows by one with each label
@@ -86,7 +87,8 @@ struct GroupLabel {
   std::uint64_t term = 0;           // grows when somebody leads in place of one that is gone
   // A bit for each region of stripes: the check data may not match where nobody needs the data.
   std::array<std::uint64_t, 128> loose{};
-  std::uint64_t reserved = 0;
+  // While it is expanded: stripes below this are of all disks, the others of those before.
+  std::uint64_t expanded = 0;
   std::uint32_t owed = 0;      // nodes whose intents the holders have, and must carry out first
   std::uint32_t checksum = 0;  // CRC-32C of the block with this field zero
 };
@@ -100,6 +102,7 @@ static_assert(offsetof(GroupLabel, virtual_disks) == 1504);
 static_assert(offsetof(GroupLabel, range_stripes) == 3040);
 static_assert(offsetof(GroupLabel, term) == 3048);
 static_assert(sizeof(GroupLabel::loose) * 8 == kLooseRegions);
+static_assert(offsetof(GroupLabel, expanded) == 4080);
 static_assert(offsetof(GroupLabel, checksum) == 4092);
 static_assert(std::has_unique_object_representations_v<GroupLabel>, "no implicit padding");
 

@@ -2,7 +2,7 @@
 //
 // Without locks: a block that is being written reads as old, as new or, computed from the others of
 // its row, as neither.  So it is for what carries a checksum and stands in two places, as a root
-// does.
+// does.  Of a group that is being expanded it is where the label said when this one was opened.
 //
 // Ownership: borrows the devices.  Thread-safety: the scheduler's thread.
 

@@ -1,7 +1,8 @@
 // VirtualDisk: a part of a group's blocks as a BlockDevice: what wafl lives on.
 //
 // Every node that manages the group can have one of the same part; what is written through one is
-// read through all.  A part begins and ends with a stripe, so that two parts share no lock.
+// read through all.  A part begins with a stripe when it is made; an expansion makes the stripes
+// wider, and then two parts may share one.
 //
 // As of every BlockDevice, a write that no flush has followed may be lost in a crash, block by
 // block; of what does not say that it is fresh, only as its answer says.
@@ -29,16 +30,17 @@ class VirtualDisk final : public BlockDevice, private Redundancy {
   // Nobody speaks for its blocks any more.
   ~VirtualDisk() override;
 
-  [[nodiscard]] std::uint64_t block_count() const override { return blocks_; }
+  [[nodiscard]] std::uint64_t block_count() const override { return part_.blocks; }
   [[nodiscard]] std::string_view name() const override { return name_; }
   void start(BlockOperation& operation) override;
   [[nodiscard]] Redundancy* redundancy() override { return this; }
 
   // A block of it, as the group counts: for Group::read_other() and repair().
   [[nodiscard]] std::uint64_t group_block(std::uint64_t block) const {
-    return first_block_ + block;
+    return part_.first_block + block;
   }
-  // Whole stripes of it are written without a read: so many blocks, from a multiple of it on.
+  // Whole stripes of it are written without a read: so many blocks, from a multiple of it on if the
+  // group was not expanded since the part was made.  It changes when an expansion ends.
   [[nodiscard]] std::uint32_t stripe_blocks() const override {
     return group_.geometry().stripe_blocks();
   }
@@ -52,8 +54,6 @@ class VirtualDisk final : public BlockDevice, private Redundancy {
   Scheduler& scheduler_;
   Group& group_;
   const Part part_;
-  const std::uint64_t first_block_;
-  const std::uint64_t blocks_;
   const Answer answer_;
   const std::string name_;
   TaskScope scope_;

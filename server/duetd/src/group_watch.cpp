@@ -83,7 +83,7 @@ std::optional<admin::RaidGroupInfo::Scrub> scrub_of(const raid::GroupStatus& sta
 }
 
 admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
-  const raid::Geometry& geometry = managed.group().geometry();
+  const raid::Geometry geometry = managed.group().geometry();
   const raid::GroupStatus status = managed.group().status();
   const raid::GroupCounters counters = managed.group().counters();
   admin::RaidGroupInfo info = {.name = managed.configured().name,
@@ -117,7 +117,7 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
     }
   }
   for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(status.label)) {
-    info.virtual_disks.push_back({entry.name, entry.part.count * info.stripe_bytes});
+    info.virtual_disks.push_back({entry.name, entry.part.blocks * kBlockBytes});
   }
   return info;
 }

@@ -81,7 +81,8 @@ std::vector<raid::VirtualDiskEntry> NewGroup::parts() const {
     if (count == 0 || count > left) {
       return {};
     }
-    entries.push_back({disk.name, {next, count}});
+    entries.push_back(
+        {disk.name, {next * geometry_.stripe_blocks(), count * geometry_.stripe_blocks()}});
     next += count;
   }
   return entries;

@@ -81,16 +81,15 @@ Task<Status> VirtualPort::read_unlocked(const BlockOperation& operation) {
   if (entry == entries.end()) {
     co_return Error{Errc::kIo, "the redundancy group has no virtual disk of that name"};
   }
-  const std::uint64_t stripe_blocks = raid::geometry_of(onlooker.label()).stripe_blocks();
   std::uint64_t blocks = 0;
   for (const MutableBytes part : operation.parts) {
     blocks += part.size() / kBlockBytes;
   }
-  const std::uint64_t there = entry->part.count * stripe_blocks;
+  const std::uint64_t there = entry->part.blocks;
   if (operation.block > there || blocks > there - operation.block) {
     co_return Error{Errc::kInvalid, "a read beyond the end of a virtual disk"};
   }
-  const std::uint64_t first = entry->part.first * stripe_blocks + operation.block;
+  const std::uint64_t first = entry->part.first_block + operation.block;
   co_return co_await onlooker.read(first, operation.parts);
 }
 

@@ -32,7 +32,9 @@ class MovingAggregate {
       devices.push_back(owned.back().get());
       ids.push_back({0xD15C, 1 + ids.size()});
     }
-    const std::vector<raid::VirtualDiskEntry> parts = {{"a", {0, 600}}, {"b", {600, 100}}};
+    const std::vector<raid::VirtualDiskEntry> parts = {
+        {"a", {0, 600 * kShape.stripe_blocks()}},
+        {"b", {600 * kShape.stripe_blocks(), 100 * kShape.stripe_blocks()}}};
     const std::span<BlockDevice* const> all = devices;
     const std::span<const raid::DiskId> all_ids = ids;
     const raid::FormatOptions options = {.virtual_disks = parts,

@@ -48,7 +48,7 @@ const config::Config& SharedGroup::config() {
 SharedGroup::Cell SharedGroup::root(std::uint32_t filer, std::size_t copy) {
   const raid::Geometry shape = geometry();
   const raid::Part part = parts()[filer].part;
-  const raid::Place place = shape.place_of(part.first * shape.stripe_blocks() + kRootBlocks[copy]);
+  const raid::Place place = shape.place_of(part.first_block + kRootBlocks[copy]);
   return {shape.disk_of(place.stripe, place.cell.column),
           shape.disk_block(place.stripe, place.cell.row),
           shape.disk_of(place.stripe, shape.data_columns())};

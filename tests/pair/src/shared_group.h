@@ -25,7 +25,10 @@ class SharedGroup {
   static raid::Geometry geometry() {
     return {.level = raid::Level::kSingleParity, .disks = 6, .chunk_blocks = 4, .stripes = 16};
   }
-  static std::vector<raid::VirtualDiskEntry> parts() { return {{"a", {0, 8}}, {"b", {8, 8}}}; }
+  static std::vector<raid::VirtualDiskEntry> parts() {
+    const std::uint64_t half = 8 * geometry().stripe_blocks();
+    return {{"a", {0, half}}, {"b", {half, half}}};
+  }
 
   struct Cell {
     std::size_t disk = 0;
