@@ -45,29 +45,6 @@ bool moved(World& world, std::size_t node, std::uint64_t stripes) {
 DiskState state(World& world, std::size_t node, std::uint32_t disk) {
   return static_cast<DiskState>(label(world, node).members[disk].state);
 }
-std::string what(World& world) {
-  std::string text;
-  for (std::size_t node = 0; node < world.options_.nodes; ++node) {
-    text += "\n  node " + std::to_string(node);
-    if (world.group(node) == nullptr) {
-      continue;
-    }
-    const GroupStatus s = world.group(node)->status();
-    text += " active " + std::to_string(s.active) + " view " +
-            std::to_string(static_cast<std::uint64_t>(s.view)) + " members " +
-            std::to_string(s.members) + " intents " + std::to_string(s.intents) + " label " +
-            std::to_string(s.label.sequence) + " expanded " + std::to_string(s.label.expanded) +
-            " of " + std::to_string(s.label.disks_before) + " to " + std::to_string(s.label.disks) +
-            " waits " + std::to_string(s.expansion.waits);
-    for (std::uint32_t i = 0; i < s.label.disks; ++i) {
-      text += "ifr"[s.label.members[i].state - 1];
-    }
-    if (s.expansion.trouble.has_value()) {
-      text += " trouble " + std::string(s.expansion.trouble->context);
-    }
-  }
-  return text;
-}
 void verify(World& world, Model& model, std::size_t node) {
   model.verify(node);
   ASSERT_TRUE(world.run(world.group(node)->flush()).ok());
