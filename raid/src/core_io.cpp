@@ -317,9 +317,9 @@ Task<Status> Core::write_part(Parts& parts, Part& part) {
   }
   const bool split = columns == 2 && last % chunk < first_row;
   while (part.done < part.count && !part.moved) {
-    const std::uint32_t left = part.count - part.done;
-    const Status written =
-        co_await write_rows(parts, part, split && part.done == 0 ? chunk - first_row : left);
+    const std::uint32_t count =
+        split && part.done == 0 ? chunk - first_row : part.count - part.done;
+    const Status written = co_await write_rows(parts, part, count);
     if (!written.ok()) {
       co_return written;
     }

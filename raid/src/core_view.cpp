@@ -576,14 +576,12 @@ void Core::commit(Generation generation, const CommitBody& body) {
 // answered for before the next view.
 void Core::adopt_in_view(const GroupLabel& label) {
   if (supersedes(label, disks_.label())) {
-    const bool expands = disks_.expanding() || is_expanding(label);
     disks_.adopt(label);
-    begin_rebuild();
-    begin_expansion();
-    if (expands) {
-      say_what_is_known();
-    }
   }
+  // Even if it is not news: this node may have read it from a disk, and told nobody.
+  begin_rebuild();
+  begin_expansion();
+  say_what_is_known();
 }
 
 }  // namespace duet::raid

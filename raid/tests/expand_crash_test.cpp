@@ -106,23 +106,30 @@ class CrashPoint {
              (!case_.node.has_value() || members(world_, left) == 1U << left);
     })) << "those who are left do not get on";
     model_.verify(left);
+    ASSERT_FALSE(::testing::Test::HasFailure()) << what(world_);
     if (case_.fails_then.has_value()) {
       replace(left);
     }
     if (world_.group(left)->status().label.disks == disks()) {
       begin(left, {0xADD, 2});  // it had not begun
     }
-    ASSERT_TRUE(world_.run_until([&] { return over(); })) << "the expansion does not end";
+    ASSERT_TRUE(world_.run_until([&] { return over(); }))
+        << "the expansion does not end" << what(world_);
     model_.grow(world_.group(left)->geometry().block_count());
     model_.verify(left);
     ASSERT_TRUE(world_.run(world_.group(left)->flush()).ok());
     model_.verify_disks();
-    model_.write(left, 0, model_.block_count(), WriteKind::kInPlace);
+    write_everything(left);
     model_.verify(left);
+  }
+  void write_everything(std::size_t node) {
+    ASSERT_TRUE(world_.run_until([&] { return !model_.writing(0, model_.block_count()); }))
+        << "a write does not end";
+    model_.write(node, 0, model_.block_count(), WriteKind::kInPlace);
   }
   // The disk that failed gets another in its place, if it was a member.
   void replace(std::size_t node) {
-    model_.write(node, 0, model_.block_count(), WriteKind::kInPlace);  // somebody has to notice
+    write_everything(node);  // somebody has to notice
     const auto failed = [&] {
       const GroupLabel label = world_.group(node)->status().label;
       std::optional<std::uint32_t> found;
@@ -165,8 +172,9 @@ TEST(ExpandCrash, AtEveryTurnOfAnExpansionNothingIsLostAndItComesToItsEnd) {
   }
   const std::uint64_t seed = seeds(0, 1).front();
   std::cout << "seed " << seed << '\n';
-  // Every turn of one case is a second: every tenth, from another one on each time, or all of them.
-  const std::uint64_t stride = std::getenv("DUET_FRESH") != nullptr ? 1 : 10;
+  // Every turn of one case is a second: every thirtieth, from another one on each time, or all of
+  // them.
+  const std::uint64_t stride = std::getenv("DUET_FRESH") != nullptr ? 1 : 30;
   std::uint64_t points = 0;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     bool over = false;

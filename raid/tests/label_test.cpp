@@ -216,6 +216,76 @@ TEST(Label, ATableOfVirtualDisksThatContradictsItselfIsRefused) {
   })) << "a gap";
 }
 
+// Bytes `bytes` of the label from `offset` on, as a number.
+std::uint64_t number_at(const Buffer& block, std::size_t offset, std::size_t bytes) {
+  std::uint64_t value = 0;
+  for (std::size_t i = bytes; i > 0; --i) {
+    value = value << 8U | static_cast<std::uint64_t>(block.bytes()[offset + i - 1]);
+  }
+  return value;
+}
+
+// As raid/FORMAT.md says: whoever changes one of these changes the version, too.
+TEST(Label, ItsBytesStandWhereTheFormatSays) {
+  GroupLabel label = example(5);
+  label.disks_before = 4;
+  label.expanded = 0x11;
+  label.own = 3;
+  label.own_id = {0x1234, 0x5678};
+  label.term = 0x22;
+  label.owed = 2;
+  label.loose[1] = 0x33;
+  label.members[1] = {.id = {0x44, 0x55}, .state = 3, .away = 1, .since = 0x66, .watermark = 0x77};
+  const std::vector<VirtualDiskEntry> entries = {{"a", {0x10, 0x20}}, {"bc", {0x40, 0x50}}};
+  ASSERT_TRUE(set_virtual_disks(label, entries).ok());
+  const Buffer block(1);
+  encode_label(label, block.bytes());
+  struct Field {
+    std::size_t offset;
+    std::size_t bytes;
+    std::uint64_t value;
+  };
+  constexpr std::array<Field, 33> kFields = {{{0, 8, 0x0031'4449'4152'5544},
+                                              {8, 4, 2},
+                                              {12, 4, 5},
+                                              {16, 8, 1},
+                                              {24, 8, 2},
+                                              {32, 2, 5},
+                                              {34, 2, 4},
+                                              {36, 4, 16},
+                                              {40, 8, 100},
+                                              {48, 8, 10},
+                                              {56, 8, 8},
+                                              {64, 4, 1},
+                                              {68, 4, 3},
+                                              {72, 4, 3},
+                                              {76, 4, 0},
+                                              {80, 8, 0x1234},
+                                              {88, 8, 0x5678},
+                                              {136, 8, 0x44},
+                                              {144, 8, 0x55},
+                                              {152, 4, 3},
+                                              {156, 4, 1},
+                                              {160, 8, 0x66},
+                                              {168, 8, 0x77},
+                                              {1504, 8, 'a'},
+                                              {1536, 8, 0x10},
+                                              {1544, 8, 0x20},
+                                              {1552, 8, 'b' + 256 * 'c'},
+                                              {1584, 8, 0x40},
+                                              {1592, 8, 0x50},
+                                              {3048, 8, 0x22},
+                                              {3064, 8, 0x33},
+                                              {4080, 8, 0x11},
+                                              {4088, 4, 2}}};
+  for (const Field& field : kFields) {
+    EXPECT_EQ(number_at(block, field.offset, field.bytes), field.value) << "at " << field.offset;
+  }
+  const auto checksum = static_cast<std::uint32_t>(number_at(block, 4092, 4));
+  std::ranges::fill(block.blocks(0, 1).subspan(4092), std::byte{0});
+  EXPECT_EQ(checksum, crc32c(block.bytes()));
+}
+
 TEST(Label, AVirtualDiskThatIsAddedTakesTheFirstRoomThatIsLargeEnough) {
   constexpr std::uint64_t kWidth = 48;
   GroupLabel label = example();

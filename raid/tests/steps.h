@@ -62,4 +62,29 @@ inline void begin_write(World& world, std::size_t node, std::uint64_t block, std
       task(*world.group(node), block, filled(blocks, value), std::move(answered)));
 }
 
+// How far an expansion is, as each node sees it.
+inline std::string what(World& world) {
+  std::string text;
+  for (std::size_t node = 0; node < world.options_.nodes; ++node) {
+    text += "\n  node " + std::to_string(node);
+    if (world.group(node) == nullptr) {
+      continue;
+    }
+    const GroupStatus s = world.group(node)->status();
+    text += " active " + std::to_string(s.active) + " view " +
+            std::to_string(static_cast<std::uint64_t>(s.view)) + " members " +
+            std::to_string(s.members) + " intents " + std::to_string(s.intents) + " label " +
+            std::to_string(s.label.sequence) + " expanded " + std::to_string(s.label.expanded) +
+            " of " + std::to_string(s.label.disks_before) + " to " + std::to_string(s.label.disks) +
+            " waits " + std::to_string(s.expansion.waits);
+    for (std::uint32_t i = 0; i < s.label.disks; ++i) {
+      text += "ifr"[s.label.members[i].state - 1];
+    }
+    if (s.expansion.trouble.has_value()) {
+      text += " trouble " + std::string(s.expansion.trouble->context);
+    }
+  }
+  return text;
+}
+
 }  // namespace duet::raid::testing
