@@ -206,7 +206,7 @@ TEST(Rebuild, PowerMayBeLostAtEveryTurnOfIt) {
     world.group(0)->disk_failed(1);
     ASSERT_TRUE(world.run_until([&] { return state(world, 0, 1) == DiskState::kRebuilding; }));
     std::uint64_t left = turns;
-    ASSERT_TRUE(world.run_until([&] { return left-- == 0 || all_whole(world); }));
+    ASSERT_TRUE(world.scheduler.run_until([&] { return left-- == 0 || all_whole(world); }));
     over = all_whole(world);
     model.kill(0);
     model.kill(1);

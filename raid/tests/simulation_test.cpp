@@ -729,6 +729,7 @@ class Simulation {
         text +=
             " " + std::to_string(disk) + (named_so(s.label.spares[i]) ? "" : " (another by now)");
       }
+      text += s.ended.has_value() ? " ended: " + std::string(s.ended->context) : "";
       text += " rebuilt to " + std::to_string(s.rebuild.done);
       if (s.expansion.disks_before != 0) {
         text += " expanded to " + std::to_string(s.expansion.done) + " from " +
