@@ -15,7 +15,8 @@
 //       of the view goes by the label.  Sources are shared meanwhile, as old data may still be
 //       read there, but not written.
 //   (4) Locks are taken in the order of rows, and no two batches that are done at the same time
-//       have one in common: else each could wait for the other's, and for the label.
+//       have one in common: else each could wait for the other's, and for the label.  Nor does
+//       anybody wait for locks of a batch that somebody else has done.
 //
 // Whatever changes the view may have brought a disk that a batch did not write: it is done again.
 // A request looks where its block is when it has the locks, and looks again if it has
@@ -58,6 +59,7 @@ void Core::begin_expansion() {
     expansion_.after = label.disks;
     expansion_.began = scheduler_.now();
   }
+  granted_.wake_all();  // a batch that waits for locks may have been done by another
   wake();
 }
 
@@ -281,7 +283,8 @@ Task<Status> Core::move(Batch batch) {
   co_return moved;
 }
 
-// (3): rows that are written alone, those that are read with others who read.
+// (3): rows that are written alone, those that are read with others who read.  Gives up when the
+// batch is not due any more.
 Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
   const std::uint64_t after = geometry().data_columns();
   const std::uint64_t before = capacity_of(disks_.label()).data_columns();
@@ -303,9 +306,15 @@ Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
     const Stripe in_range{static_cast<std::uint64_t>(entry.first) * range_stripes()};
     const LockMode mode = entry.second;
     LockUse& use = locks.ranges.emplace_back(locks_, granted_);
-    const Status locked = co_await hold(use, in_range, mode, 0);
-    if (!locked.ok()) {
-      co_return locked;
+    use.want(range_of(in_range), mode, 0);
+    while (!use.granted()) {
+      if (const std::optional<Error> error = ended()) {
+        co_return *error;
+      }
+      if (!still_due(batch)) {
+        co_return Ok{};  // who has the lock may be one who waits for this node's next batch
+      }
+      co_await granted_.wait();
     }
   }
   const std::uint32_t chunk = geometry().chunk_blocks;

@@ -353,6 +353,10 @@ Task<void> Core::lead() {
       co_await look_at_labels();
       continue;
     }
+    if (looking_ > 0) {  // a disk that it does not know yet has not failed
+      co_await changed_.wait();
+      continue;
+    }
     if (!stopped_.has_value() && giving_way_ == 0 && progress_due() && !change_is_urgent()) {
       changing_ = true;
       const Status written = co_await write_progress();
