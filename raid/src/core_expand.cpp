@@ -261,6 +261,9 @@ Task<void> Core::expand_stripes() {
 }
 
 Task<Status> Core::move(Batch batch) {
+  if (closing_) {
+    co_return Ok{};  // it waited for its turn; close() waits for nothing that begins now
+  }
   const Request request(*this, Request::Of::kBackground);
   auto locks = std::make_unique<MoveLocks>();
   const Status locked = co_await lock_rows(batch, *locks);
