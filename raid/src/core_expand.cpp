@@ -261,8 +261,8 @@ Task<void> Core::expand_stripes() {
 }
 
 Task<Status> Core::move(Batch batch) {
-  if (closing_) {
-    co_return Ok{};  // it waited for its turn; close() waits for nothing that begins now
+  if (closing_ || !still_due(batch)) {
+    co_return Ok{};  // it waited for its turn, and close() waits for nothing that begins now
   }
   const Request request(*this, Request::Of::kBackground);
   auto locks = std::make_unique<MoveLocks>();
@@ -284,7 +284,9 @@ Task<Status> Core::move(Batch batch) {
   co_return moved;
 }
 
-// (3): rows that are written alone, those that are read with others who read.
+// (3): rows that are written alone, those that are read with others who read.  Not all of them when
+// another node has got the batch meanwhile: it may hold one of these for what comes behind, and
+// wait for what this one is to do now.
 Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
   const std::uint64_t after = geometry().data_columns();
   const std::uint64_t before = capacity_of(disks_.label()).data_columns();
@@ -306,9 +308,16 @@ Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
     const Stripe in_range{static_cast<std::uint64_t>(entry.first) * range_stripes()};
     const LockMode mode = entry.second;
     LockUse& use = locks.ranges.emplace_back(locks_, granted_);
-    const Status locked = co_await hold(use, in_range, mode, 0);
-    if (!locked.ok()) {
-      co_return locked;
+    use.want(range_of(in_range), mode, 0);
+    while (!use.granted()) {
+      if (const std::optional<Error> error = ended()) {
+        co_return *error;
+      }
+      // Woken by a grant, a label or a view.
+      if (!still_due(batch)) {
+        co_return Ok{};
+      }
+      co_await granted_.wait();
     }
   }
   const std::uint32_t chunk = geometry().chunk_blocks;
