@@ -15,8 +15,7 @@
 //       of the view goes by the label.  Sources are shared meanwhile, as old data may still be
 //       read there, but not written.
 //   (4) Locks are taken in the order of rows, and no two batches that are done at the same time
-//       have one in common: else each could wait for the other's, and for the label.  Nor does
-//       anybody wait for locks of a batch that somebody else has done.
+//       have one in common: else each could wait for the other's, and for the label.
 //
 // Whatever changes the view may have brought a disk that a batch did not write: it is done again.
 // A request looks where its block is when it has the locks, and looks again if it has
@@ -59,7 +58,6 @@ void Core::begin_expansion() {
     expansion_.after = label.disks;
     expansion_.began = scheduler_.now();
   }
-  granted_.wake_all();  // a batch that waits for locks may have been done by another
   wake();
 }
 
@@ -263,6 +261,9 @@ Task<void> Core::expand_stripes() {
 }
 
 Task<Status> Core::move(Batch batch) {
+  if (closing_ || !still_due(batch)) {
+    co_return Ok{};  // it waited for its turn, and close() waits for nothing that begins now
+  }
   const Request request(*this, Request::Of::kBackground);
   auto locks = std::make_unique<MoveLocks>();
   const Status locked = co_await lock_rows(batch, *locks);
@@ -283,8 +284,9 @@ Task<Status> Core::move(Batch batch) {
   co_return moved;
 }
 
-// (3): rows that are written alone, those that are read with others who read.  Gives up when the
-// batch is not due any more.
+// (3): rows that are written alone, those that are read with others who read.  Not all of them when
+// another node has got the batch meanwhile: it may hold one of these for what comes behind, and
+// wait for what this one is to do now.
 Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
   const std::uint64_t after = geometry().data_columns();
   const std::uint64_t before = capacity_of(disks_.label()).data_columns();
@@ -311,8 +313,9 @@ Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
       if (const std::optional<Error> error = ended()) {
         co_return *error;
       }
+      // Woken by a grant, a label or a view.
       if (!still_due(batch)) {
-        co_return Ok{};  // who has the lock may be one who waits for this node's next batch
+        co_return Ok{};
       }
       co_await granted_.wait();
     }

@@ -26,7 +26,7 @@ constexpr Geometry kGeometry = {
     .level = Level::kDoubleParity, .disks = 5, .chunk_blocks = 4, .stripes = 8};
 constexpr std::uint32_t kSlots = 8;
 constexpr std::uint32_t kPages = 24;
-constexpr std::size_t kDisks = 7;   // a spare, and one without a label
+constexpr std::size_t kDisks = 7;  // a spare, and one without a label
 const std::uint64_t kBlocks = kGeometry.disk_blocks();
 constexpr std::uint64_t kTurns = 3'000'000;
 
@@ -109,8 +109,8 @@ GroupOptions options_of(std::uint64_t incarnation) {
 Task<void> open(sim::SimScheduler& scheduler, Connections& connections, PersistentMemory& memory,
                 Peers& peers, std::uint64_t incarnation, std::unique_ptr<Group>& group,
                 bool& done) {
-  Result<std::unique_ptr<Group>> opened = co_await Group::open(
-      scheduler, connections.devices, memory, peers, options_of(incarnation));
+  Result<std::unique_ptr<Group>> opened =
+      co_await Group::open(scheduler, connections.devices, memory, peers, options_of(incarnation));
   if (opened.ok()) {
     group = std::move(opened.value());
   }
@@ -163,10 +163,10 @@ Image make_valid() {
                                    .step_stripes = 2};
     std::optional<Status> formatted;
     TaskScope scope(scheduler);
-    scope.spawn(keep(format_group(devices.first(kGeometry.disks),
-                                  std::span(ids).first(kGeometry.disks), kGroup, kGeometry,
-                                  only(kSelf) | only(kOther), options),
-                     formatted));
+    scope.spawn(
+        keep(format_group(devices.first(kGeometry.disks), std::span(ids).first(kGeometry.disks),
+                          kGroup, kGeometry, only(kSelf) | only(kOther), options),
+             formatted));
     DUET_CHECK(scheduler.run() && formatted.has_value() && formatted->ok());
   }
   Connections connections(scheduler, image.disks);
@@ -295,9 +295,8 @@ void one_input(fuzz::Input& input) {
   for (std::uint32_t changes = (mode >> 2U) & 7U; changes > 0; --changes) {
     switch (input.take<std::uint8_t>() % 4) {
       case 0:
-        change_memory<MemoryHeader>(image.memory,
-                                    input.take<std::uint8_t>() % 2 * kMemoryHeaderCopy, input,
-                                    sealed);
+        change_memory<MemoryHeader>(
+            image.memory, input.take<std::uint8_t>() % 2 * kMemoryHeaderCopy, input, sealed);
         break;
       case 1:
         change_memory<IntentHeader>(
