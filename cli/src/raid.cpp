@@ -56,6 +56,15 @@ void show_counters(const Json& counters) {
              grouped(number(counters, "recovered_intents")));
 }
 
+// Of a pair, what each node has done.
+void show_shares(const Json& work) {
+  const Json shares = work.value("node_shares", Json::array());
+  for (std::size_t i = 0; shares.size() > 1 && i < shares.size(); ++i) {
+    fmt::print("  node {}     {} stripes of it\n", static_cast<char>('a' + i),
+               grouped(shares[i].get<std::uint64_t>()));
+  }
+}
+
 void show_rebuild(const Json& rebuild) {
   const double rate = rebuild.value("stripes_per_second", 0.0);
   fmt::print("  rebuild    {} %, {} of {} stripes{}{}\n", number(rebuild, "done_percent"),
@@ -64,13 +73,28 @@ void show_rebuild(const Json& rebuild) {
              rebuild.contains("seconds_left")
                  ? ", " + duration_text(rebuild.value("seconds_left", 0.0)) + " left"
                  : "");
-  const Json shares = rebuild.value("node_shares", Json::array());
-  for (std::size_t i = 0; shares.size() > 1 && i < shares.size(); ++i) {
-    fmt::print("  node {}     {} stripes of it\n", static_cast<char>('a' + i),
-               grouped(shares[i].get<std::uint64_t>()));
-  }
+  show_shares(rebuild);
   if (rebuild.contains("trouble")) {
     fmt::print("  trouble    {}\n", rebuild.value("trouble", std::string()));
+  }
+}
+
+void show_expansion(const Json& expansion) {
+  const double rate = expansion.value("stripes_per_second", 0.0);
+  const bool waits = expansion.value("waits", false);
+  fmt::print("  expansion  {} %, {} of {} stripes are on {} disks, the others on {}{}{}\n",
+             number(expansion, "done_percent"), grouped(number(expansion, "done")),
+             grouped(number(expansion, "stripes")), number(expansion, "disks_after"),
+             number(expansion, "disks_before"),
+             waits      ? "; it waits until no disk has failed or is rebuilt"
+             : rate > 0 ? fmt::format(", {:.0f} per second", rate)
+                        : "",
+             expansion.contains("seconds_left") && !waits
+                 ? ", " + duration_text(expansion.value("seconds_left", 0.0)) + " left"
+                 : "");
+  show_shares(expansion);
+  if (expansion.contains("trouble")) {
+    fmt::print("  trouble    {}\n", expansion.value("trouble", std::string()));
   }
 }
 
@@ -87,10 +111,8 @@ void show_scrub(const Json& scrub) {
                          : fmt::format("; {} DO NOT MATCH, and do not tell what is wrong: run "
                                        "`duet scrub`",
                                        grouped(unsure)));
-  const Json shares = scrub.value("node_shares", Json::array());
-  for (std::size_t i = 0; running && shares.size() > 1 && i < shares.size(); ++i) {
-    fmt::print("  node {}     {} stripes of it\n", static_cast<char>('a' + i),
-               grouped(shares[i].get<std::uint64_t>()));
+  if (running) {
+    show_shares(scrub);
   }
   if (scrub.contains("trouble")) {
     fmt::print("  trouble    {}\n", scrub.value("trouble", std::string()));
@@ -117,6 +139,9 @@ void show_groups(const Json& json) {
     show_counters(group.value("counters", Json::object()));
     if (group.contains("rebuild")) {
       show_rebuild(group.at("rebuild"));
+    }
+    if (group.contains("expansion")) {
+      show_expansion(group.at("expansion"));
     }
     if (group.contains("scrub")) {
       show_scrub(group.at("scrub"));
@@ -197,7 +222,8 @@ Exit status(Session& session) {
 
 // Options of all that changes a group.
 struct Wanted {
-  std::string group, disk, path;
+  std::string group, disk, path, name, size;
+  std::vector<std::string> paths;
   bool force = false;
   bool remove = false;
 };
@@ -268,6 +294,54 @@ void add_spare(CLI::App& group, Action& action) {
   });
 }
 
+void add_add(CLI::App& group, Action& action) {
+  const auto wanted = std::make_shared<Wanted>();
+  CLI::App* add = group.add_subcommand("add", "A group of raid5 or raid6 spreads over more disks");
+  add->add_option("GROUP", wanted->group, "The group")->required();
+  add->add_option("PATH", wanted->paths, "The new disks, as large as the others")->required();
+  add->add_flag("--force", wanted->force, "Also if they hold something, which is lost");
+  add->footer(
+      "It goes on beside the filers, in a pair on both nodes together, over restarts; see it with "
+      "`duet raid status`.  At its end the group has more room, for `duet raid virtual`.  Then "
+      "write the disks into the configuration file, behind the others of the group.");
+  add->callback([&action, wanted] {
+    action = [wanted](Session& session) {
+      return session.done(
+          session.call("POST", "/v1/raid/" + wanted->group + "/add",
+                       {{"paths", wanted->paths}, {"force", wanted->force}}),
+          fmt::format("{} spreads over {} more; now write {} into the configuration file",
+                      wanted->group, wanted->paths.size() == 1 ? "one disk" : "some disks",
+                      wanted->paths.size() == 1 ? "it" : "them"));
+    };
+  });
+}
+
+void add_virtual(CLI::App& group, Action& action) {
+  const auto wanted = std::make_shared<Wanted>();
+  CLI::App* disk =
+      group.add_subcommand("virtual", "A group gets a virtual disk, where it has room");
+  disk->add_option("GROUP", wanted->group, "The group")->required();
+  disk->add_option("NAME", wanted->name, "Its name, up to 31 characters")->required();
+  disk->add_option("SIZE", wanted->size, "Such as 10GiB; rounded up to whole stripes")->required();
+  disk->footer(
+      "Then write it under `virtual_disks` in the configuration file and restart duetd; in a pair "
+      "one node after the other.");
+  disk->callback([&action, wanted] {
+    action = [wanted](Session& session) {
+      const std::optional<std::uint64_t> bytes = config::parse_size(wanted->size);
+      if (!bytes || *bytes == 0) {
+        fmt::print(stderr, "duet: \"{}\" is no size; write one such as 10GiB\n", wanted->size);
+        return Exit::kUsage;
+      }
+      return session.done(
+          session.call("POST", "/v1/raid/" + wanted->group + "/virtual",
+                       {{"name", wanted->name}, {"bytes", *bytes}}),
+          fmt::format("{} has a virtual disk {}; now write it into the configuration file",
+                      wanted->group, wanted->name));
+    };
+  });
+}
+
 void add_scrub(CLI::App& group, Action& action) {
   const auto wanted = std::make_shared<Wanted>();
   CLI::App* scrub = group.add_subcommand("scrub", "Compares data and check data of a group");
@@ -302,6 +376,8 @@ void add_raid_commands(CLI::App& app, Action& action) {
   add_fail(*group, action);
   add_replace(*group, action);
   add_spare(*group, action);
+  add_add(*group, action);
+  add_virtual(*group, action);
   add_scrub(*group, action);
 }
 

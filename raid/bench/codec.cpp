@@ -83,7 +83,7 @@ class Parity {
     return columns;
   }
   Task<void> plan(std::uint32_t number) {
-    const Stripe stripe{number};
+    const PlacedStripe stripe{Stripe{number}, geometry_.disks};
     std::array<Span, kDisksMax> spans{};
     Sheet fresh(stripe, 0, kChunk);
     for (std::uint32_t i = 0; i < kDataColumns; ++i) {

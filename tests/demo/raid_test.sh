@@ -251,6 +251,46 @@ stop
 expect 0 'clean' duet check
 echo "a spare took over: all is there"
 
+# More disks, under load and through crashes; then a host gets the room.
+if [ "$level" != raid1 ]; then
+  truncate -s 224M run/new.img
+  start
+  expect 1 'group tank uses disk run/2.img already' duet raid add tank run/2.img
+  begin_work fifth
+  loads 20
+  expect 0 'tank spreads over one disk more' duet raid add tank run/new.img
+  expect 1 'already|is being expanded' duet raid add tank run/new.img
+  loads $(($(updates) + 20))
+  crash
+  sed -i "s|\(      - {path: run/\)$((disks - 1)).img\(.*\)|&\n\1new.img\2|" duet.yaml
+  start
+  duet raid status > output
+  grep -q 'expansion ' output || echo "(the expansion was over before the crash)"
+  crash
+  start
+  for _ in $(seq 1200); do
+    duet raid status --json > status.json
+    grep -q '"expansion"' status.json || break
+    sleep 0.05
+  done
+  expect 0 "group tank: $level, optimal, $redundancy more may fail" duet raid status
+  end_work fifth
+  verify fourth
+  expect 1 'virtual disk host of group tank' duet raid virtual tank host 16MiB
+  expect 0 'tank has a virtual disk late' duet raid virtual tank late 16MiB
+  stop
+  expect 0 'clean' duet check
+  sed -i 's|^      - name: all$|&\n      - {name: late, nbd: {clients: [{match: 127.0.0.1}], answer: written}}|' duet.yaml
+  sed -i 's|^      - name: all$|      - {name: all, size: 64MiB}|' duet.yaml
+  start
+  expect 0 'export="tank/late"' nbdinfo --list "nbd://127.0.0.1:$((port + 2000))"
+  expect 0 'optimal' duet raid status
+  verify fifth
+  stop
+  expect 0 'clean' duet check
+  echo "over more disks: all is there"
+fi
+
 # Anew, over what is there.
 expect 0 'destroying: disk run/spare.img is a disk of a redundancy group' duet init --force
 start

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "state.h"
 
 namespace duet::admin {
@@ -32,6 +35,25 @@ Json rebuild_json(const RaidGroupInfo::Rebuild& rebuild) {
   }
   if (!rebuild.trouble.empty()) {
     json["trouble"] = rebuild.trouble;
+  }
+  return json;
+}
+
+Json expansion_json(const RaidGroupInfo::Expansion& expansion) {
+  Json json = {{"disks_before", expansion.disks_before},
+               {"disks_after", expansion.disks_after},
+               {"stripes", expansion.stripes},
+               {"done", expansion.done},
+               {"done_percent", expansion.percent()},
+               {"waits", expansion.waits},
+               {"stripes_per_second", expansion.stripes_per_second},
+               {"node_shares", expansion.node_shares}};
+  if (expansion.stripes_per_second > 0) {
+    json["seconds_left"] =
+        static_cast<double>(expansion.stripes - expansion.done) / expansion.stripes_per_second;
+  }
+  if (!expansion.trouble.empty()) {
+    json["trouble"] = expansion.trouble;
   }
   return json;
 }
@@ -90,6 +112,9 @@ Json group_json(const RaidGroupInfo& group) {
   if (group.rebuild) {
     json["rebuild"] = rebuild_json(*group.rebuild);
   }
+  if (group.expansion) {
+    json["expansion"] = expansion_json(*group.expansion);
+  }
   if (group.scrub) {
     json["scrub"] = scrub_json(*group.scrub);
   }
@@ -110,48 +135,109 @@ Json Api::State::groups_json() const {
 
 namespace {
 
+// Reads the members of a body, until one is wrong.
+class OrderReader {
+ public:
+  explicit OrderReader(const Json& json) : json_(json) {}
+
+  std::string text(const char* key) {
+    const std::optional<std::string> found = text_member(json_, key);
+    if (!found) {
+      refuse(fmt::format("\"{}\" must be a text", key));
+    }
+    return found.value_or("");
+  }
+  std::vector<std::string> texts(const char* key) {
+    std::vector<std::string> all;
+    const auto found = json_.find(key);
+    if (found != json_.end() && found->is_array() && !found->empty() &&
+        std::ranges::all_of(*found, [](const Json& each) { return each.is_string(); })) {
+      all = found->get<std::vector<std::string>>();
+    } else {
+      refuse(fmt::format("\"{}\" must be a list of texts", key));
+    }
+    return all;
+  }
+  std::uint64_t size(const char* key) {
+    const auto found = json_.find(key);
+    if (found == json_.end() || !found->is_number_unsigned()) {
+      refuse(fmt::format("\"{}\" must be a number of bytes", key));
+      return 0;
+    }
+    return found->get<std::uint64_t>();
+  }
+  bool flag(const char* key) {
+    const auto found = json_.find(key);
+    if (found != json_.end() && !found->is_boolean()) {
+      refuse(fmt::format("\"{}\" must be true or false", key));
+      return false;
+    }
+    return found != json_.end() && found->get<bool>();
+  }
+  [[nodiscard]] std::optional<Response>& wrong() { return wrong_; }
+
+ private:
+  void refuse(const std::string& why) {
+    if (!wrong_) {
+      wrong_ = refusal(400, "invalid", why);
+    }
+  }
+  const Json& json_;
+  std::optional<Response> wrong_;
+};
+
+struct OrderVerb {
+  std::string_view name;
+  RaidOrder::Verb posted;
+  std::optional<RaidOrder::Verb> deleted;
+};
+
 // What is asked of a group, by the last part of its path and the body; a Response: why it is wrong.
 std::variant<RaidOrder, Response> order_from(const Request& request, const Parts& parts) {
   using Verb = RaidOrder::Verb;
-  RaidOrder order;
-  order.group = parts[1];
-  const std::string& what = parts[2];
-  if (what != "fail" && what != "replace" && what != "spare" && what != "scrub") {
+  static constexpr std::array<OrderVerb, 6> kVerbs = {{
+      {"fail", Verb::kFail, {}},
+      {"replace", Verb::kReplace, {}},
+      {"spare", Verb::kAddSpare, Verb::kRemoveSpare},
+      {"add", Verb::kExpand, {}},
+      {"virtual", Verb::kAddVirtual, {}},
+      {"scrub", Verb::kScrub, Verb::kStopScrub},
+  }};
+  const auto* const verb = std::ranges::find(kVerbs, parts[2], &OrderVerb::name);
+  if (verb == kVerbs.end()) {
     return not_found();
   }
-  const bool remove = (what == "spare" || what == "scrub") && request.method == "DELETE";
-  if (request.method != "POST" && !remove) {
+  const bool deletes = request.method == "DELETE" && verb->deleted;
+  if (request.method != "POST" && !deletes) {
     return wrong_method();
   }
-  if (what == "scrub") {
-    order.verb = remove ? Verb::kStopScrub : Verb::kScrub;
+  RaidOrder order;
+  order.group = parts[1];
+  order.verb = deletes ? *verb->deleted : verb->posted;
+  if (verb->name == "scrub") {
     return order;
   }
-  order.verb = what == "fail"      ? Verb::kFail
-               : what == "replace" ? Verb::kReplace
-               : remove            ? Verb::kRemoveSpare
-                                   : Verb::kAddSpare;
-  std::variant<Json, Response> body = read_body(request, {"disk", "path", "force"});
+  std::variant<Json, Response> body =
+      read_body(request, {"disk", "path", "force", "paths", "name", "bytes"});
   if (Response* bad = std::get_if<Response>(&body)) {
     return std::move(*bad);
   }
-  const Json& json = std::get<Json>(body);
-  const std::optional<std::string> disk = text_member(json, "disk");
-  const std::optional<std::string> path = text_member(json, "path");
-  const bool needs_disk = order.verb == Verb::kFail || order.verb == Verb::kReplace;
-  if (needs_disk && !disk) {
-    return refusal(400, "invalid", "\"disk\" must be a text");
+  OrderReader reader(std::get<Json>(body));
+  if (order.verb == Verb::kFail || order.verb == Verb::kReplace) {
+    order.disk = reader.text("disk");
   }
-  if (order.verb != Verb::kFail && !path) {
-    return refusal(400, "invalid", "\"path\" must be a text");
+  if (order.verb == Verb::kExpand) {
+    order.paths = reader.texts("paths");
+  } else if (order.verb == Verb::kAddVirtual) {
+    order.name = reader.text("name");
+    order.bytes = reader.size("bytes");
+  } else if (order.verb != Verb::kFail) {
+    order.path = reader.text("path");
   }
-  const auto force = json.find("force");
-  if (force != json.end() && !force->is_boolean()) {
-    return refusal(400, "invalid", "\"force\" must be true or false");
+  order.force = reader.flag("force");
+  if (reader.wrong()) {
+    return std::move(*reader.wrong());
   }
-  order.disk = disk.value_or("");
-  order.path = path.value_or("");
-  order.force = force != json.end() && force->get<bool>();
   return order;
 }
 
@@ -205,6 +291,13 @@ void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
     metrics.gauge("duet_raid_rebuild_ratio", "How far the rebuild is; 1: nothing is being rebuilt.",
                   group.rebuild && group.rebuild->stripes > 0
                       ? number(group.rebuild->done) / number(group.rebuild->stripes)
+                      : 1,
+                  {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge("duet_raid_expansion_ratio", "How far the expansion is; 1: there is none.",
+                  group.expansion && group.expansion->stripes > 0
+                      ? number(group.expansion->done) / number(group.expansion->stripes)
                       : 1,
                   {{"group", group.name}});
   }

@@ -171,7 +171,27 @@ TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kScrub);
   EXPECT_EQ(call("DELETE", "/v1/raid/tank/scrub", "{}").status, 200);
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kStopScrub);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/add", R"({"paths": ["n", "m"]})").status, 200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kExpand);
+  EXPECT_EQ(asked_.paths, (std::vector<std::string>{"n", "m"}));
+  EXPECT_EQ(call("POST", "/v1/raid/tank/virtual", R"({"name": "v", "bytes": 8192})").status, 200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kAddVirtual);
+  EXPECT_EQ(asked_.name, "v");
+  EXPECT_EQ(asked_.bytes, 8192U);
+  for (const char* const body :
+       {"{}", R"({"paths": []})", R"({"paths": "n"})", R"({"paths": [1]})"}) {
+    EXPECT_EQ(call("POST", "/v1/raid/tank/add", body).status, 400) << body;
+  }
+  EXPECT_EQ(call("POST", "/v1/raid/tank/virtual", R"({"name": "v"})").status, 400);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/virtual", R"({"name": "v", "bytes": -1})").status, 400);
+  EXPECT_EQ(call("DELETE", "/v1/raid/tank/add", R"({"paths": ["n"]})").status, 405);
   groups_ = {{.name = "tank"}};
+  groups_[0].expansion = RaidGroupInfo::Expansion{
+      .disks_before = 3, .disks_after = 4, .stripes = 8, .done = 2, .stripes_per_second = 2};
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["expansion"]["done_percent"], 25);
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["expansion"]["seconds_left"], 3.0);
+  groups_[0].expansion.reset();
+  EXPECT_FALSE(get("/v1/raid")["groups"][0].contains("expansion"));
   groups_[0].scrub = RaidGroupInfo::Scrub{.running = true, .stripes = 8, .done = 2, .unsure = 1};
   EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["done_percent"], 25);
   EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["unsure_rows"], 1);

@@ -71,6 +71,10 @@ Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin
     wrong = co_await group->replace(*disk, order.path, order.force, open, machine.entropy);
   } else if (order.verb == Verb::kAddSpare) {
     wrong = co_await group->add_spare(order.path, order.force, open, machine.entropy);
+  } else if (order.verb == Verb::kExpand) {
+    wrong = co_await group->expand(order.paths, order.force, open, machine.entropy);
+  } else if (order.verb == Verb::kAddVirtual) {
+    wrong = co_await group->add_virtual_disk(order.name, order.bytes);
   } else {
     wrong = co_await group->remove_spare(order.path);
   }

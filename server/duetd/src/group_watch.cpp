@@ -61,6 +61,33 @@ std::optional<admin::RaidGroupInfo::Rebuild> rebuild_of(const raid::GroupStatus&
   return info;
 }
 
+// Since this node first saw it.
+std::optional<admin::RaidGroupInfo::Expansion> expansion_of(const raid::GroupStatus& status,
+                                                            Instant now) {
+  const raid::ExpansionStatus& expansion = status.expansion;
+  if (expansion.disks_before == 0) {
+    return std::nullopt;
+  }
+  admin::RaidGroupInfo::Expansion info = {.disks_before = expansion.disks_before,
+                                          .disks_after = expansion.disks_after,
+                                          .stripes = expansion.stripes,
+                                          .done = expansion.done,
+                                          .waits = expansion.waits};
+  std::uint64_t moved = 0;
+  raid::for_each_node(status.label.nodes, [&](raid::NodeId node) {
+    info.node_shares.push_back(expansion.shares[raid::number(node)]);
+    moved += info.node_shares.back();
+  });
+  const double seconds = std::chrono::duration<double>(now - expansion.began).count();
+  if (seconds > 0) {
+    info.stripes_per_second = static_cast<double>(moved) / seconds;
+  }
+  if (expansion.trouble) {
+    info.trouble = std::string(expansion.trouble->context);
+  }
+  return info;
+}
+
 // Of the last one, too.
 std::optional<admin::RaidGroupInfo::Scrub> scrub_of(const raid::GroupStatus& status) {
   const raid::ScrubStatus& scrub = status.scrub;
@@ -109,6 +136,7 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
                                .rebuilt = counters.rebuilt,
                                .passed_by = counters.passed_by};
   info.rebuild = rebuild_of(status, now);
+  info.expansion = expansion_of(status, now);
   info.scrub = scrub_of(status);
   for (const groups::DiskView& view : managed.disks()) {
     info.disks.push_back(disk_info(view));

@@ -62,8 +62,9 @@ std::string make_virtual_disks(Scheduler& scheduler, const std::string& file,
     const auto entry = std::ranges::find(entries, wanted.name, &raid::VirtualDiskEntry::name);
     if (entry == entries.end()) {
       return fmt::format(
-          "{}:{}: redundancy group {} was made without the virtual disk {}; they are made with the "
-          "group, by `duet init`: remove it from the file",
+          "{0}:{1}: redundancy group {2} has no virtual disk {3}; remove it from the file, and if "
+          "the group has room (`duet raid status`), make it: `duet raid virtual {2} {3} SIZE`, "
+          "then write it into the file",
           file, wanted.line, configured.name, wanted.name);
     }
     disks.push_back(

@@ -422,6 +422,43 @@ Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bo
   co_return given(*slot, path, id, replaced);
 }
 
+Task<std::string> ManagedGroup::expand(std::vector<std::string> paths, bool force, Opener open,
+                                       Entropy& entropy) {
+  std::vector<Slot*> slots;
+  std::vector<BlockDevice*> devices;
+  std::vector<raid::DiskId> ids;
+  for (const std::string& path : paths) {
+    std::string wrong;
+    Slot* const slot = co_await take_blank(path, force, open, wrong);
+    if (slot == nullptr) {
+      co_return wrong;
+    }
+    const bool twice = std::ranges::find(slots, slot) != slots.end();
+    if (twice) {
+      co_return fmt::format("disk {} is named twice", path);
+    }
+    slots.push_back(slot);
+    devices.push_back(slot->device.get());
+    ids.push_back({entropy.next(), entropy.next()});
+  }
+  const Status expanded = co_await group_->expand(devices, ids, force);
+  std::string wrong;
+  for (std::size_t i = 0; i < slots.size() && wrong.empty(); ++i) {
+    wrong = given(*slots[i], paths[i], ids[i], expanded);
+  }
+  co_return wrong;
+}
+
+Task<std::string> ManagedGroup::add_virtual_disk(std::string name, std::uint64_t bytes) {
+  const std::uint64_t blocks = (bytes + kBlockBytes - 1) / kBlockBytes;
+  const Status added = co_await group_->add_virtual_disk(name, blocks);
+  if (!added.ok()) {
+    co_return fmt::format("virtual disk {} of group {}: {}", name, configured_.name,
+                          text_of(added.error()));
+  }
+  co_return std::string();
+}
+
 Task<std::string> ManagedGroup::remove_spare(std::string path) {
   for (const DiskView& view : disks()) {
     if (view.spare && view.slot != nullptr && view.slot->configured->path.text == path) {

@@ -199,6 +199,41 @@ TEST(FilerOnGroup, SeesNothingOfADiskThatTurnedABitInEveryBlock) {
   }
 }
 
+TEST(FilerOnGroup, LivesOnWhileItsGroupSpreadsOverMoreDisks) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    SCOPED_TRACE(seed);
+    FilerOnGroup filer(seed);
+    World& world = filer.world();
+    filer.work(20);
+    const std::uint64_t blocks = world.tank().group().geometry().block_count();
+    world.add_disk("n0", 12'288);
+    ASSERT_EQ(world.run(world.tank().expand({"n0"}, false, world.opener(), world.entropy)), "");
+    for (int round = 0; round < 3; ++round) {
+      filer.work(6);
+      filer.crash(/*power=*/round % 2 == 1);
+      if (round == 0) {
+        config::Disk disk;
+        disk.path.text = "n0";
+        world.config.groups[0].disks.push_back(disk);
+      }
+      filer.come_back();
+      if (::testing::Test::HasFatalFailure()) {
+        return;
+      }
+    }
+    raid::Group& group = world.tank().group();
+    ASSERT_TRUE(world.scheduler.run_until(
+        [&] { return group.status().expansion.disks_before == 0; }, 100'000'000));
+    EXPECT_EQ(group.geometry().block_count(), blocks / 3 * 4);
+    filer.work(20);
+    ASSERT_TRUE(group.start_scrub().ok());
+    ASSERT_TRUE(
+        world.scheduler.run_until([&] { return !group.status().scrub.running; }, 50'000'000));
+    EXPECT_EQ(group.status().scrub.counts, raid::ScrubCounts{});
+    filer.stop_and_check();
+  }
+}
+
 TEST(FilerOnGroup, WritesWholeStripesIntoAnEmptyAggregate) {
   FilerOnGroup filer(1, std::chrono::hours(1));
   const raid::GroupCounters before = filer.world().tank().group().counters();

@@ -289,12 +289,54 @@ TEST(NodeGroups, VirtualDisksThatDoNotFitAreRefused) {
   }
 }
 
+TEST(NodeGroups, RoomThatMoreDisksGiveGoesToAnotherVirtualDisk) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(40);
+  blocks.fill(7);
+  ASSERT_TRUE(world.run(write(world.device(), 5, blocks)).ok());
+  constexpr std::uint64_t kMiB = 1U << 20U;
+  const auto add = [&] { return world.run(world.tank().add_virtual_disk("more", kMiB)); };
+  EXPECT_THAT(add(), HasSubstr("virtual disk more of group tank: "));
+  world.add_disk("small", kDiskBlocks / 2);
+  world.add_disk("n0", kDiskBlocks);
+  const auto expand = [&](const std::vector<std::string>& paths) {
+    return world.run(world.tank().expand(paths, false, world.opener(), world.entropy));
+  };
+  EXPECT_THAT(expand({"gone"}), HasSubstr("disk gone: No such file or directory"));
+  EXPECT_THAT(expand({"d1"}), HasSubstr("group tank uses disk d1 already"));
+  EXPECT_THAT(expand({"small"}), HasSubstr("give a larger disk"));
+  EXPECT_THAT(expand({"n0", "n0"}), HasSubstr("disk n0 is named twice"));
+  ASSERT_EQ(expand({"n0"}), "");
+  raid::Group& group = world.tank().group();
+  ASSERT_TRUE(world.scheduler.run_until([&] { return group.status().expansion.disks_before == 0; },
+                                        50'000'000));
+  EXPECT_EQ(world.tank().disks().size(), 5U) << "the small one is known, and not used";
+  EXPECT_EQ(add(), "");
+  EXPECT_THAT(add(), HasSubstr("virtual disk more of group tank: "));
+  world.close();
+  config::Disk disk;
+  disk.path.text = "n0";
+  world.config.groups[0].disks.push_back(disk);
+  world.config.groups[0].virtual_disks.push_back({.name = "more"});
+  ASSERT_EQ(world.open(), "");
+  EXPECT_EQ(world.tank().can_lose(), 1U);
+  const Blocks found(40);
+  ASSERT_TRUE(world.run(read(world.device(), 5, found)).ok());
+  EXPECT_EQ(found, blocks);
+  BlockDevice* const more = world.tank().virtual_disk("more");
+  ASSERT_NE(more, nullptr);
+  EXPECT_GE(more->block_count(), kMiB / kBlockBytes);
+  ASSERT_TRUE(world.run(write(*more, 0, blocks)).ok());
+  world.close();
+}
+
 TEST(NodeGroups, AVirtualDiskThatTheGroupDoesNotHaveIsRefused) {
   World world("raid5", 3, kDiskBlocks);
   ASSERT_EQ(world.format_and_open(), "");
   world.close();
   world.config.groups[0].virtual_disks[0].name = "other";
-  EXPECT_THAT(world.open(), HasSubstr("was made without the virtual disk other"));
+  EXPECT_THAT(world.open(), HasSubstr("has no virtual disk other; remove it from the file"));
 }
 
 TEST(NodeGroups, ADiskThatAnotherProgramUsesStopsTheStart) {

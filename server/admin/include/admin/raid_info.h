@@ -45,6 +45,17 @@ struct RaidGroupInfo {
     [[nodiscard]] std::uint64_t percent() const { return stripes == 0 ? 0 : done * 100 / stripes; }
   };
   std::optional<Rebuild> rebuild;
+  // The group spreads over more disks.
+  struct Expansion {
+    std::uint32_t disks_before = 0, disks_after = 0;
+    std::uint64_t stripes = 0, done = 0;     // of the group; those on all disks
+    bool waits = false;                      // for a disk that has failed or is rebuilt
+    double stripes_per_second = 0;           // 0: not known yet
+    std::vector<std::uint64_t> node_shares;  // stripes that each node has moved, since it was seen
+    std::string trouble;                     // why it does not get on; may be none
+    [[nodiscard]] std::uint64_t percent() const { return stripes == 0 ? 0 : done * 100 / stripes; }
+  };
+  std::optional<Expansion> expansion;
   // The comparison of data and check data that runs, or the last one.
   struct Scrub {
     bool running = false;
@@ -82,6 +93,8 @@ struct RaidOrder {
     kReplace,      // the disk at `path` takes the place of `disk`, which has failed
     kAddSpare,     // the disk at `path` takes the place of the next one that fails
     kRemoveSpare,  // it does not any more
+    kExpand,       // the group spreads over the disks at `paths`, too
+    kAddVirtual,   // a virtual disk `name` of at least `bytes`, in room that none has
     kScrub,        // data and check data are compared, by all nodes together
     kStopScrub,    // not any more
   };
@@ -90,6 +103,9 @@ struct RaidOrder {
   std::string disk;    // a path, the end of one, or a number
   std::string path;    // of a disk that comes or goes
   bool force = false;  // it may hold something
+  std::vector<std::string> paths;
+  std::string name;
+  std::uint64_t bytes = 0;
 };
 
 }  // namespace duet::admin

@@ -112,6 +112,11 @@ class ManagedGroup {
                             Entropy& entropy);
   // A spare is none any more.
   Task<std::string> remove_spare(std::string path);
+  // The group spreads over these disks, too, while it is used.  `paths` as above.
+  Task<std::string> expand(std::vector<std::string> paths, bool force, Opener open,
+                           Entropy& entropy);
+  // A virtual disk in room that none has; it is served when the configuration names it.
+  Task<std::string> add_virtual_disk(std::string name, std::uint64_t bytes);
 
   // Leaves nothing to finish.  REQUIRES: nothing is under way on its virtual disks.
   Task<Status> close();
