@@ -22,5 +22,10 @@ shift 2
 mkdir -p "$directory/kernel/lib/modules" "$directory/uml"
 ln -s "$modules" "$directory/kernel/lib/modules/"
 export TMPDIR=/dev/shm HOME=$directory/uml
+if grep -qw amx_tile /proc/cpuinfo; then
+  cc -O1 -shared -fPIC -o "$directory/whole_xstate.so" \
+    "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/whole_xstate.c" || exit 1
+  export LD_PRELOAD=$directory/whole_xstate.so
+fi
 exec linux.uml umid="guest-$$" uml_dir="$directory/uml/" root=/dev/root rootfstype=hostfs rootflags=/ ro \
   init="$init" con=null con0=null,fd:1 quiet OUT="$directory" "$@" </dev/null 2>&1

@@ -241,6 +241,9 @@ class Opener {
     }
     if (status.ok()) {
       state_.root = finder_.root();
+      status = check_trees();
+    }
+    if (status.ok()) {
       status = check_disks();
     }
     co_return status;
@@ -250,6 +253,7 @@ class Opener {
   Task<Status> load_datasets();
 
  private:
+  Status check_trees() const;
   Status check_disks();
   Task<Result<BufferRef>> leaf(TreeRoot root, std::uint64_t index);
 
@@ -365,6 +369,17 @@ Task<Status> RootFinder::repair_other_copy() {
     }
   }
   co_return Ok{};
+}
+
+Status Opener::check_trees() const {
+  const DiskRoot& root = state_.root;
+  for (const TreeRoot* const tree :
+       {&root.datasets, &root.block_map, &root.owner_map, &root.area_map}) {
+    if (tree->height > kHeightMax) {
+      return Error{Errc::kCorrupt, "a tree of the root is higher than any can be"};
+    }
+  }
+  return Ok{};
 }
 
 Status Opener::check_disks() {

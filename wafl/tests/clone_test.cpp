@@ -172,19 +172,42 @@ TEST_F(Clones, AreLimitedByWhatTheyWriteThemselves) {
   EXPECT_EQ(files.put("large", 600'000, std::string(900'000, 'd')).error().code, Errc::kOverLimit);
 }
 
-TEST_F(Clones, ARootThatHidesThemIsRefused) {
-  ASSERT_TRUE(clone("vol0", "s", "c").ok());
-  world.aggregate.reset();
+// Both copies of the root, changed and with the checksum that they must have.
+template <typename Change>
+void change_roots(World& world, Change change) {
   for (std::uint64_t disk = 0; disk < 2; ++disk) {
     std::vector<std::byte>& block =
         world.devices[disk]->content(disk == 0 ? kRootBlockA : kRootBlockB);
     auto root = load<DiskRoot>(block, 0);
-    ASSERT_EQ(root.readonly_compatible, kFeatureClones);
-    root.readonly_compatible = 0;
+    change(root);
     root.checksum = 0;
     root.checksum = crc32c(bytes_of(root));
     store(MutableBytes(block), 0, root);
   }
+}
+
+TEST_F(Clones, ATreeThatIsHigherThanAnyCanBeIsRefused) {
+  for (TreeRoot DiskRoot::*const tree :
+       {&DiskRoot::datasets, &DiskRoot::block_map, &DiskRoot::owner_map, &DiskRoot::area_map}) {
+    world.aggregate.reset();
+    std::uint32_t good = 0;
+    change_roots(
+        world, [&](DiskRoot& root) { good = std::exchange((root.*tree).height, kHeightMax + 33); });
+    const auto opened =
+        world.run(Aggregate::open(world.scheduler, world.clock, world.pointers(), {}));
+    ASSERT_FALSE(opened.ok());
+    EXPECT_EQ(opened.error().code, Errc::kCorrupt);
+    change_roots(world, [&](DiskRoot& root) { (root.*tree).height = good; });
+  }
+}
+
+TEST_F(Clones, ARootThatHidesThemIsRefused) {
+  ASSERT_TRUE(clone("vol0", "s", "c").ok());
+  world.aggregate.reset();
+  change_roots(world, [](DiskRoot& root) {
+    EXPECT_EQ(root.readonly_compatible, kFeatureClones);
+    root.readonly_compatible = 0;
+  });
   const auto opened =
       world.run(Aggregate::open(world.scheduler, world.clock, world.pointers(), {}));
   ASSERT_FALSE(opened.ok());
