@@ -10,6 +10,7 @@
 #   upgrade  each node in turn is moved away, replaced by another build and given back
 #   moves    planned takeovers and givebacks, one after another
 #   disks    of a redundancy group: a disk fails, a spare takes its place, and a node dies meanwhile
+#   expand   of pair-shared.yaml, once: the group spreads over its spare, too, and a node dies meanwhile
 #   hosts    of pair-shared.yaml: hosts write the virtual disk "host" through both nodes at once, beside the
 #            clients of the filers; a node is killed, frozen or crashes, and comes back
 # SAMPLE=FILE takes another sample of deploy/samples than pair.yaml.
@@ -164,6 +165,24 @@ disks() {
   kills "$victim"
   in_sync 6
   duet raid spare tank "$lost" --force > spare.out
+  scrub
+}
+
+expand() {
+  local victim=$1 spare
+  spare=$(groups | jq -r '.groups[0].disks[] | select(.state == "spare").path')
+  duet raid spare tank "$spare" --remove > spare.out
+  duet raid add tank "$spare" --force > add.out
+  pause
+  duet raid status > status.out
+  grep expansion status.out || say "the expansion was over before a node died"
+  kills "$victim"
+  for _ in $(seq 1200); do
+    ! groups | jq -e '.groups[0].expansion' > expansion.out || { sleep 0.1; continue; }
+    break
+  done
+  in_sync 7
+  say "the group is on seven disks: $(groups | jq -c '.groups[0] | [.state, .bytes]')"
   scrub
 }
 

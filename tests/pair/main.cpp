@@ -261,8 +261,10 @@ class Run {
     if (one_in(4)) {
       world_.wire().die_silently(interconnect::Node{static_cast<std::uint8_t>(n)});
     }
-    const bool safe_to_blank = !blanked_ && world_.synced(0) && world_.synced(1) &&
-                               world_.process(1 - n) != nullptr && n == blank_node_;
+    // The partner has what the logs say, and what the group's intents say.
+    const bool held_twice = world_.synced(0) && world_.synced(1) && world_.shares_group();
+    const bool safe_to_blank =
+        !blanked_ && held_twice && world_.process(1 - n) != nullptr && n == blank_node_;
     world_.kill(n);
     if (safe_to_blank && one_in(3)) {
       // Its partner holds all; and stays, as two losses at once are not survived.
@@ -401,8 +403,7 @@ class Run {
     return world_.run_until(
         [this] {
           return world_.answering(0) >= 0 && world_.answering(1) >= 0 && world_.synced(0) &&
-                 world_.synced(1) && agreed() &&
-                 (world_.process(0)->groups == nullptr || world_.sharing() == 2);
+                 world_.synced(1) && agreed() && world_.shares_group();
         },
         90s);
   }

@@ -106,6 +106,8 @@ class World {
   std::string scrub();
   // How many nodes have the other in the group's view.
   [[nodiscard]] int sharing() const;
+  // Both hold the group's intents, or there is no group.
+  [[nodiscard]] bool shares_group() const { return !options_.groups || sharing() == 2; }
 
   sim::SimScheduler scheduler;
   Oracle oracle;
