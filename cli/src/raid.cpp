@@ -65,37 +65,39 @@ void show_shares(const Json& work) {
   }
 }
 
-void show_rebuild(const Json& rebuild) {
-  const double rate = rebuild.value("stripes_per_second", 0.0);
-  fmt::print("  rebuild    {} %, {} of {} stripes{}{}\n", number(rebuild, "done_percent"),
-             grouped(number(rebuild, "done")), grouped(number(rebuild, "stripes")),
-             rate > 0 ? fmt::format(", {:.0f} per second", rate) : "",
-             rebuild.contains("seconds_left")
-                 ? ", " + duration_text(rebuild.value("seconds_left", 0.0)) + " left"
-                 : "");
-  show_shares(rebuild);
-  if (rebuild.contains("trouble")) {
-    fmt::print("  trouble    {}\n", rebuild.value("trouble", std::string()));
+// How fast it goes, and how long it will take.
+std::string pace_text(const Json& work) {
+  const double rate = work.value("stripes_per_second", 0.0);
+  std::string text = rate > 0 ? fmt::format(", {:.0f} per second", rate) : "";
+  if (work.contains("seconds_left")) {
+    text += ", " + duration_text(work.value("seconds_left", 0.0)) + " left";
+  }
+  return text;
+}
+
+void show_trouble(const Json& work) {
+  if (work.contains("trouble")) {
+    fmt::print("  trouble    {}\n", work.value("trouble", std::string()));
   }
 }
 
+void show_rebuild(const Json& rebuild) {
+  fmt::print("  rebuild    {} %, {} of {} stripes{}\n", number(rebuild, "done_percent"),
+             grouped(number(rebuild, "done")), grouped(number(rebuild, "stripes")),
+             pace_text(rebuild));
+  show_shares(rebuild);
+  show_trouble(rebuild);
+}
+
 void show_expansion(const Json& expansion) {
-  const double rate = expansion.value("stripes_per_second", 0.0);
-  const bool waits = expansion.value("waits", false);
-  fmt::print("  expansion  {} %, {} of {} stripes are on {} disks, the others on {}{}{}\n",
+  fmt::print("  expansion  {} %, {} of {} stripes are on {} disks, the others on {}{}\n",
              number(expansion, "done_percent"), grouped(number(expansion, "done")),
              grouped(number(expansion, "stripes")), number(expansion, "disks_after"),
              number(expansion, "disks_before"),
-             waits      ? "; it waits until no disk has failed or is rebuilt"
-             : rate > 0 ? fmt::format(", {:.0f} per second", rate)
-                        : "",
-             expansion.contains("seconds_left") && !waits
-                 ? ", " + duration_text(expansion.value("seconds_left", 0.0)) + " left"
-                 : "");
+             expansion.value("waits", false) ? "; it waits until no disk has failed or is rebuilt"
+                                             : pace_text(expansion));
   show_shares(expansion);
-  if (expansion.contains("trouble")) {
-    fmt::print("  trouble    {}\n", expansion.value("trouble", std::string()));
-  }
+  show_trouble(expansion);
 }
 
 void show_scrub(const Json& scrub) {
@@ -114,9 +116,7 @@ void show_scrub(const Json& scrub) {
   if (running) {
     show_shares(scrub);
   }
-  if (scrub.contains("trouble")) {
-    fmt::print("  trouble    {}\n", scrub.value("trouble", std::string()));
-  }
+  show_trouble(scrub);
 }
 
 void show_groups(const Json& json) {

@@ -23,38 +23,28 @@ Json disk_json(const RaidDiskInfo& disk) {
   return json;
 }
 
-Json rebuild_json(const RaidGroupInfo::Rebuild& rebuild) {
-  Json json = {{"stripes", rebuild.stripes},
-               {"done", rebuild.done},
-               {"done_percent", rebuild.percent()},
-               {"stripes_per_second", rebuild.stripes_per_second},
-               {"node_shares", rebuild.node_shares}};
-  if (rebuild.stripes_per_second > 0) {
-    json["seconds_left"] =
-        static_cast<double>(rebuild.stripes - rebuild.done) / rebuild.stripes_per_second;
+// What a rebuild and an expansion have in common.
+template <typename Work>
+Json progress_json(const Work& work) {
+  Json json = {{"stripes", work.stripes},
+               {"done", work.done},
+               {"done_percent", work.percent()},
+               {"stripes_per_second", work.stripes_per_second},
+               {"node_shares", work.node_shares}};
+  if (work.stripes_per_second > 0) {
+    json["seconds_left"] = static_cast<double>(work.stripes - work.done) / work.stripes_per_second;
   }
-  if (!rebuild.trouble.empty()) {
-    json["trouble"] = rebuild.trouble;
+  if (!work.trouble.empty()) {
+    json["trouble"] = work.trouble;
   }
   return json;
 }
 
 Json expansion_json(const RaidGroupInfo::Expansion& expansion) {
-  Json json = {{"disks_before", expansion.disks_before},
-               {"disks_after", expansion.disks_after},
-               {"stripes", expansion.stripes},
-               {"done", expansion.done},
-               {"done_percent", expansion.percent()},
-               {"waits", expansion.waits},
-               {"stripes_per_second", expansion.stripes_per_second},
-               {"node_shares", expansion.node_shares}};
-  if (expansion.stripes_per_second > 0) {
-    json["seconds_left"] =
-        static_cast<double>(expansion.stripes - expansion.done) / expansion.stripes_per_second;
-  }
-  if (!expansion.trouble.empty()) {
-    json["trouble"] = expansion.trouble;
-  }
+  Json json = progress_json(expansion);
+  json["disks_before"] = expansion.disks_before;
+  json["disks_after"] = expansion.disks_after;
+  json["waits"] = expansion.waits;
   return json;
 }
 
@@ -110,7 +100,7 @@ Json group_json(const RaidGroupInfo& group) {
                  {"passed_by_stripes", group.passed_by},
                  {"intents", group.intents}}}};
   if (group.rebuild) {
-    json["rebuild"] = rebuild_json(*group.rebuild);
+    json["rebuild"] = progress_json(*group.rebuild);
   }
   if (group.expansion) {
     json["expansion"] = expansion_json(*group.expansion);
