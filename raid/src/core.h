@@ -1,8 +1,9 @@
 // Core: what a Group is made of.
 //
-// Eight files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
+// Nine files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
 // who leads, what every node does when the view changes), core_change.cpp (what the leader does),
-// core_disks.cpp (disks that come and go), core_rebuild.cpp (rebuilding them), core_expand.cpp
+// core_disks.cpp (disks that come and go), core_return.cpp (one that failed comes back, and what it
+// has missed), core_rebuild.cpp (rebuilding them), core_expand.cpp
 // (spreading over more of them), core_scrub.cpp (scrubbing, and what a layer with checksums of its
 // own asks for).
 //
@@ -55,6 +56,9 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
                       bool force);
   Task<Status> add_virtual_disk(std::string name, std::uint64_t blocks);
+
+  // core_return.cpp
+  Task<Status> take_back(std::uint32_t disk);
 
   // core_rebuild.cpp
   void set_needed(const raid::Part& part, Needed needed);
@@ -175,7 +179,7 @@ class Core final : public PeersUser, public LockTableUser {
   Generation next_proposal();
   [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
   bool mark_suspects(GroupLabel& label) const;
-  static bool mark_failed(GroupLabel& label, ColumnSet disks, ColumnSet away);
+  bool mark_failed(GroupLabel& label, ColumnSet disks, ColumnSet away) const;
   Task<Status> write_labels(GroupLabel& label);
   Task<Status> put_view(Generation generation, NodeSet members, NodeSet owed);
   Task<Status> pay_what_is_owed();
@@ -203,6 +207,18 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] std::optional<Status> outcome(const Wish& wish) const;
   Task<void> wake_after(Duration duration);
 
+  // core_return.cpp
+  [[nodiscard]] bool may_return(const LabelDisk& disk) const;
+  void bring_back(GroupLabel& label, std::uint32_t disk) const;
+  [[nodiscard]] Regions unsettled() const;
+  void note_unsettled(const Regions& regions);
+  void note_owed(NodeSet owed);
+  void say_missed(GroupLabel& label, const Regions& regions) const;
+  [[nodiscard]] bool must_say_missed(Stripe stripe) const;
+  void ask_to_say_missed(Stripe stripe);
+  void note_missed(const MissedBody& body);
+  [[nodiscard]] bool missed_due() const;
+
   // core_rebuild.cpp
   Task<void> rebuild();
   [[nodiscard]] std::optional<std::uint64_t> next_step() const;
@@ -220,6 +236,7 @@ class Core final : public PeersUser, public LockTableUser {
   void tell_of_step(std::uint64_t step);
   void note_step(NodeId node, std::uint64_t step, bool passed_by);
   [[nodiscard]] bool needed(std::uint64_t step) const;
+  [[nodiscard]] bool lacks_any(std::uint64_t step) const;
   [[nodiscard]] std::uint64_t step_count() const;
   [[nodiscard]] std::uint64_t first_step() const;
   [[nodiscard]] std::uint64_t stripes_below(std::uint64_t step) const;
@@ -345,6 +362,11 @@ class Core final : public PeersUser, public LockTableUser {
   std::array<Wish, kNodesMax> wishes_{};  // of the nodes of this view, this one among them
   AsyncMutex wishing_;                    // one of this node at a time
   int looking_ = 0;                       // look_for_members() runs; nothing begins
+
+  // Of disks that have failed.
+  Regions missed_{};            // that the label is to call missed, as was asked for in this view
+  Regions unsettled_{};         // of all who prepared the view that this node proposes
+  bool unsettled_known_ = true; // else a disk that fails now is not recorded
 
   struct Rebuild {
     std::vector<std::pair<DiskId, std::uint64_t>> of;  // disks, and since when

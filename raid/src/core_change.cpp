@@ -100,6 +100,9 @@ GroupLabel Core::next_label(Generation generation, NodeSet members) const {
   label.holders = members;
   label.owed = 0;
   label.term = std::max(label.term, term_);
+  mark_suspects(label);
+  say_missed(label, unsettled_);  // before a disk comes back
+  say_missed(label, missed_);
   arrange(label);
   return label;
 }
@@ -113,15 +116,12 @@ bool Core::mark_suspects(GroupLabel& label) const {
   return mark_failed(label, disks_.suspects() & same, disks_.away());
 }
 
-bool Core::mark_failed(GroupLabel& label, ColumnSet disks, ColumnSet away) {
+bool Core::mark_failed(GroupLabel& label, ColumnSet disks, ColumnSet away) const {
   bool any = false;
   for (std::uint32_t i = 0; i < label.disks; ++i) {
-    LabelDisk& disk = label.members[i];
-    if ((disks & one(i)) != 0 && static_cast<DiskState>(disk.state) != DiskState::kFailed) {
-      disk.state = static_cast<std::uint32_t>(DiskState::kFailed);
-      disk.away = (away & one(i)) != 0 ? 1 : 0;
-      disk.since = label.sequence;
-      disk.watermark = 0;
+    if ((disks & one(i)) != 0 &&
+        static_cast<DiskState>(label.members[i].state) != DiskState::kFailed) {
+      raid::mark_failed(label, i, (away & one(i)) != 0, unsettled_known_);
       any = true;
     }
   }
@@ -184,6 +184,7 @@ Task<Status> Core::write_labels(GroupLabel& label) {
       co_return Ok{};
     }
     label.term = std::max(label.term, term_);
+    say_missed(label, unsettled_);
   }
 }
 
@@ -214,6 +215,7 @@ Generation Core::next_proposal() {
   }
   proposal_ = next_generation(newest, self_);
   prepared_by_ = 0;
+  unsettled_ = {};
   return proposal_;
 }
 
@@ -232,12 +234,14 @@ Task<Status> Core::pay_what_is_owed() {
   label->owed = 0;
   advance(*label, moved);
   mark_suspects(*label);  // a disk that missed what was carried out: in the label that ends it
+  say_missed(*label, unsettled_);
   const Status written = co_await write_labels(*label);
   co_return written;
 }
 
 // The label that makes a view count, and owes what its dead had begun; then that is paid.
 Task<Status> Core::put_view(Generation generation, NodeSet members, NodeSet owed) {
+  note_owed(owed);
   const auto label = std::make_unique<GroupLabel>(next_label(generation, members));
   label->owed = owed;
   const Status written = co_await write_labels(*label);
@@ -298,7 +302,10 @@ Task<Status> Core::finish_for_the_leader() {
   if (Generation{disks_.label().generation} != prepared_) {
     co_return Error{Errc::kRefused, "the redundancy group went on without this node"};
   }
+  // What the others have not settled was told to the leader before.
+  unsettled_known_ = false;
   const Status paid = co_await pay_what_is_owed();
+  unsettled_known_ = true;
   if (!paid.ok()) {
     co_return paid;
   }

@@ -33,6 +33,7 @@ std::vector<DiskId> ids_of(const Wish& wish) {
     case WishVerb::kNone:
     case WishVerb::kRemoveSpare:
     case WishVerb::kAddVirtualDisk:
+    case WishVerb::kReturn:
       break;
   }
   return ids;
@@ -97,7 +98,7 @@ void drop_spare(GroupLabel& label, const DiskId& id) {
 }
 
 void begin_rebuilding(GroupLabel& label, std::uint32_t disk, const DiskId& id) {
-  drop_spare(label, id);
+  drop_spare(label, id);  // a disk that may hold anything
   label.members[disk] = {.id = id,
                          .state = static_cast<std::uint32_t>(DiskState::kRebuilding),
                          .since = label.sequence};
@@ -152,8 +153,8 @@ bool Core::arrange(GroupLabel& label) const {
     if (!has_failed(disk)) {
       continue;
     }
-    if (disk.away != 0 && disks_.knows(disk.id)) {
-      begin_rebuilding(label, i, DiskId(disk.id));
+    if ((disk.flags & kAway) != 0 && may_return(disk)) {
+      bring_back(label, i);
       any = true;
       continue;
     }
@@ -202,6 +203,13 @@ bool Core::grant_wish(GroupLabel& label, const Wish& wish) const {
       }
       begin_rebuilding(label, wish.disk, wish.id);
       return true;
+    case WishVerb::kReturn:
+      if (wish.disk >= label.disks || label.members[wish.disk].id != wish.id ||
+          !has_failed(label.members[wish.disk]) || !may_return(label.members[wish.disk])) {
+        return false;
+      }
+      bring_back(label, wish.disk);
+      return true;
   }
   return false;  // of a newer kind
 }
@@ -229,7 +237,9 @@ bool Core::grant_expansion(GroupLabel& label, const Wish& wish) const {
 
 bool Core::knows_disks_of(const Wish& wish) const {
   const std::vector<DiskId> ids = ids_of(wish);
-  return std::ranges::all_of(ids, [this](const DiskId& id) { return disks_.knows(id); });
+  const bool returns = static_cast<WishVerb>(wish.verb) == WishVerb::kReturn;
+  return (!returns || disks_.found_with(wish.id).has_value()) &&
+         std::ranges::all_of(ids, [this](const DiskId& id) { return disks_.knows(id); });
 }
 
 // Disks whose labels this node has not read, or that may have got another one.
@@ -244,8 +254,9 @@ Task<void> Core::look_for_disks() {
     }
     const Result<GroupLabel> label = co_await read_label(*device);
     if (label.ok() && label.value().group == options_.group &&
-        !disks_.knows(label.value().own_id) && may_be_used(disks_.label(), label.value())) {
-      disks_.know(label.value().own_id, device);
+        !disks_.found_with(label.value().own_id).has_value() &&
+        may_be_used(disks_.label(), label.value())) {
+      disks_.found(label.value(), device);
       found = true;
     }
   }
@@ -260,7 +271,8 @@ bool Core::look_is_worth_it() const {
   const GroupLabel& label = disks_.label();
   const bool away = std::any_of(
       label.members.begin(), label.members.begin() + label.disks, [this](const LabelDisk& disk) {
-        return has_failed(disk) && disk.away != 0 && !disks_.knows(disk.id);
+        return has_failed(disk) && (disk.flags & kAway) != 0 &&
+               !disks_.found_with(disk.id).has_value();
       });
   return away || std::any_of(label.spares.begin(), label.spares.begin() + label.spare_count,
                              [this](const DiskId& id) { return !disks_.knows(id); });
@@ -315,6 +327,11 @@ std::optional<Status> Core::outcome(const Wish& wish) const {
       const Status possible = with_virtual_disk(next, name_of(wish), wish.blocks);
       return possible.ok() ? std::optional<Status>() : possible;
     }
+    case WishVerb::kReturn:
+      if (disk != &label.members[wish.disk]) {
+        return Error{Errc::kRefused, "another disk has taken its place"};
+      }
+      return has_failed(*disk) ? std::optional<Status>() : Status(Ok{});
     case WishVerb::kReplace: {
       const LabelDisk& old = label.members[wish.disk];
       if (disk == &old) {

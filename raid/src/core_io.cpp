@@ -404,6 +404,11 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
       co_await changed_.wait();
       continue;
     }
+    if (must_say_missed(update.intent.stripe)) {
+      ask_to_say_missed(update.intent.stripe);
+      co_await changed_.wait();
+      continue;
+    }
     if (log_.has_room(pages)) {
       break;
     }

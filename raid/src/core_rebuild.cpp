@@ -117,7 +117,7 @@ void Core::note_step(NodeId node, std::uint64_t step, bool passed_by) {
 
 // ---- the leader ----
 
-bool Core::progress_due() const { return rebuild_due() || expansion_due(); }
+bool Core::progress_due() const { return rebuild_due() || expansion_due() || missed_due(); }
 
 bool Core::rebuild_due() const {
   const std::uint64_t reached = rebuild_.sweep.reached();
@@ -139,8 +139,12 @@ Task<Status> Core::write_progress() {
       continue;
     }
     disk.watermark = std::max(disk.watermark, done);
+    if ((disk.flags & kRecorded) != 0) {
+      disk.watermark = next_missed(*label, disk.watermark);
+    }
     if (disk.watermark == label->stripes) {
       disk.state = static_cast<std::uint32_t>(DiskState::kInSync);
+      disk.flags = 0;
       disk.watermark = 0;
       disk.since = label->sequence;
     }
@@ -152,6 +156,7 @@ Task<Status> Core::write_progress() {
     }
   }
   advance(*label, moved_below());
+  say_missed(*label, missed_);
   const Status written = co_await write_labels(*label);
   if (!written.ok()) {
     co_return written;
@@ -185,6 +190,12 @@ Task<void> Core::rebuild() {
       co_await changed_.wait();
       continue;
     }
+    if (!lacks_any(*step)) {
+      note_step(self_, *step, false);
+      tell_of_step(*step);
+      co_await yield(scheduler_);
+      continue;
+    }
     if (!needed(*step)) {
       counters_.passed_by += stripes_below(*step + 1) - stripes_below(*step);
       note_step(self_, *step, true);
@@ -216,6 +227,17 @@ void Core::set_needed(const raid::Part& part, Needed needed) {
   } else {
     needed_.erase(part.first_block);
   }
+}
+
+// Whether there is a stripe in the step that a disk does not hold.
+bool Core::lacks_any(std::uint64_t step) const {
+  for (std::uint64_t at = stripes_below(step); at < stripes_below(step + 1); ++at) {
+    const std::optional<PlacedStripe> there = stripe_in(disks_.label(), Stripe{at});
+    if (there.has_value() && disks_.lacked_by_any(*there)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 // Whether something in the step is, or could be.
@@ -256,6 +278,9 @@ Task<Status> Core::rebuild_step(std::uint64_t step) {
 
 Task<Status> Core::rebuild_stripe(PlacedStripe stripe) {
   const ColumnSet wanted = disks_.rebuilding(stripe);
+  if (wanted == 0) {
+    co_return Ok{};
+  }
   Sheet sheet(stripe, 0, geometry().chunk_blocks);
   const Status obtained = co_await io_.obtain(sheet, wanted);
   if (!obtained.ok()) {

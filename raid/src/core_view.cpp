@@ -90,8 +90,8 @@ void Core::on_packet(NodeId from, ConstBytes packet) {
 bool Core::keep_for_later(NodeId from, const MessageHead& head, ConstBytes body) {
   const auto kind = static_cast<MessageKind>(head.kind);
   const Generation generation{head.generation};
-  const bool news =
-      kind == MessageKind::kReport || kind == MessageKind::kStep || kind == MessageKind::kMove;
+  const bool news = kind == MessageKind::kReport || kind == MessageKind::kStep ||
+                    kind == MessageKind::kMove || kind == MessageKind::kMissed;
   if (!news || generation != prepared_ || generation == view_) {
     return false;
   }
@@ -119,7 +119,8 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
       }
       break;
     case MessageKind::kPrepared:
-      if (generation == proposal_) {
+      if (body.size() == sizeof(PreparedBody) && generation == proposal_) {
+        note_unsettled(load<PreparedBody>(body, 0).unsettled);
         prepared_by_ |= only(from);
         wake();
       }
@@ -150,6 +151,12 @@ void Core::on_message(NodeId from, const MessageHead& head, ConstBytes body) {
     case MessageKind::kKnows:
       if (body.size() == sizeof(KnowsBody)) {
         note_known(from, load<KnowsBody>(body, 0));
+      }
+      break;
+    case MessageKind::kMissed:
+      if (body.size() == sizeof(MissedBody) && active_ && generation == view_ &&
+          contains(members_, from)) {
+        note_missed(load<MissedBody>(body, 0));
       }
       break;
     case MessageKind::kScrub:
@@ -472,11 +479,13 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
     }
     co_await log_.changed().wait();
   }
+  const PreparedBody answer = {.unsettled = unsettled()};
   if (leader == self_) {
+    note_unsettled(answer.unsettled);
     prepared_by_ |= only(self_);
     changed_.wake_all();
   } else {
-    say(leader, MessageKind::kPrepared, generation, {});
+    say(leader, MessageKind::kPrepared, generation, bytes_of(answer));
   }
 }
 
@@ -546,6 +555,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
     disks_.adopt(label);  // else this node has read, or written, a newer one of this view
   }
   failed_in_view_ = disks_.failed();
+  missed_ = {};  // who waits for it asks again
   for (std::uint8_t i = 0; i < kNodesMax; ++i) {
     wishes_[i] = NodeId{i} == self_ ? wishes_[i] : Wish();  // they are said again
   }

@@ -9,8 +9,6 @@ Disks::Disks(const Assembly& assembly, const std::vector<BlockDevice*>& devices)
   for (std::size_t i = 0; i < assembly.members.size(); ++i) {
     if (assembly.members[i].has_value()) {
       devices_[label_.members[i].id] = devices[*assembly.members[i]];
-    } else if (assembly.returned[i].has_value()) {
-      devices_[label_.members[i].id] = devices[*assembly.returned[i]];
     }
   }
   for (std::size_t i = 0; i < assembly.spares.size(); ++i) {
@@ -20,6 +18,19 @@ Disks::Disks(const Assembly& assembly, const std::vector<BlockDevice*>& devices)
   }
   find_missing();
   suspects_ = away_ = assembly.absent;
+}
+
+void Disks::found(const GroupLabel& own, BlockDevice* device) {
+  know(own.own_id, device);
+  if (device_called(own.own_id) == device) {
+    found_[own.own_id] = own.sequence;
+    device->begin_anew();
+  }
+}
+
+std::optional<std::uint64_t> Disks::found_with(const DiskId& id) const {
+  const auto found = found_.find(id);
+  return found == found_.end() ? std::optional<std::uint64_t>() : found->second;
 }
 
 void Disks::know(const DiskId& id, BlockDevice* device) {
@@ -51,11 +62,22 @@ void Disks::find_missing() {
 
 void Disks::adopt(const GroupLabel& label) {
   for (std::uint32_t i = 0; i < label.disks; ++i) {
+    const LabelDisk& before = label_.members[i];
+    const LabelDisk& disk = label.members[i];
     // Another disk, or known to have failed: the suspicion has come to its end.
-    if (label.members[i].id != label_.members[i].id ||
-        static_cast<DiskState>(label.members[i].state) == DiskState::kFailed) {
+    const bool has_failed = static_cast<DiskState>(disk.state) == DiskState::kFailed;
+    if (disk.id != before.id || has_failed) {
       suspects_ &= ~one(i);
       away_ &= ~one(i);
+    }
+    if (has_failed && disk != before) {
+      found_.erase(disk.id);  // what was read of it is of the time before
+    }
+    if (static_cast<DiskState>(disk.state) == DiskState::kRebuilding &&
+        (disk.id != before.id || disk.since != before.since)) {
+      if (BlockDevice* const device = device_called(disk.id); device != nullptr) {
+        device->begin_anew();  // what it lost of earlier writes is written again
+      }
     }
   }
   label_ = label;
@@ -93,15 +115,35 @@ ColumnSet Disks::written() const {
   return first(label_.disks) & ~failed() & ~suspects_ & ~missing_;
 }
 
+bool Disks::holds(std::uint32_t disk, Stripe stripe) const {
+  const LabelDisk& member = label_.members[disk];
+  switch (state(disk)) {
+    case DiskState::kInSync:
+      return true;
+    case DiskState::kRebuilding:
+      return static_cast<std::uint64_t>(stripe) < member.watermark ||
+             ((member.flags & kRecorded) != 0 && !is_missed(label_, stripe));
+    case DiskState::kFailed:
+      break;
+  }
+  return false;
+}
+
 ColumnSet Disks::readable(const PlacedStripe& stripe) const {
   ColumnSet disks = 0;
   for (std::uint32_t i = 0; i < stripe.disks; ++i) {
-    const bool holds = state(i) == DiskState::kInSync ||
-                       (state(i) == DiskState::kRebuilding &&
-                        static_cast<std::uint64_t>(stripe.stripe) < label_.members[i].watermark);
-    disks |= holds ? one(i) : 0;
+    disks |= holds(i, stripe.stripe) ? one(i) : 0;
   }
   return columns_of(stripe, disks & ~(suspects_ | missing_));
+}
+
+bool Disks::lacked_by_any(const PlacedStripe& stripe) const {
+  for (std::uint32_t i = 0; i < stripe.disks; ++i) {
+    if (state(i) == DiskState::kRebuilding && !holds(i, stripe.stripe)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 ColumnSet Disks::columns_of(const PlacedStripe& stripe, ColumnSet disks) const {

@@ -24,6 +24,10 @@ class Disks {
   void adopt(const GroupLabel& label);
   // The label of `device` says that it is `id`.
   void know(const DiskId& id, BlockDevice* device);
+  // And that label was read just now, from one that is no member, or has failed.
+  void found(const GroupLabel& own, BlockDevice* device);
+  // The sequence of the label of a disk that was found since it failed, or at all.
+  [[nodiscard]] std::optional<std::uint64_t> found_with(const DiskId& id) const;
   [[nodiscard]] bool knows(const DiskId& id) const { return devices_.contains(id); }
   [[nodiscard]] std::optional<DiskId> id_of(const BlockDevice* device) const;
   // Null: not known.
@@ -64,6 +68,8 @@ class Disks {
   [[nodiscard]] ColumnSet rebuilding(const PlacedStripe& stripe) const {
     return writable(stripe) & ~readable(stripe);
   }
+  // By the label a disk does not hold what it should of the stripe, and will.
+  [[nodiscard]] bool lacked_by_any(const PlacedStripe& stripe) const;
   // What the check data says of it counts only where it was written since.
   [[nodiscard]] bool loose(Stripe stripe) const { return is_loose(label_, stripe); }
   // Disks that get writes.
@@ -89,10 +95,12 @@ class Disks {
  private:
   [[nodiscard]] ColumnSet columns_of(const PlacedStripe& stripe, ColumnSet disks) const;
   void find_missing();
+  [[nodiscard]] bool holds(std::uint32_t disk, Stripe stripe) const;
 
   GroupLabel label_;
   Geometry geometry_;
   std::map<DiskId, BlockDevice*> devices_;
+  std::map<DiskId, std::uint64_t> found_;
   ColumnSet suspects_ = 0;
   ColumnSet missing_ = 0;
   ColumnSet away_ = 0;

@@ -112,11 +112,9 @@ Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
       co_return Error{Errc::kCorrupt, "a disk is smaller than its label says"};
     }
   }
-  for (auto* const others : {&assembly.value().spares, &assembly.value().returned}) {
-    for (std::optional<std::size_t>& at : *others) {
-      if (at.has_value() && devices[*at]->block_count() < geometry.disk_blocks()) {
-        at.reset();  // of no use
-      }
+  for (std::optional<std::size_t>& at : assembly.value().spares) {
+    if (at.has_value() && devices[*at]->block_count() < geometry.disk_blocks()) {
+      at.reset();  // of no use
     }
   }
   auto core = std::make_unique<Core>(scheduler, std::move(devices), std::move(assembly.value()),
@@ -148,6 +146,7 @@ void Group::node_started(NodeId node, std::uint64_t incarnation) {
   core_->node_started(node, incarnation);
 }
 void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
+Task<Status> Group::take_back(std::uint32_t disk) { return core_->take_back(disk); }
 void Group::add_device(BlockDevice& device) { core_->add_device(device); }
 Task<Status> Group::add_spare(BlockDevice& device, const DiskId& id, bool force) {
   return core_->add_disk({.verb = static_cast<std::uint32_t>(WishVerb::kAddSpare), .id = id},

@@ -146,6 +146,14 @@ bool IntentLog::any_in(Stripe from, Stripe to) const {
   });
 }
 
+std::vector<Stripe> IntentLog::stripes() const {
+  std::vector<Stripe> result;
+  for (const Live& live : live_) {
+    result.push_back(live.intent.stripe);
+  }
+  return result;
+}
+
 std::vector<IntentLog::Handle> IntentLog::completed() {
   std::vector<Handle> result;
   for (Handle at = live_.begin(); at != live_.end(); ++at) {

@@ -77,6 +77,8 @@ class IntentLog {
   // An intent that is not free has one of these rows.
   [[nodiscard]] bool overlaps(Stripe stripe, std::uint32_t first_row, std::uint32_t rows) const;
   [[nodiscard]] bool any_in(Stripe from, Stripe to) const;
+  // Of all intents that are not free.
+  [[nodiscard]] std::vector<Stripe> stripes() const;
   [[nodiscard]] std::vector<Handle> completed();
   [[nodiscard]] std::size_t size() const { return live_.size(); }
   [[nodiscard]] std::uint32_t pages_used() const { return pages_used_; }

@@ -178,20 +178,64 @@ namespace {
 
 std::uint64_t region_of(const GroupLabel& label, Stripe stripe) {
   const std::uint64_t steps = (label.stripes + label.step_stripes - 1) / label.step_stripes;
-  const std::uint64_t steps_of_one = (steps + kLooseRegions - 1) / kLooseRegions;
+  const std::uint64_t steps_of_one = (steps + kRegions - 1) / kRegions;
   return static_cast<std::uint64_t>(stripe) / label.step_stripes / steps_of_one;
+}
+
+bool contains(const Regions& regions, std::uint64_t region) {
+  return (regions[region / 64] >> (region % 64) & 1U) != 0;
+}
+void insert(Regions& regions, std::uint64_t region) {
+  regions[region / 64] |= std::uint64_t{1} << (region % 64);
 }
 
 }  // namespace
 
 bool is_loose(const GroupLabel& label, Stripe stripe) {
-  const std::uint64_t region = region_of(label, stripe);
-  return (label.loose[region / 64] >> (region % 64) & 1U) != 0;
+  return contains(label.loose, region_of(label, stripe));
 }
 
 void set_loose(GroupLabel& label, Stripe stripe) {
-  const std::uint64_t region = region_of(label, stripe);
-  label.loose[region / 64] |= std::uint64_t{1} << (region % 64);
+  insert(label.loose, region_of(label, stripe));
+}
+
+bool is_recording(const GroupLabel& label) {
+  return std::any_of(label.members.begin(), label.members.begin() + label.disks,
+                     [](const LabelDisk& disk) {
+                       return static_cast<DiskState>(disk.state) == DiskState::kFailed &&
+                              (disk.flags & kRecorded) != 0;
+                     });
+}
+
+bool is_missed(const GroupLabel& label, Stripe stripe) {
+  return contains(label.missed, region_of(label, stripe));
+}
+
+void set_missed(const GroupLabel& label, Regions& regions, Stripe stripe) {
+  insert(regions, region_of(label, stripe));
+}
+
+std::uint64_t next_missed(const GroupLabel& label, std::uint64_t from) {
+  while (from < label.stripes && !is_missed(label, Stripe{from})) {
+    from = (from / label.step_stripes + 1) * label.step_stripes;
+  }
+  return std::min(from, label.stripes);
+}
+
+void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_record) {
+  LabelDisk& failed = label.members[disk];
+  const bool whole = static_cast<DiskState>(failed.state) == DiskState::kInSync &&
+                     !is_expanding(label);  // which it would take no part in
+  const bool recorded = may_record && (whole || (failed.flags & kRecorded) != 0);
+  const bool first = std::none_of(label.members.begin(), label.members.begin() + label.disks,
+                                  [](const LabelDisk& each) { return (each.flags & kRecorded) != 0; });
+  if (recorded && first) {
+    label.missed = {};
+  }
+  failed.state = static_cast<std::uint32_t>(DiskState::kFailed);
+  failed.flags = (away ? kAway : 0) | (recorded ? kRecorded : 0);
+  failed.since = label.sequence;
+  failed.watermark = 0;
 }
 
 bool supersedes(const GroupLabel& a, const GroupLabel& b) {
@@ -254,7 +298,8 @@ Result<GroupLabel> decode_label(ConstBytes block) {
               good_table(label) && ids_differ(label);
   for (std::uint32_t i = 0; sane && i < label.disks; ++i) {
     const LabelDisk& disk = label.members[i];
-    sane = disk.state >= 1 && disk.state <= 3 && disk.watermark <= label.stripes;
+    sane = disk.state >= 1 && disk.state <= 3 && disk.flags <= (kAway | kRecorded) &&
+           disk.watermark <= label.stripes;
   }
   if (!sane) {
     return Error{Errc::kInvalid, "the label of a redundancy group contradicts itself"};
@@ -308,7 +353,6 @@ class Assembler {
     result_.label = newest;
     result_.members.resize(newest.disks);
     result_.spares.resize(newest.spare_count);
-    result_.returned.resize(newest.disks);
   }
 
   void place(std::size_t candidate, const GroupLabel& own) {
@@ -317,9 +361,6 @@ class Assembler {
       const LabelDisk& disk = label.members[*index];
       if (static_cast<DiskState>(disk.state) == DiskState::kFailed) {
         refuse(candidate, "the disk has failed, and the group went on without it");
-        if (!result_.returned[*index].has_value()) {
-          result_.returned[*index] = candidate;
-        }
       } else if (!may_be_used(label, own)) {
         refuse(candidate, "the disk is stale: the group went on without it");
       } else if (result_.members[*index].has_value()) {

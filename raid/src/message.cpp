@@ -44,7 +44,7 @@ bool sane(const PrepareBody& body, const GroupLabel& label) {
 bool sane(const ReportBody& body, const GroupLabel& label) {
   const Wish& wish = body.wish;
   const bool expands = wish.verb == static_cast<std::uint32_t>(WishVerb::kExpand);
-  return wish.verb <= static_cast<std::uint32_t>(WishVerb::kAddVirtualDisk) &&
+  return wish.verb <= static_cast<std::uint32_t>(WishVerb::kReturn) &&
          (expands ? wish.disk > 0 && wish.disk <= kExpandMax : wish.disk < label.disks) &&
          wish.name.back() == '\0';
 }

@@ -23,7 +23,7 @@ enum class MessageKind : std::uint16_t {
   kLock = 1,       // LockBody
   kHello = 2,      // HelloBody: first in each session
   kPrepare = 3,    // PrepareBody: the leader proposes a view
-  kPrepared = 4,   // no body: ready for the view of this generation
+  kPrepared = 4,   // PreparedBody: ready for the view of this generation
   kCommit = 5,     // CommitBody: the view is in the label, and counts; or a newer label of it
   kReport = 6,     // ReportBody: to the leader
   kStep = 7,       // StepBody: a step of the rebuild is on the disks
@@ -31,6 +31,7 @@ enum class MessageKind : std::uint16_t {
   kScrubStep = 9,  // ScrubStepBody: a step of it is done
   kMove = 10,      // MoveBody: these stripes of an expansion are on the disks
   kKnows = 11,     // KnowsBody: which label the sender goes by.  Of no view
+  kMissed = 12,    // MissedBody: the label is to say so, before a write there begins
 };
 
 struct PacketHead {
@@ -78,6 +79,11 @@ struct PrepareBody {
 };
 static_assert(sizeof(PrepareBody) == 88);
 
+struct PreparedBody {
+  Regions unsettled{};  // with stripes of which the sender has intents
+};
+static_assert(sizeof(PreparedBody) == kRegions / 8);
+
 struct CommitBody {
   std::array<std::uint64_t, kNodesMax> incarnations{};
   GroupLabel label;
@@ -92,6 +98,7 @@ enum class WishVerb : std::uint32_t {
   kReplace = 3,         // `id` takes the place of `disk`, which has failed
   kExpand = 4,          // `disk` more disks: `id`, and `disk` - 1 of `more`
   kAddVirtualDisk = 5,  // one of at least `blocks` called `name`
+  kReturn = 6,          // `id`, which is `disk` and has failed, is used again
 };
 struct Wish {
   std::uint32_t verb = 0;  // WishVerb
@@ -126,6 +133,11 @@ struct MoveBody {
   std::uint64_t end = 0;
 };
 static_assert(sizeof(MoveBody) == 16);
+
+struct MissedBody {
+  std::uint64_t stripe = 0;
+};
+static_assert(sizeof(MissedBody) == 8);
 
 struct KnowsBody {
   std::uint64_t incarnation = 0;

@@ -79,7 +79,8 @@ TEST(Assembly, ALeadersLastLabelThatOneDiskGotDoesNotCountAgainstItsSuccessors) 
     const Result<Assembly> found = assemble(kGroup, labels, false);
     ASSERT_TRUE(found.ok());
     EXPECT_EQ(found.value().label.term, 1U);
-    EXPECT_EQ(found.value().returned[0], std::optional<std::size_t>(disk));
+    ASSERT_EQ(found.value().refused.size(), 1U);
+    EXPECT_EQ(found.value().refused[0].candidate, disk);
   }
 }
 
@@ -235,7 +236,8 @@ TEST(Label, ItsBytesStandWhereTheFormatSays) {
   label.term = 0x22;
   label.owed = 2;
   label.loose[1] = 0x33;
-  label.members[1] = {.id = {0x44, 0x55}, .state = 3, .away = 1, .since = 0x66, .watermark = 0x77};
+  label.missed[1] = 0x88;
+  label.members[1] = {.id = {0x44, 0x55}, .state = 3, .flags = 1, .since = 0x66, .watermark = 0x77};
   const std::vector<VirtualDiskEntry> entries = {{"a", {0x10, 0x20}}, {"bc", {0x40, 0x50}}};
   ASSERT_TRUE(set_virtual_disks(label, entries).ok());
   const Buffer block(1);
@@ -245,8 +247,8 @@ TEST(Label, ItsBytesStandWhereTheFormatSays) {
     std::size_t bytes;
     std::uint64_t value;
   };
-  constexpr std::array<Field, 33> kFields = {{{0, 8, 0x0031'4449'4152'5544},
-                                              {8, 4, 2},
+  constexpr std::array<Field, 34> kFields = {{{0, 8, 0x0031'4449'4152'5544},
+                                              {8, 4, 3},
                                               {12, 4, 5},
                                               {16, 8, 1},
                                               {24, 8, 2},
@@ -276,6 +278,7 @@ TEST(Label, ItsBytesStandWhereTheFormatSays) {
                                               {1592, 8, 0x50},
                                               {3048, 8, 0x22},
                                               {3064, 8, 0x33},
+                                              {3576, 8, 0x88},
                                               {4080, 8, 0x11},
                                               {4088, 4, 2}}};
   for (const Field& field : kFields) {

@@ -446,7 +446,7 @@ TEST(Disks, OneThatOnlyWasAwayIsRebuiltByItselfWhenItIsBack) {
   world.fail_disk(3);  // it cannot be read when they open
   boot_all(world);
   ASSERT_TRUE(world.run_until([&] { return state(world, 0, 3) == DiskState::kFailed; }));
-  EXPECT_EQ(member(world, 0, 3).away, 1U);
+  EXPECT_EQ(member(world, 0, 3).flags, kAway | kRecorded);
   model.write(0, 0, 20, WriteKind::kInPlace);
   world.failed_disks.clear();
   for (const std::size_t node : {0U, 1U}) {

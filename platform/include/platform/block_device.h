@@ -63,6 +63,11 @@ class BlockDevice {
   // Other ways to get at its blocks, for whoever has checksums.  Null: there are none.
   [[nodiscard]] virtual Redundancy* redundancy() { return nullptr; }
 
+  // What was written and not flushed is nobody's any more: from now on a flush answers for what is
+  // written from now on.  For whoever begins again with what the disk holds; until then a target
+  // that may have lost such writes fails every flush.
+  virtual void begin_anew() {}
+
   // Starts `operation`; its run() is called in a later turn, once `result` is set.
   // REQUIRES: block + the blocks in `parts` <= block_count().
   // Error in result: kIo; kFenced when the target refuses this node.

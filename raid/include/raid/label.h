@@ -62,6 +62,19 @@ struct Site {
 [[nodiscard]] bool is_loose(const GroupLabel& label, Stripe stripe);
 void set_loose(GroupLabel& label, Stripe stripe);
 
+// ---- what disks that have failed miss ----
+
+// Whether a disk has failed of which it is recorded what it misses: so before a stripe is written
+// without it the label must say that its region is missed.
+[[nodiscard]] bool is_recording(const GroupLabel& label);
+[[nodiscard]] bool is_missed(const GroupLabel& label, Stripe stripe);
+void set_missed(const GroupLabel& label, Regions& regions, Stripe stripe);
+// The first from `from` on that is in a missed region; none: the number of stripes.
+[[nodiscard]] std::uint64_t next_missed(const GroupLabel& label, std::uint64_t from);
+// The disk has failed; or again.  With `may_record` it is recorded from now on what it misses, if
+// until now it missed nothing that is not.
+void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_record);
+
 // A part that has a name, as the label's table has it.
 struct VirtualDiskEntry {
   std::string name;
@@ -104,8 +117,6 @@ struct Assembly {
   // The candidate that is member i; none: not there.  The same for spares.
   std::vector<std::optional<std::size_t>> members;
   std::vector<std::optional<std::size_t>> spares;
-  // Members that failed, and are there.  They are among the refused, too.
-  std::vector<std::optional<std::size_t>> returned;
   struct Refusal {
     std::size_t candidate;
     Error why;

@@ -16,7 +16,7 @@
 namespace duet::raid {
 
 inline constexpr std::uint64_t kLabelMagic = 0x31'4449'4152'5544;  // "DURAID1"
-inline constexpr std::uint32_t kLabelVersion = 2;
+inline constexpr std::uint32_t kLabelVersion = 3;
 // Where the label of an odd sequence stands is kLabelBlock + 8.  Below are the blocks of the
 // mailbox.
 inline constexpr std::uint64_t kLabelBlock = 128;
@@ -25,7 +25,9 @@ constexpr std::uint64_t label_block(std::uint64_t sequence) {
 }
 
 inline constexpr std::uint32_t kSparesMax = 8;
-inline constexpr std::uint64_t kLooseRegions = 8192;
+// Regions of stripes, of which the label keeps a bit or two.
+inline constexpr std::uint64_t kRegions = 4096;
+using Regions = std::array<std::uint64_t, kRegions / 64>;
 inline constexpr std::uint32_t kSpare = 0xFFFF'FFFF;  // GroupLabel::own of a spare
 
 using DiskId = std::array<std::uint64_t, 2>;
@@ -37,12 +39,17 @@ enum class DiskState : std::uint32_t {
   kRebuilding = 3,  // gets every write; what it holds is right below the watermark
 };
 
+// LabelDisk::flags.
+inline constexpr std::uint32_t kAway = 1;      // kFailed: it only was not there; it returns by itself
+inline constexpr std::uint32_t kRecorded = 2;  // not kInSync: it lacks what lies in missed regions
 struct LabelDisk {
   DiskId id{};
   std::uint32_t state = static_cast<std::uint32_t>(DiskState::kInSync);  // DiskState
-  std::uint32_t away = 0;       // kFailed: 1: it only was not there; back again it is rebuilt
+  std::uint32_t flags = 0;
   std::uint64_t since = 0;      // the label's sequence when it came into this state
-  std::uint64_t watermark = 0;  // kRebuilding: stripes below this are in sync
+  // kRebuilding: stripes below this are in sync; if kRecorded, so are those of regions that were not
+  // missed.
+  std::uint64_t watermark = 0;
   friend bool operator==(const LabelDisk&, const LabelDisk&) = default;
 };
 static_assert(sizeof(LabelDisk) == 40);
@@ -85,8 +92,10 @@ struct GroupLabel {
   std::uint32_t range_stripes = 1;  // that one lock covers
   std::uint32_t step_stripes = 1;   // of a rebuild, that one node does; whole ranges
   std::uint64_t term = 0;           // grows when somebody leads in place of one that is gone
-  // A bit for each region of stripes: the check data may not match where nobody needs the data.
-  std::array<std::uint64_t, 128> loose{};
+  // Regions in which the check data may not match where nobody needs the data.
+  Regions loose{};
+  // Regions in which something was, or could be, written without the disks that are kRecorded.
+  Regions missed{};
   // While it is expanded: stripes below this are of all disks, the others of those before.
   std::uint64_t expanded = 0;
   std::uint32_t owed = 0;      // nodes whose intents the holders have, and must carry out first
@@ -101,7 +110,7 @@ static_assert(offsetof(GroupLabel, spares) == 1376);
 static_assert(offsetof(GroupLabel, virtual_disks) == 1504);
 static_assert(offsetof(GroupLabel, range_stripes) == 3040);
 static_assert(offsetof(GroupLabel, term) == 3048);
-static_assert(sizeof(GroupLabel::loose) * 8 == kLooseRegions);
+static_assert(offsetof(GroupLabel, missed) == 3568);
 static_assert(offsetof(GroupLabel, expanded) == 4080);
 static_assert(offsetof(GroupLabel, checksum) == 4092);
 static_assert(std::has_unique_object_representations_v<GroupLabel>, "no implicit padding");

@@ -162,11 +162,6 @@ class SharedDisk : public BlockDevice {
   // Commands never carry one: they are about ownership, and decide it.
   virtual void use_epoch(std::uint64_t epoch) = 0;
 
-  // What was written and not flushed is nobody's any more: from now on a flush answers for what is
-  // written from now on.  For whoever begins again with what the disk holds; until then a target
-  // that may have lost such writes fails every flush.
-  virtual void begin_anew() {}
-
   // Starts `command`; its run() is called in a later turn, once `result` is set.
   // Errors of all: kIo, kClosed; kFenced where noted; kNotSupported as features() says.
   virtual void start_command(DiskCommand& command) = 0;
