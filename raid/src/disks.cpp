@@ -64,9 +64,10 @@ void Disks::adopt(const GroupLabel& label) {
   for (std::uint32_t i = 0; i < label.disks; ++i) {
     const LabelDisk& before = label_.members[i];
     const LabelDisk& disk = label.members[i];
-    // Another disk, or known to have failed: the suspicion has come to its end.
+    // Another disk, or known to have failed, or back: the suspicion has come to its end.
     const bool has_failed = static_cast<DiskState>(disk.state) == DiskState::kFailed;
-    if (disk.id != before.id || has_failed) {
+    const bool had_failed = static_cast<DiskState>(before.state) == DiskState::kFailed;
+    if (disk.id != before.id || has_failed || had_failed) {
       suspects_ &= ~one(i);
       away_ &= ~one(i);
     }

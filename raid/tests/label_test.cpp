@@ -149,7 +149,7 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
   EXPECT_TRUE(refused([](GroupLabel& l) { l.spare_count = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].state = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].watermark = 101; }));
-  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 3; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 4; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.expanded = 1; })) << "of what";
   EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 4; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 2; })) << "no group";

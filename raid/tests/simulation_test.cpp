@@ -30,6 +30,7 @@ struct Reached {
   std::uint64_t passed_by = 0;    // stripes that nobody needed
   std::uint64_t resumed = 0;      // rebuilds that a new process found begun
   std::uint64_t spares_lost = 0;  // while they were rebuilt
+  std::uint64_t returned = 0;     // disks that had failed, and came back
   std::uint64_t wishes = 0;
   std::uint64_t granted = 0;
   std::uint64_t scrubbed = 0;  // stripes
@@ -42,7 +43,7 @@ struct Reached {
 };
 
 // What a history is mostly about.
-enum class About : std::uint8_t { kNodes, kDisks, kExpansion };
+enum class About : std::uint8_t { kNodes, kDisks, kReturns, kExpansion };
 
 WorldOptions some_options(sim::Random& random, About about) {
   constexpr std::array<Level, 3> kLevels = {Level::kMirror, Level::kSingleParity,
@@ -72,6 +73,12 @@ WorldOptions some_options(sim::Random& random, About about) {
     options.spares = 2 + random.below(2);
     options.blank = 2 + random.below(3);
     options.background_blocks_per_s = random.one_in(4) ? 0 : 500 + random.below(4'000);
+  }
+  if (about == About::kReturns) {
+    g.stripes = 8 + random.below(24);
+    options.nodes = 2 + random.below(2);
+    options.spares = random.one_in(4) ? 1 : 0;
+    options.pages = 2 * g.disks * g.chunk_blocks;
   }
   if (about == About::kExpansion) {
     g.level = random.one_in(2) ? Level::kSingleParity : Level::kDoubleParity;
@@ -129,6 +136,14 @@ class Simulation {
     const std::size_t node = some_node();
     if (about_ == About::kDisks && random_.one_in(25)) {
       act_on_disks(node);
+      return;
+    }
+    if (about_ == About::kReturns && random_.one_in(20)) {
+      if (random_.one_in(2)) {
+        fail_a_disk();
+      } else {
+        take_back(node);
+      }
       return;
     }
     note_growth();
@@ -195,6 +210,11 @@ class Simulation {
       case 19:
         wish(node);
         break;
+      case 23:
+        if (random_.one_in(4)) {
+          take_back(node);
+        }
+        break;
       case 22:
         if (random_.one_in(2 * calm_)) {
           fail_a_disk();
@@ -223,9 +243,12 @@ class Simulation {
 
   void act_on_disks(std::size_t node) {
     const std::uint64_t stripes = world_.options_.geometry.stripes;
-    switch (random_.below(5)) {
+    switch (random_.below(6)) {
       case 0:
         fail_a_disk();
+        break;
+      case 5:
+        take_back(node);
         break;
       case 1:
         wish(node);
@@ -400,10 +423,42 @@ class Simulation {
         world_.processes[node]->fail(disk);
         world_.failed_disks.insert(disk);  // no more than the level allows
         world_.only_seen_failed.insert(disk);
+      } else if (random_.one_in(2)) {
+        world_.cut_disk(disk);
       } else {
         world_.fail_disk(disk);
       }
     }
+  }
+  // A member that has failed, whatever label comes to count.
+  [[nodiscard]] std::optional<std::uint32_t> a_failed_member() {
+    const std::vector<GroupLabel> labels = world_.present_labels();
+    const auto disk = static_cast<std::uint32_t>(random_.below(labels.front().disks));
+    const bool failed = std::ranges::all_of(labels, [&](const GroupLabel& label) {
+      return disk < label.disks && label.members[disk].id == labels.front().members[disk].id &&
+             static_cast<DiskState>(label.members[disk].state) == DiskState::kFailed;
+    });
+    return failed ? std::optional<std::uint32_t>(disk) : std::nullopt;
+  }
+  // Its path is there again, and an operator says so.
+  void take_back(std::size_t node) {
+    const std::optional<std::uint32_t> member = a_failed_member();
+    if (!member.has_value() || !world_.active(node)) {
+      return;
+    }
+    const std::size_t disk = world_.member(world_.present_labels().front(), *member);
+    if (!given_.insert(disk).second) {
+      return;
+    }
+    world_.trace("comes back: disk", disk, node);
+    world_.mend_disk(disk);
+    const auto task = [](Simulation& simulation, std::size_t given,
+                         Task<Status> verb) -> Task<void> {
+      const Status done = co_await std::move(verb);
+      simulation.reached_.returned += done.ok();
+      simulation.given_.erase(given);
+    };
+    world_.processes[node]->scope.spawn(task(*this, disk, world_.group(node)->take_back(*member)));
   }
   // An operator adds a disk, takes a spare away, or gives a disk for a failed one: any disk that
   // the group does not use, a new one or one that it had.
@@ -785,6 +840,7 @@ Reached explore(About about, std::uint64_t same, int fresh) {
             << reached.views << ", degraded reads " << reached.degraded_reads
             << ", stripes rebuilt " << reached.rebuilt << ", passed by " << reached.passed_by
             << ", rebuilds resumed " << reached.resumed << ", spares lost " << reached.spares_lost
+            << ", disks returned " << reached.returned
             << ", wishes granted " << reached.granted << " of " << reached.wishes
             << ", stripes scrubbed " << reached.scrubbed << ", whole scrubs " << reached.scrubs_done
             << ", blocks computed another way " << reached.others_read << ", further disks "
@@ -824,6 +880,17 @@ TEST(Simulation, WhateverHappensMeanwhileDisksAreRebuiltAndScrubbed) {
     EXPECT_GT(reached.further, 5U);
     EXPECT_GT(reached.granted, 20U);
     EXPECT_GT(reached.scrubbed, 500U);
+    EXPECT_GT(reached.scrubs_done, 50U);
+  }
+}
+
+TEST(Simulation, WhateverHappensMeanwhileDisksComeBackAndCatchUp) {
+  const Reached reached = explore(About::kReturns, 40, 60);
+  if (tried_enough()) {
+    EXPECT_GT(reached.blackouts, 10U);
+    EXPECT_GT(reached.returned, 100U);
+    EXPECT_GT(reached.degraded_reads, 200U);
+    EXPECT_GT(reached.further, 5U);
     EXPECT_GT(reached.scrubs_done, 50U);
   }
 }

@@ -329,21 +329,25 @@ class World {
                                                    options_.geometry.disk_blocks()));
   }
 
-  // A shelf's port: a fenced node gets nothing through.
+  // A shelf's port: a fenced node gets nothing through; a flush fails after the shelf has lost its
+  // power, and what this node had written.
   class Gate final : public BlockDevice {
    public:
     Gate(Scheduler& scheduler, BlockDevice& disk) : scheduler_(scheduler), disk_(disk) {}
     [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
     [[nodiscard]] std::string_view name() const override { return disk_.name(); }
+    void begin_anew() override { lost_writes = false; }
     void start(BlockOperation& operation) override {
-      if (!closed) {
+      if (!closed && (!lost_writes || operation.kind != BlockOperation::Kind::kFlush)) {
         disk_.start(operation);
         return;
       }
-      operation.result = Error{Errc::kFenced, "fenced"};
+      operation.result =
+          closed ? Error{Errc::kFenced, "fenced"} : Error{Errc::kIo, "writes were lost"};
       scheduler_.post(operation);
     }
     bool closed = false;
+    bool lost_writes = false;
 
    private:
     Scheduler& scheduler_;
@@ -540,6 +544,32 @@ class World {
     for (const auto& process : processes) {
       if (process != nullptr) {
         process->fail(disk);
+      }
+    }
+  }
+
+  // And it loses its power, and what was not flushed.
+  void cut_disk(std::size_t disk) {
+    fail_disk(disk);
+    for (const auto& process : processes) {
+      if (process != nullptr) {
+        process->connections.gates[disk]->lost_writes = true;
+      }
+    }
+    DUET_CHECK(run_until([&] {
+      return std::ranges::all_of(processes, [disk](const auto& process) {
+        return process == nullptr || process->connections.raw[disk]->under_way() == 0;
+      });
+    }));
+    disks[disk]->lose_power(scheduler.random());
+  }
+  // Its path is there again.
+  void mend_disk(std::size_t disk) {
+    failed_disks.erase(disk);
+    only_seen_failed.erase(disk);
+    for (const auto& process : processes) {
+      if (process != nullptr) {
+        process->connections.faulty[disk]->disarm();
       }
     }
   }
