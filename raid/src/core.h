@@ -114,6 +114,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode);
   Task<Status> hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t extra);
   Task<Status> hold(RowLocks::Hold& rows);
+  Task<Status> wait_to_begin(const Intent& intent);
   Task<Result<IntentLog::Handle>> begin(const Update& update, Parts* parts = nullptr,
                                         std::uint32_t blocks = 0);
   Task<Status> end_intents(Stripe stripe, std::uint32_t first_row, std::uint32_t rows);

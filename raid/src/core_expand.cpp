@@ -419,6 +419,10 @@ Task<Status> Core::move_over(PlacedStripe stripe, Batch batch, bool& told) {
   }
   const Update update = io_.describe_move(sheet);
   told = true;
+  const Status free_to_begin = co_await wait_to_begin(update.intent);
+  if (!free_to_begin.ok()) {
+    co_return free_to_begin;
+  }
   const Result<IntentLog::Handle> begun = co_await begin(update);
   if (!begun.ok()) {
     co_return begun.error();

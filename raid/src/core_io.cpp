@@ -327,7 +327,8 @@ Task<Status> Core::write_part(Parts& parts, Part& part) {
   co_return Ok{};
 }
 
-// The next `count` blocks of the part.
+// The next `count` blocks of the part; none, if by the time that it could begin a disk gets writes
+// again that it was planned without.
 Task<Status> Core::write_rows(Parts& parts, Part& part, std::uint32_t count) {
   const WriteKind kind = *parts.write;
   const Geometry geometry = disks_.geometry(part.of);
@@ -346,6 +347,7 @@ Task<Status> Core::write_rows(Parts& parts, Part& part, std::uint32_t count) {
   if (!free.ok()) {
     co_return free;
   }
+  const std::uint64_t returns = disks_.returns();
   Sheet sheet(part.of, first_row, rows);
   std::array<Span, kDisksMax> cells{};
   const Status planned = co_await io_.plan(sheet, fresh, spans, cells);
@@ -354,6 +356,13 @@ Task<Status> Core::write_rows(Parts& parts, Part& part, std::uint32_t count) {
     co_return planned;
   }
   const Update update = io_.describe(sheet, kind == WriteKind::kInPlace ? cells : spans, kind);
+  const Status free_to_begin = co_await wait_to_begin(update.intent);
+  if (!free_to_begin.ok()) {
+    co_return free_to_begin;
+  }
+  if (returns != disks_.returns()) {
+    co_return Ok{};
+  }
   const Result<IntentLog::Handle> begun = co_await begin(update, &parts, count);
   if (!begun.ok()) {
     co_return begun.error();
@@ -391,11 +400,8 @@ Task<Status> Core::end_intents(Stripe stripe, std::uint32_t first_row, std::uint
   co_return Ok{};
 }
 
-// I13: comes back when the intent is durable at every node of the view; `blocks` of the request, if
-// it is one, may be answered for before.
-Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
-                                            std::uint32_t blocks) {
-  const std::uint32_t pages = update.intent.page_count();
+// Comes back when the intent may begin in this very turn.
+Task<Status> Core::wait_to_begin(const Intent& intent) {
   for (;;) {
     if (const std::optional<Error> error = ended()) {
       co_return *error;
@@ -404,13 +410,13 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
       co_await changed_.wait();
       continue;
     }
-    if (must_say_missed(update.intent.stripe)) {
-      ask_to_say_missed(update.intent.stripe);
+    if (must_say_missed(intent.stripe)) {
+      ask_to_say_missed(intent.stripe);
       co_await changed_.wait();
       continue;
     }
-    if (log_.has_room(pages)) {
-      break;
+    if (log_.has_room(intent.page_count())) {
+      co_return Ok{};
     }
     const bool nothing_to_end = log_.completed().empty();
     if (nothing_to_end) {
@@ -420,6 +426,13 @@ Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
     const Status settled = co_await settle_all();
     static_cast<void>(settled);  // looked at above
   }
+}
+
+// I13: comes back when the intent is durable at every node of the view; `blocks` of the request, if
+// it is one, may be answered for before.
+// REQUIRES: wait_to_begin() came back in this turn.
+Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
+                                            std::uint32_t blocks) {
   const Result<IntentLog::Handle> begun = log_.begin(update.intent, update.pages);
   if (!begun.ok()) {
     stop(begun.error());

@@ -68,6 +68,9 @@ class Disks {
   [[nodiscard]] ColumnSet rebuilding(const PlacedStripe& stripe) const {
     return writable(stripe) & ~readable(stripe);
   }
+  // Grows when a member that had failed, or another one in its place, gets writes again: what was
+  // planned before leaves it out.
+  [[nodiscard]] std::uint64_t returns() const { return returns_; }
   // By the label a disk does not hold what it should of the stripe, and will.
   [[nodiscard]] bool lacked_by_any(const PlacedStripe& stripe) const;
   // What the check data says of it counts only where it was written since.
@@ -104,6 +107,7 @@ class Disks {
   ColumnSet suspects_ = 0;
   ColumnSet missing_ = 0;
   ColumnSet away_ = 0;
+  std::uint64_t returns_ = 0;
   bool fenced_ = false;
 };
 

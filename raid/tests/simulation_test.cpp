@@ -662,8 +662,12 @@ class Simulation {
     })) << "it does not heal: "
         << state();
     note_growth();
+    world_.trace("verify", 0);
     for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
       model_.verify(node);
+    }
+    if (failed()) {
+      std::cout << state() << '\n';
     }
     for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
       bool over = false;
