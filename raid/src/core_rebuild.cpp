@@ -205,6 +205,8 @@ Task<void> Core::rebuild() {
     }
     const std::vector<std::pair<DiskId, std::uint64_t>> of = rebuild_.of;
     const Status done = co_await rebuild_step(*step);
+    notice_end();
+    tell_of_suspects();
     if (of != rebuild_.of) {
       continue;
     }
@@ -215,8 +217,6 @@ Task<void> Core::rebuild() {
       continue;
     }
     rebuild_.trouble = done.error();
-    notice_end();
-    tell_of_suspects();
     co_await sleep(scheduler_, kRetry);
   }
 }

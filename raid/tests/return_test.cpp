@@ -231,6 +231,45 @@ TEST(Return, TwoMayBeAwayForDifferentTimes) {
   verify(world, model);
 }
 
+// Whatever was planned when it was not there yet.
+TEST(Return, ADiskMayComeBackAtEveryTurnOfAnUpdate) {
+  const std::uint64_t seed = seeds(0, 1).front();
+  std::cout << "seed " << seed << '\n';
+  for (std::uint64_t turns = 0; turns < 400; ++turns) {
+    SCOPED_TRACE(::testing::Message() << "turn " << turns << ", seed " << seed);
+    Geometry geometry = kSingle;
+    geometry.stripes = 8;
+    World world(seed + turns, {.geometry = geometry, .step_stripes = 1});
+    Model model(world);
+    boot_all(world);
+    model.fill(0);
+    ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+    fail(world);
+    bool back = false;
+    const auto take_back = [](Group& group, bool& done) -> Task<void> {
+      const Status status = co_await group.take_back(kDisk);
+      EXPECT_TRUE(status.ok());
+      done = true;
+    };
+    world.processes[0]->scope.spawn(take_back(*world.group(0), back));
+    run_turns(world, turns);
+    int left = 3;
+    const auto over = [&left](const Status& status) {
+      EXPECT_TRUE(status.ok());
+      --left;
+    };
+    model.begin_write(1, 1, 1, WriteKind::kInPlace, over);
+    model.begin_write(0, 2 * geometry.stripe_blocks(), 2, WriteKind::kFresh, over);
+    model.begin_write(1, 4 * geometry.stripe_blocks(), geometry.stripe_blocks(),
+                      WriteKind::kInPlace, over);
+    ASSERT_TRUE(world.run_until([&] { return back && left == 0 && all_in_sync(world); }));
+    verify(world, model);
+    if (::testing::Test::HasFailure()) {
+      return;
+    }
+  }
+}
+
 // A disk goes at any moment of an update by two nodes, with what it had not flushed; a node may die
 // then, or everything; it comes back, and every row must match.
 class Gone {
