@@ -245,6 +245,24 @@ void add_fail(CLI::App& group, Action& action) {
   });
 }
 
+void add_return(CLI::App& group, Action& action) {
+  const auto wanted = std::make_shared<Wanted>();
+  CLI::App* back = group.add_subcommand("return", "A disk that failed is used again");
+  back->add_option("GROUP", wanted->group, "Its group")->required();
+  back->add_option("DISK", wanted->disk, "Its path, the end of that, or its number")->required();
+  back->footer(
+      "For one that was failed by mistake, or whose cable or shelf was lost.  Only what was "
+      "written "
+      "meanwhile is written to it, where that is recorded; else it is rebuilt.");
+  back->callback([&action, wanted] {
+    action = [wanted](Session& session) {
+      return session.done(
+          session.call("POST", "/v1/raid/" + wanted->group + "/return", {{"disk", wanted->disk}}),
+          fmt::format("disk {} of {} is used again", wanted->disk, wanted->group));
+    };
+  });
+}
+
 void add_replace(CLI::App& group, Action& action) {
   const auto wanted = std::make_shared<Wanted>();
   CLI::App* replace = group.add_subcommand("replace", "A disk takes the place of one that failed");
@@ -374,6 +392,7 @@ void add_raid_commands(CLI::App& app, Action& action) {
   group->add_subcommand("status", "Groups, disks and counters; exit code 1: one is not optimal")
       ->callback([&action] { action = status; });
   add_fail(*group, action);
+  add_return(*group, action);
   add_replace(*group, action);
   add_spare(*group, action);
   add_add(*group, action);

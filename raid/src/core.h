@@ -365,9 +365,9 @@ class Core final : public PeersUser, public LockTableUser {
   int looking_ = 0;                       // look_for_members() runs; nothing begins
 
   // Of disks that have failed.
-  Regions missed_{};            // that the label is to call missed, as was asked for in this view
-  Regions unsettled_{};         // of all who prepared the view that this node proposes
-  bool unsettled_known_ = true; // else a disk that fails now is not recorded
+  Regions missed_{};             // that the label is to call missed, as was asked for in this view
+  Regions unsettled_{};          // of all who prepared the view that this node proposes
+  bool unsettled_known_ = true;  // else a disk that fails now is not recorded
 
   struct Rebuild {
     std::vector<std::pair<DiskId, std::uint64_t>> of;  // disks, and since when

@@ -22,7 +22,9 @@ namespace duet::raid {
 // ---- what is missed ----
 
 // The disk is there, and this node has read its label since it failed.
-bool Core::may_return(const LabelDisk& disk) const { return disks_.found_with(disk.id).has_value(); }
+bool Core::may_return(const LabelDisk& disk) const {
+  return disks_.found_with(disk.id).has_value();
+}
 
 void Core::bring_back(GroupLabel& label, std::uint32_t disk) const {
   LabelDisk& member = label.members[disk];

@@ -21,6 +21,11 @@ Disks::Disks(const Assembly& assembly, const std::vector<BlockDevice*>& devices)
 }
 
 void Disks::found(const GroupLabel& own, BlockDevice* device) {
+  for (std::uint32_t i = 0; i < label_.disks; ++i) {
+    if (label_.members[i].id == own.own_id && state(i) == DiskState::kFailed) {
+      devices_.erase(own.own_id);  // it may be there under another name now
+    }
+  }
   know(own.own_id, device);
   if (device_called(own.own_id) == device) {
     found_[own.own_id] = own.sequence;

@@ -195,9 +195,7 @@ bool is_loose(const GroupLabel& label, Stripe stripe) {
   return contains(label.loose, region_of(label, stripe));
 }
 
-void set_loose(GroupLabel& label, Stripe stripe) {
-  insert(label.loose, region_of(label, stripe));
-}
+void set_loose(GroupLabel& label, Stripe stripe) { insert(label.loose, region_of(label, stripe)); }
 
 bool is_recording(const GroupLabel& label) {
   return std::any_of(label.members.begin(), label.members.begin() + label.disks,
@@ -227,8 +225,9 @@ void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_reco
   const bool whole = static_cast<DiskState>(failed.state) == DiskState::kInSync &&
                      !is_expanding(label);  // which it would take no part in
   const bool recorded = may_record && (whole || (failed.flags & kRecorded) != 0);
-  const bool first = std::none_of(label.members.begin(), label.members.begin() + label.disks,
-                                  [](const LabelDisk& each) { return (each.flags & kRecorded) != 0; });
+  const bool first =
+      std::none_of(label.members.begin(), label.members.begin() + label.disks,
+                   [](const LabelDisk& each) { return (each.flags & kRecorded) != 0; });
   if (recorded && first) {
     label.missed = {};
   }

@@ -13,7 +13,8 @@ constexpr Geometry kSingle = {
     .level = Level::kSingleParity, .disks = 4, .chunk_blocks = 2, .stripes = 24};
 constexpr Geometry kDouble = {
     .level = Level::kDoubleParity, .disks = 5, .chunk_blocks = 2, .stripes = 24};
-constexpr Geometry kCopies = {.level = Level::kMirror, .disks = 3, .chunk_blocks = 4, .stripes = 24};
+constexpr Geometry kCopies = {
+    .level = Level::kMirror, .disks = 3, .chunk_blocks = 4, .stripes = 24};
 constexpr std::uint32_t kDisk = 2;  // the one that comes and goes
 
 LabelDisk member(World& world, std::size_t node, std::uint32_t disk = kDisk) {

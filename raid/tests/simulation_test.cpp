@@ -844,12 +844,12 @@ Reached explore(About about, std::uint64_t same, int fresh) {
             << reached.views << ", degraded reads " << reached.degraded_reads
             << ", stripes rebuilt " << reached.rebuilt << ", passed by " << reached.passed_by
             << ", rebuilds resumed " << reached.resumed << ", spares lost " << reached.spares_lost
-            << ", disks returned " << reached.returned
-            << ", wishes granted " << reached.granted << " of " << reached.wishes
-            << ", stripes scrubbed " << reached.scrubbed << ", whole scrubs " << reached.scrubs_done
-            << ", blocks computed another way " << reached.others_read << ", further disks "
-            << reached.further << ", expansions " << reached.expansions << " of " << reached.begun
-            << ", stripes moved " << reached.moved << '\n';
+            << ", disks returned " << reached.returned << ", wishes granted " << reached.granted
+            << " of " << reached.wishes << ", stripes scrubbed " << reached.scrubbed
+            << ", whole scrubs " << reached.scrubs_done << ", blocks computed another way "
+            << reached.others_read << ", further disks " << reached.further << ", expansions "
+            << reached.expansions << " of " << reached.begun << ", stripes moved " << reached.moved
+            << '\n';
   return reached;
 }
 // Whether what was reached can be compared with what should be.

@@ -244,10 +244,10 @@ class Group {
   // device, or there was no leader; kFenced; kClosed.
   Task<Status> add_spare(BlockDevice& device, const DiskId& id, bool force);
   Task<Status> replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force);
-  // A member that has failed is used again, by all nodes: one that an operator failed, or whose path
-  // was lost.  Where it is recorded what it has missed (LabelDisk::flags), only that is written to
-  // it; else it is rebuilt.  Its own label must be there, and say who it is.
-  // Error: kInvalid: no such disk; kExists: it has not failed; kNotFound: it does not answer, or is
+  // A member that has failed is used again, by all nodes: one that an operator failed, or whose
+  // path was lost.  Where it is recorded what it has missed (LabelDisk::flags), only that is
+  // written to it; else it is rebuilt.  Its own label must be there, and say who it is. Error:
+  // kInvalid: no such disk; kExists: it has not failed; kNotFound: it does not answer, or is
   // another; kRefused: another disk has its place by now; kTryAgain: the leader does not see it, or
   // none leads; kFenced; kClosed.
   Task<Status> take_back(std::uint32_t disk);

@@ -40,15 +40,15 @@ enum class DiskState : std::uint32_t {
 };
 
 // LabelDisk::flags.
-inline constexpr std::uint32_t kAway = 1;      // kFailed: it only was not there; it returns by itself
+inline constexpr std::uint32_t kAway = 1;  // kFailed: it only was not there; it returns by itself
 inline constexpr std::uint32_t kRecorded = 2;  // not kInSync: it lacks what lies in missed regions
 struct LabelDisk {
   DiskId id{};
   std::uint32_t state = static_cast<std::uint32_t>(DiskState::kInSync);  // DiskState
   std::uint32_t flags = 0;
-  std::uint64_t since = 0;      // the label's sequence when it came into this state
-  // kRebuilding: stripes below this are in sync; if kRecorded, so are those of regions that were not
-  // missed.
+  std::uint64_t since = 0;  // the label's sequence when it came into this state
+  // kRebuilding: stripes below this are in sync; if kRecorded, so are those of regions that were
+  // not missed.
   std::uint64_t watermark = 0;
   friend bool operator==(const LabelDisk&, const LabelDisk&) = default;
 };

@@ -185,8 +185,9 @@ struct OrderVerb {
 // What is asked of a group, by the last part of its path and the body; a Response: why it is wrong.
 std::variant<RaidOrder, Response> order_from(const Request& request, const Parts& parts) {
   using Verb = RaidOrder::Verb;
-  static constexpr std::array<OrderVerb, 6> kVerbs = {{
+  static constexpr std::array<OrderVerb, 7> kVerbs = {{
       {"fail", Verb::kFail, {}},
+      {"return", Verb::kReturn, {}},
       {"replace", Verb::kReplace, {}},
       {"spare", Verb::kAddSpare, Verb::kRemoveSpare},
       {"add", Verb::kExpand, {}},
@@ -213,7 +214,8 @@ std::variant<RaidOrder, Response> order_from(const Request& request, const Parts
     return std::move(*bad);
   }
   OrderReader reader(std::get<Json>(body));
-  if (order.verb == Verb::kFail || order.verb == Verb::kReplace) {
+  const bool of_one = order.verb == Verb::kFail || order.verb == Verb::kReturn;
+  if (of_one || order.verb == Verb::kReplace) {
     order.disk = reader.text("disk");
   }
   if (order.verb == Verb::kExpand) {
@@ -221,7 +223,7 @@ std::variant<RaidOrder, Response> order_from(const Request& request, const Parts
   } else if (order.verb == Verb::kAddVirtual) {
     order.name = reader.text("name");
     order.bytes = reader.size("bytes");
-  } else if (order.verb != Verb::kFail) {
+  } else if (!of_one) {
     order.path = reader.text("path");
   }
   order.force = reader.flag("force");

@@ -60,13 +60,16 @@ Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin
     co_return scrub(*group, order.verb == Verb::kStopScrub);
   }
   const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
-  if (!disk && (order.verb == Verb::kFail || order.verb == Verb::kReplace)) {
+  if (!disk &&
+      (order.verb == Verb::kFail || order.verb == Verb::kReplace || order.verb == Verb::kReturn)) {
     co_return fmt::format("group {} has no disk {}, or several; write its path or its number",
                           order.group, order.disk);
   }
   std::string wrong;
   if (order.verb == Verb::kFail) {
     wrong = co_await fail_disk(machine, *group, *disk);
+  } else if (order.verb == Verb::kReturn) {
+    wrong = co_await group->take_back(*disk, open);
   } else if (order.verb == Verb::kReplace) {
     wrong = co_await group->replace(*disk, order.path, order.force, open, machine.entropy);
   } else if (order.verb == Verb::kAddSpare) {

@@ -422,6 +422,30 @@ Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bo
   co_return given(*slot, path, id, replaced);
 }
 
+Task<std::string> ManagedGroup::take_back(std::uint32_t disk, Opener open) {
+  Status taken = co_await group_->take_back(disk);
+  const raid::DiskId id = group_->status().label.members[disk].id;
+  const auto slot = std::ranges::find(slots_, id, &Slot::id);
+  if (!taken.ok() && taken.error().code == Errc::kNotFound && slot != slots_.end()) {
+    auto opened = open(*slot->configured);
+    if (opened.ok()) {
+      retired_.push_back(std::exchange(slot->device, std::move(opened.value())));
+      group_->add_device(*slot->device);
+      taken = co_await group_->take_back(disk);
+    }
+  }
+  if (taken.ok() && slot != slots_.end()) {
+    slot->problem.clear();
+  }
+  const std::string_view remedy =
+      taken.ok() || taken.error().code != Errc::kNotFound
+          ? ""
+          : "; correct what connects it, or give another disk: `duet raid replace`";
+  co_return taken.ok() ? std::string()
+                       : fmt::format("disk {} of group {}: {}{}", disk, configured_.name,
+                                     text_of(taken.error()), remedy);
+}
+
 Task<std::string> ManagedGroup::expand(std::vector<std::string> paths, bool force, Opener open,
                                        Entropy& entropy) {
   std::vector<Slot*> slots;

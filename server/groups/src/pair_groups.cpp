@@ -5,6 +5,7 @@
 #include <list>
 
 #include "base/check.h"
+#include "path_watch.h"
 
 namespace duet::groups {
 
@@ -14,6 +15,7 @@ constexpr Duration kOpenAgain = std::chrono::seconds(1);
 // A disk that is not there when a group begins has failed, and is rebuilt.
 constexpr Duration kDisksWithin = std::chrono::seconds(3);
 constexpr Duration kLook = std::chrono::milliseconds(20);
+constexpr Duration kPathsEvery = std::chrono::seconds(1);
 // A process of a node may try so often to manage its groups before the numbers of the next one.
 constexpr std::uint64_t kTries = 256;
 // Those of the logs come first, by filer.
@@ -28,6 +30,7 @@ class PairGroups::Borrowed final : public BlockDevice {
       : scheduler_(scheduler), disk_(disk), access_(access) {}
   [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
   [[nodiscard]] std::string_view name() const override { return disk_.name(); }
+  void begin_anew() override { disk_.begin_anew(); }
   void start(BlockOperation& operation) override {
     if (access_.shut.contains(&disk_)) {
       operation.result = Error{Errc::kIo, "the partner may still write to this disk"};
@@ -122,6 +125,32 @@ void PairGroups::begin() {
   }
   for (std::size_t i = 0; i < groups_.size(); ++i) {
     scope_.spawn(keep_opening(i));
+    scope_.spawn(watch_paths(i));
+  }
+}
+
+// A disk that is out of reach has failed for both nodes; whoever lost it knows when it is there
+// again.
+Task<void> PairGroups::watch_paths(std::size_t group) {
+  const ManagedGroup& watched = *groups_[group];
+  PathWatch paths([this](const Slot& slot) {
+    const shelf::SharedDisk* const disk = disk_of_(*slot.configured);
+    return disk == nullptr ? shelf::DiskHealth() : disk->health();
+  });
+  while (!closing_) {
+    co_await sleep(scheduler_, kPathsEvery);
+    if (!watched.managed() || ended()) {
+      continue;
+    }
+    const std::vector<DiskView> disks = watched.disks();
+    const std::vector<std::uint32_t> back = paths.look(disks, scheduler_.now());
+    for (const std::uint32_t disk : back) {
+      const Status taken = co_await watched.manager()->take_back(disk);
+      if (taken.ok() && on_trouble) {
+        on_trouble("redundancy group " + watched.configured().name + ": disk " +
+                   std::to_string(disk) + " can be reached again, and is used again");
+      }
+    }
   }
 }
 

@@ -90,6 +90,7 @@ struct RaidGroupInfo {
 struct RaidOrder {
   enum class Verb : std::uint8_t {
     kFail,         // `disk` is not to be used any more
+    kReturn,       // `disk`, which has failed, is used again
     kReplace,      // the disk at `path` takes the place of `disk`, which has failed
     kAddSpare,     // the disk at `path` takes the place of the next one that fails
     kRemoveSpare,  // it does not any more

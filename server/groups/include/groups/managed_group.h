@@ -110,6 +110,9 @@ class ManagedGroup {
   Task<std::string> add_spare(std::string path, bool force, Opener open, Entropy& entropy);
   Task<std::string> replace(std::uint32_t disk, std::string path, bool force, Opener open,
                             Entropy& entropy);
+  // A member that has failed is used again; its device is opened anew if the one at hand is of no
+  // use any more.
+  Task<std::string> take_back(std::uint32_t disk, Opener open);
   // A spare is none any more.
   Task<std::string> remove_spare(std::string path);
   // The group spreads over these disks, too, while it is used.  `paths` as above.

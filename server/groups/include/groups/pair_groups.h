@@ -77,6 +77,7 @@ class PairGroups final : public failover::SharedGroups {
   };
   Task<void> wait_for_disks(const ManagedGroup& group);
   Task<void> keep_opening(std::size_t group);
+  Task<void> watch_paths(std::size_t group);
   class Borrowed;
   // Of a group: what its devices share.
   struct Access {
