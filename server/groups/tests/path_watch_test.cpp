@@ -22,6 +22,10 @@ struct Paths : ::testing::Test {
   }
   Numbers look() { return watch.look(std::span(&view, 1), Instant{} + now); }
   void fail() { view.state = raid::DiskState::kFailed; }
+  void connect() {
+    connect();
+    ++health.reconnects;
+  }
 
   sim::SimScheduler scheduler{1};
   sim::SimDisk disk{"d", 512};
@@ -38,7 +42,7 @@ TEST_F(Paths, OneThatWasOutOfReachIsTakenBackWhenItCanBeReached) {
   EXPECT_EQ(look(), Numbers());
   fail();
   EXPECT_EQ(look(), Numbers());
-  health.connected = true;
+  connect();
   EXPECT_EQ(look(), Numbers({3}));
 }
 
@@ -53,7 +57,7 @@ TEST_F(Paths, OneThatWasNeverThereComes) {
   fail();
   health.connected = false;
   EXPECT_EQ(look(), Numbers());
-  health.connected = true;
+  connect();
   EXPECT_EQ(look(), Numbers({3}));
 }
 
@@ -72,7 +76,7 @@ TEST_F(Paths, OneThatIsRefusedIsTriedAgainAfterAWhile) {
   health.connected = false;
   EXPECT_EQ(look(), Numbers());
   fail();
-  health.connected = true;
+  connect();
   EXPECT_EQ(look(), Numbers({3}));
   now += seconds(1);
   EXPECT_EQ(look(), Numbers());
@@ -84,7 +88,7 @@ TEST_F(Paths, OneThatCameBackAndThenGivesErrorsStaysOut) {
   health.connected = false;
   EXPECT_EQ(look(), Numbers());
   fail();
-  health.connected = true;
+  connect();
   EXPECT_EQ(look(), Numbers({3}));
   view.state = raid::DiskState::kRebuilding;
   EXPECT_EQ(look(), Numbers());
