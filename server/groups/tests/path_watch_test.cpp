@@ -23,7 +23,7 @@ struct Paths : ::testing::Test {
   Numbers look() { return watch.look(std::span(&view, 1), Instant{} + now); }
   void fail() { view.state = raid::DiskState::kFailed; }
   void connect() {
-    connect();
+    health.connected = true;
     ++health.reconnects;
   }
 
