@@ -111,6 +111,35 @@ void PairNode::shut_out_of_groups(const Claim& claim) {
   if (groups_.groups != nullptr) {
     step("shut out of the groups");
     groups_.groups->partner_fenced(claim.partner, claim.left);
+    left_ = claim.left;
+    ++exclusions_;
+    if (!left_.empty()) {
+      scope_.spawn(fence_those_left(claim.partner, exclusions_));
+    }
+  }
+}
+
+// Disks that were out of reach come back.  The partner may have a newer process there by then, which
+// stays.
+Task<void> PairNode::fence_those_left(std::uint64_t incarnation, std::uint64_t exclusion) {
+  while (!left_.empty()) {
+    co_await sleep(scheduler_, options_.retry);
+    const std::vector<shelf::SharedDisk*> disks = left_;
+    for (shelf::SharedDisk* const disk : disks) {
+      if (halted_ || exclusion != exclusions_) {
+        co_return;  // a later one counts
+      }
+      if (!disk->health().connected) {
+        continue;
+      }
+      const Status excluded =
+          co_await shelf::exclude_processes(*disk, static_cast<std::uint8_t>(peer_number()), incarnation);
+      if (excluded.ok() && exclusion == exclusions_) {
+        std::erase(left_, disk);
+        step("shut out of a disk that is back");
+        groups_.groups->shut_out_of(*disk);
+      }
+    }
   }
 }
 

@@ -127,6 +127,30 @@ Task<Status> fence_disk(SharedDisk& disk, Reservation kind, bool second_fence) {
   co_return Ok{};
 }
 
+Task<Status> exclude_processes(SharedDisk& disk, std::uint8_t node, std::uint64_t incarnation) {
+  const Result<DiskState> found = co_await disk.read_state();
+  if (!found.ok()) {
+    co_return found.error();
+  }
+  const DiskState& state = found.value();
+  if (!registered(state, disk.key())) {
+    co_return Error{Errc::kFenced, "another node removed this one's key"};
+  }
+  if (state.reservation == Reservation::kNone) {
+    co_return Error{Errc::kRefused, "the target has lost its reservation"};
+  }
+  for (const DiskKey key : state.keys) {
+    if (node_of(key) != node || incarnation_of(key) > incarnation) {
+      continue;
+    }
+    const Status removed = co_await disk.preempt_and_abort(key, state.reservation);
+    if (!removed.ok()) {
+      co_return removed;
+    }
+  }
+  co_return Ok{};
+}
+
 Task<Status> swap_block(SharedDisk& disk, std::uint64_t block, ConstBytes expected,
                         ConstBytes desired) {
   if (disk.features().compare_and_swap) {

@@ -10,6 +10,7 @@
 #   upgrade  each node in turn is moved away, replaced by another build and given back
 #   moves    planned takeovers and givebacks, one after another
 #   disks    of a redundancy group: a disk fails, a spare takes its place, and a node dies meanwhile
+#   paths    of pair-shared.yaml: a disk is out of reach for a while, and gets what it has missed
 #   expand   of pair-shared.yaml, once: the group spreads over its spare, too, and a node dies meanwhile
 #   hosts    of pair-shared.yaml: hosts write the virtual disk "host" through both nodes at once, beside the
 #            clients of the filers; a node is killed, frozen or crashes, and comes back
@@ -30,6 +31,11 @@ RANDOM=$seed
 # shellcheck source=tests/faults/sample.sh
 . "$here/tests/faults/sample.sh"
 
+if [ "$scenario" = paths ]; then
+  sed -i '/    spares:/,+1d; s/shelf2.sock#c5/shelf3.sock#c5/; s/    automatic_takeover: true/&\n    disk_patience: 2s/' pair.yaml
+  pair_kill() { kill_third_shelf; pair kill all; }
+  start_third_shelf c5
+fi
 say "seed $seed"
 pair start > start.out
 await_home
@@ -168,6 +174,20 @@ disks() {
   scrub
 }
 
+# A disk is out of reach for a while, longer than it is waited for; a node dies meanwhile.
+paths() {
+  local victim=$1 before after
+  before=$(groups | jq '.groups[0].counters.rebuilt_stripes')
+  kill_third_shelf
+  in_sync 5
+  pause
+  kills "$victim"
+  start_third_shelf c5
+  in_sync 6
+  after=$(groups | jq '.groups[0].counters.rebuilt_stripes')
+  say "$((after - before)) stripes were written to the disk again"
+  scrub
+}
 expand() {
   local victim=$1 spare
   spare=$(groups | jq -r '.groups[0].disks[] | select(.state == "spare").path')

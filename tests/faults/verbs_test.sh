@@ -255,20 +255,6 @@ forced() {
   restart_hard
   takeover_and_back "$left"
 }
-# One disk of filer a stands on a shelf of its own, so that nothing else is lost with it.
-start_third_shelf() {
-  mkdir -p run/disks
-  [ -e run/disks/alone.img ] || "$bin/duet-shelf" create run/disks/alone.img --size 1G > /dev/null
-  setsid "$bin/duet-shelf" serve --listen unix://run/shelf3.sock --disk a1=run/disks/alone.img > run/shelf3.log 2>&1 < /dev/null &
-  echo $! > run/shelf3.pid
-  for _ in $(seq 100); do
-    ! grep -q '^duet-shelf: ready' run/shelf3.log || return 0
-    sleep 0.1
-  done
-  cat run/shelf3.log >&2
-  return 1
-}
-kill_third_shelf() { [ ! -e run/shelf3.pid ] || kill -9 "$(cat run/shelf3.pid)" 2> /dev/null || true; }
 lostdisk() {
   kill_third_shelf
   say "the disk a1 is gone for good"
@@ -320,7 +306,7 @@ lostdisk() {
   done
   say "a blank disk in its place"
   rm run/disks/alone.img*
-  start_third_shelf
+  start_third_shelf a1
   await b b "in sync"
   clients_work
   say "filer a: $(view a .filers[0].state), waits for: $(view a .filers[0].waits_for)"
@@ -349,7 +335,7 @@ case "$scenario" in
     sed -i 's/shelf2.sock#a1/shelf3.sock#a1/; s/    automatic_takeover: true/&\n    disk_patience: 2s/' pair.yaml
     pair_kill() { kill_third_shelf; pair kill all; }
     filers=b
-    start_third_shelf
+    start_third_shelf a1
     ;;
 esac
 case "$scenario" in giveback) sed -i 's/    automatic_takeover: true/&\n    automatic_giveback: true/' pair.yaml ;; esac

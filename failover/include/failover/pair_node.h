@@ -299,6 +299,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<Status> fence(Claim& claim);
   Task<Status> fence_disks(Claim& claim);
   Task<Status> fence_one(shelf::SharedDisk& disk);
+  Task<void> fence_those_left(std::uint64_t incarnation, std::uint64_t exclusion);
   Task<Status> fence_for_group(shelf::SharedDisk& disk, std::vector<shelf::SharedDisk*>& left);
   Task<void> exclude(Claim& claim);
   Task<void> second_wait(Claim& claim);
@@ -501,6 +502,8 @@ class PairNode final : private interconnect::ChannelUser {
   bool taking_ = false;
   bool leaving_ = false;
   Instant may_take_at_{};
+  std::vector<shelf::SharedDisk*> left_;  // of the groups: the last exclusion did not reach them
+  std::uint64_t exclusions_ = 0;
   std::uint64_t force_number_ = 0;
   bool force_ = false;
   FilerSet handover_asked_{};

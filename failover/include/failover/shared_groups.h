@@ -52,6 +52,8 @@ class SharedGroups {
   // any more.  A group that cannot do without them waits on, and is not ready.
   virtual void partner_fenced(std::uint64_t incarnation,
                               std::span<shelf::SharedDisk* const> left) = 0;
+  // One of those left can be used again: those processes are shut out of it by now.
+  virtual void shut_out_of(shelf::SharedDisk& disk) = 0;
 };
 
 }  // namespace duet::failover

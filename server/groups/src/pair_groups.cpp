@@ -281,6 +281,12 @@ void PairGroups::partner_fenced(std::uint64_t incarnation,
   }
 }
 
+void PairGroups::shut_out_of(shelf::SharedDisk& disk) {
+  for (const std::unique_ptr<Access>& access : access_) {
+    access->shut.erase(&disk);
+  }
+}
+
 // Whatever number the manager of the fenced process has.
 void PairGroups::tell_fenced(raid::Group& manager) const {
   manager.node_fenced(partner(), fenced_ * kTries + kTries - 1);

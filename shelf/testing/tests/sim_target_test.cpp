@@ -317,6 +317,30 @@ TEST_P(SimTargetTest, ATargetMayForgetAndOfferLess) {
   EXPECT_OK(now(do_write(*b, 3, TestBlock(1))));
 }
 
+// B fenced A's process elsewhere, and this disk was out of reach.
+TEST_P(SimTargetTest, OldProcessesAreExcludedAndANewerOneStays) {
+  SimTarget shelf(scheduler_, data_, label_);
+  const auto old = shelf.connect(path_a_, kA1);
+  const auto b = shelf.connect(path_b_, kB1);
+  EXPECT_OK(now(join_disk(*old, kWe)));
+  EXPECT_OK(now(join_disk(*b, kWe)));
+  const std::uint8_t node = node_of(kA1);
+  EXPECT_OK(now(exclude_processes(*b, node, incarnation_of(kA1) - 1)));  // older ones
+  EXPECT_OK(now(do_write(*old, 3, TestBlock(1))));
+  EXPECT_OK(now(exclude_processes(*b, node, incarnation_of(kA1))));
+  EXPECT_ERRC(now(do_write(*old, 3, TestBlock(2))), Errc::kFenced);
+  const auto newer = shelf.connect(path_a_, make_key(node, incarnation_of(kA1) + 1));
+  EXPECT_OK(now(join_disk(*newer, kWe)));
+  EXPECT_OK(now(exclude_processes(*b, node, incarnation_of(kA1))));  // again
+  EXPECT_OK(now(do_write(*newer, 3, TestBlock(3))));
+  EXPECT_OK(now(do_write(*b, 3, TestBlock(4))));
+  // Who was shut out himself has no say, nor is a disk without a reservation of any help.
+  EXPECT_OK(now(fence_disk(*newer, kWe)));
+  EXPECT_ERRC(now(exclude_processes(*b, node, incarnation_of(kA1))), Errc::kFenced);
+  EXPECT_OK(now(do_release(*newer)));
+  EXPECT_ERRC(now(exclude_processes(*newer, node_of(kB1), incarnation_of(kB1))), Errc::kRefused);
+}
+
 TEST_P(SimTargetTest, PowerLossKeepsTheFence) {
   SimTarget shelf(scheduler_, data_, label_);
   const auto a = shelf.connect(path_a_, kA1);

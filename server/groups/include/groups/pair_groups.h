@@ -55,6 +55,7 @@ class PairGroups final : public failover::SharedGroups {
   [[nodiscard]] bool lacks(std::uint64_t incarnation) const override;
   [[nodiscard]] bool was_last_alone() const override;
   void partner_fenced(std::uint64_t incarnation, std::span<shelf::SharedDisk* const> left) override;
+  void shut_out_of(shelf::SharedDisk& disk) override;
 
   // Of this one of the configuration's, which is virtual.
   [[nodiscard]] shelf::SharedDisk& port(const config::Disk& disk) const;
