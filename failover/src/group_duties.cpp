@@ -119,8 +119,8 @@ void PairNode::shut_out_of_groups(const Claim& claim) {
   }
 }
 
-// Disks that were out of reach come back.  The partner may have a newer process there by then, which
-// stays.
+// Disks that were out of reach come back.  The partner may have a newer process there by then,
+// which stays.
 Task<void> PairNode::fence_those_left(std::uint64_t incarnation, std::uint64_t exclusion) {
   while (!left_.empty()) {
     co_await sleep(scheduler_, options_.retry);
@@ -132,8 +132,8 @@ Task<void> PairNode::fence_those_left(std::uint64_t incarnation, std::uint64_t e
       if (!disk->health().connected) {
         continue;
       }
-      const Status excluded =
-          co_await shelf::exclude_processes(*disk, static_cast<std::uint8_t>(peer_number()), incarnation);
+      const Status excluded = co_await shelf::exclude_processes(
+          *disk, static_cast<std::uint8_t>(peer_number()), incarnation);
       if (excluded.ok() && exclusion == exclusions_) {
         std::erase(left_, disk);
         step("shut out of a disk that is back");

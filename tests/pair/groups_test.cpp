@@ -19,6 +19,25 @@ class PairOnAGroup : public Pair {
   [[nodiscard]] failover::GroupsState state(std::uint32_t node) {
     return world.process(node)->groups->state();
   }
+  // A disk that is no member of a mailbox, and does not have the record.
+  [[nodiscard]] std::size_t plain_disk() {
+    for (std::size_t each = 0;; ++each) {
+      bool plain = each != world.record_disk();
+      for (const std::uint32_t node : {0U, 1U}) {
+        const std::vector<std::size_t> members = world.pair(node).status().members[node].disks;
+        plain = plain && std::ranges::find(members, each) == members.end();
+      }
+      if (plain) {
+        return each;
+      }
+    }
+  }
+  [[nodiscard]] raid::DiskState disk(std::uint32_t node, std::size_t number) {
+    const auto& group = *world.process(node)->groups->all().front();
+    return group.managed()
+               ? static_cast<raid::DiskState>(group.group().status().label.members[number].state)
+               : raid::DiskState::kRebuilding;
+  }
   // So that what is checked behind this is the group's own doing.
   void expect_sound() {
     ASSERT_TRUE(all_well());
@@ -212,6 +231,40 @@ TEST_P(PairOnAGroup, ADegradedGroupIsTakenOver) {
   world.boot(0);
   ASSERT_TRUE(all_well());
   EXPECT_TRUE(shared());
+}
+
+// Longer than it is waited for.
+TEST_P(PairOnAGroup, ADiskThatWasOutOfReachIsUsedAgain) {
+  begin();
+  const std::size_t lost = plain_disk();
+  for (const std::uint32_t node : {0U, 1U}) {
+    world.path(node, lost).cut();
+  }
+  ASSERT_TRUE(world.run_until([&] { return disk(0, lost) == raid::DiskState::kFailed; }, 100s));
+  world.run_for(1s);
+  for (const std::uint32_t node : {0U, 1U}) {
+    world.path(node, lost).heal();
+    world.run_for(std::chrono::milliseconds(GetParam() * 100));
+  }
+  ASSERT_TRUE(world.run_until([&] { return disk(1, lost) == raid::DiskState::kInSync; }, 60s));
+  expect_sound();
+}
+
+// Its writes to that disk are stopped when it can be reached, and not before is it used.
+TEST_P(PairOnAGroup, ADiskThatWasOutOfReachAtATakeoverIsUsedAgain) {
+  begin();
+  const std::size_t lost = plain_disk();
+  world.path(1, lost).cut();
+  world.run_for(std::chrono::milliseconds(GetParam() * 50));
+  world.process(0)->scheduler.freeze();
+  ASSERT_TRUE(soon(0, 1, 60s));
+  ASSERT_TRUE(world.run_until([&] { return disk(1, lost) == raid::DiskState::kFailed; }, 100s));
+  world.path(1, lost).heal();
+  ASSERT_TRUE(world.run_until([&] { return disk(1, lost) == raid::DiskState::kInSync; }, 60s));
+  EXPECT_GE(world.steps["shut out of a disk that is back"], 1U);
+  world.process(0)->scheduler.thaw();
+  ASSERT_TRUE(world.run_until([&] { return world.steps["halt"] > 0; }, 5s));
+  expect_sound();
 }
 
 // Whoever takes over or is taken over may die at any step of it.
