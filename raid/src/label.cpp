@@ -174,23 +174,19 @@ Status with_virtual_disk(GroupLabel& label, const std::string& name, std::uint64
   return set_virtual_disks(label, entries);
 }
 
-namespace {
-
-std::uint64_t region_of(const GroupLabel& label, Stripe stripe) {
+std::uint64_t loose_region(const GroupLabel& label, Stripe stripe) {
   const std::uint64_t steps = (label.stripes + label.step_stripes - 1) / label.step_stripes;
   const std::uint64_t steps_of_one = (steps + kLooseRegions - 1) / kLooseRegions;
   return static_cast<std::uint64_t>(stripe) / label.step_stripes / steps_of_one;
 }
 
-}  // namespace
-
 bool is_loose(const GroupLabel& label, Stripe stripe) {
-  const std::uint64_t region = region_of(label, stripe);
+  const std::uint64_t region = loose_region(label, stripe);
   return (label.loose[region / 64] >> (region % 64) & 1U) != 0;
 }
 
 void set_loose(GroupLabel& label, Stripe stripe) {
-  const std::uint64_t region = region_of(label, stripe);
+  const std::uint64_t region = loose_region(label, stripe);
   label.loose[region / 64] |= std::uint64_t{1} << (region % 64);
 }
 

@@ -58,6 +58,10 @@ struct Site {
 // REQUIRES: the group has the block.
 [[nodiscard]] Site site_of(const GroupLabel& label, std::uint64_t block);
 
+// A bit for each region of stripes.
+using LooseRegions = decltype(GroupLabel::loose);
+// The region that the stripe is in: of whole steps.
+[[nodiscard]] std::uint64_t loose_region(const GroupLabel& label, Stripe stripe);
 // Whether a rebuild passed by some stripes of the region that this one is in.
 [[nodiscard]] bool is_loose(const GroupLabel& label, Stripe stripe);
 void set_loose(GroupLabel& label, Stripe stripe);
