@@ -117,9 +117,7 @@ void Core::note_step(NodeId node, std::uint64_t step, bool passed_by) {
 
 // ---- the leader ----
 
-bool Core::progress_due() const {
-  return rebuild_due() || expansion_due() || tightening_due();
-}
+bool Core::progress_due() const { return rebuild_due() || expansion_due() || tightening_due(); }
 
 bool Core::rebuild_due() const {
   const std::uint64_t reached = rebuild_.sweep.reached();

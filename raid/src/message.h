@@ -133,12 +133,12 @@ struct KnowsBody {
 };
 static_assert(sizeof(KnowsBody) == 16);
 
-// Which scrub.  The one with the greatest number counts; of two with one number, that of the greater
-// kind.
+// Which scrub.  The one with the greatest number counts; of two with one number, that of the
+// greater kind.
 struct ScrubName {
   std::uint64_t number = 0;  // 0: none
-  // Of the group's disks when it began (Core::whole_since()); 0: they were not all in sync, or it is
-  // not known.  While they are the same, what the scrub made to match does so.
+  // Of the group's disks when it began (Core::whole_since()); 0: they were not all in sync, or it
+  // is not known.  While they are the same, what the scrub made to match does so.
   std::uint64_t whole_since = 0;
   std::uint32_t kind = 0;  // ScrubKind
   std::uint32_t reserved0 = 0;
