@@ -98,7 +98,7 @@ class Simulation {
         model_(world_),
         reached_(reached) {
     model_.answer = static_cast<Answer>(random_.below(4));
-    if (random_.one_in(2)) {
+    if (random_.one_in(about == About::kDisks ? 1 : 2)) {
       world_.needed = [this](std::uint64_t first, std::uint64_t count) {
         return model_.needed(first, count);
       };
@@ -225,15 +225,22 @@ class Simulation {
 
   void act_on_disks(std::size_t node) {
     const std::uint64_t stripes = world_.options_.geometry.stripes;
-    switch (random_.below(5)) {
+    switch (random_.below(6)) {
       case 0:
         fail_a_disk();
+        break;
+      case 4:
+        if (world_.active(node)) {
+          const Status begun = world_.group(node)->start_scrub(some_kind());
+          static_cast<void>(begun);
+        }
         break;
       case 1:
         wish(node);
         break;
       case 2:
-        for (std::uint64_t left = 6, at = random_.below(stripes); left > 0; --left) {
+        for (std::uint64_t left = random_.below(stripes), at = random_.below(stripes); left > 0;
+             --left) {
           model_.discard((at + left) % stripes);
         }
         break;
