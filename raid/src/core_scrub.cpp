@@ -267,7 +267,8 @@ Task<bool> Core::scrubbed_for_good() {
   if (scrub_.touched) {
     co_await io_.flush();
   }
-  co_return scrub_.matches&& same_disks_as_scrubbed();
+  const bool matches = scrub_.matches && same_disks_as_scrubbed();
+  co_return matches;
 }
 
 Task<Status> Core::scrub_stripe(PlacedStripe stripe) {
