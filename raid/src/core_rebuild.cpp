@@ -18,7 +18,7 @@
 // others, so (a) the label that takes the watermark over them says that they are loose: from then
 // on updates there compute check data from all data of a row; and (b) below that, at nodes that
 // do not know that label yet, updates write the rows of the new disk, too.  So a row in which
-// something is needed always matches.
+// something is needed always matches.  A scrub makes the others match (core_scrub.cpp).
 //
 // A node may have an older watermark than another: it computes what the other reads.
 
