@@ -291,7 +291,7 @@ if [ "$level" = raid5 ]; then
     sleep 0.05
   done
   [ "$(json_number loose_regions)" = 0 ] || fail "parts of the group stay loose"
-  expect 1 'excludes' duet raid scrub tank --stop --trust-data
+  expect 2 'excludes' duet raid scrub tank --stop --trust-data
   verify fourth
   verify_host
   stop
