@@ -103,16 +103,23 @@ void show_expansion(const Json& expansion) {
 void show_scrub(const Json& scrub) {
   const bool running = scrub.value("running", false);
   const std::uint64_t unsure = number(scrub, "unsure_rows");
+  const std::uint64_t loose = number(scrub, "loose_rows");
+  const std::uint64_t left = number(scrub, "loose_left_rows");
   fmt::print("  scrub      {}, {} rows put right{}\n",
              running
                  ? fmt::format("{} %, {} of {} stripes", number(scrub, "done_percent"),
                                grouped(number(scrub, "done")), grouped(number(scrub, "stripes")))
                  : std::string("the last one has ended"),
-             grouped(number(scrub, "repaired_rows") + number(scrub, "unreadable_rows")),
+             grouped(number(scrub, "repaired_rows") + number(scrub, "unreadable_rows") +
+                     number(scrub, "trusted_rows")),
              unsure == 0 ? ""
                          : fmt::format("; {} DO NOT MATCH, and do not tell what is wrong: run "
-                                       "`duet scrub`",
+                                       "`duet scrub start`, then `duet raid scrub --trust-data`",
                                        grouped(unsure)));
+  if (loose + left > 0) {
+    fmt::print("  loose      {} rows that a rebuild had passed by match now{}\n", grouped(loose),
+               left == 0 ? "" : fmt::format(", {} may be needed and stay", grouped(left)));
+  }
   if (running) {
     show_shares(scrub);
   }
@@ -364,18 +371,27 @@ void add_scrub(CLI::App& group, Action& action) {
   const auto wanted = std::make_shared<Wanted>();
   CLI::App* scrub = group.add_subcommand("scrub", "Compares data and check data of a group");
   scrub->add_option("GROUP", wanted->group, "The group")->required();
-  scrub->add_flag("--stop", wanted->remove, "Ends the one that runs");
+  CLI::Option* stop = scrub->add_flag("--stop", wanted->remove, "Ends the one that runs");
+  scrub
+      ->add_flag("--trust-data", wanted->force,
+                 "All data is right: what does not match it gets new check data")
+      ->excludes(stop);
   scrub->footer(
       "It runs beside the filers, in a pair on both nodes together; see it with `duet raid "
-      "status`.  What is wrong for sure is put right.");
+      "status`.  What is wrong for sure is put right.\n"
+      "--trust-data: only after `duet scrub start` has found all data right, of every filer that "
+      "lives on the group.  Wrong data of a virtual disk that hosts attach, which has no "
+      "checksums, "
+      "is taken for right then, and cannot be found any more.  All disks must be in sync.");
   scrub->callback([&action, wanted] {
     action = [wanted](Session& session) {
       const std::string path = "/v1/raid/" + wanted->group + "/scrub";
-      return wanted->remove ? session.done(session.call("DELETE", path, Json::object()),
-                                           fmt::format("the scrub of {} ends", wanted->group))
-                            : session.done(session.call("POST", path, Json::object()),
-                                           fmt::format("{} is being compared; see duet raid status",
-                                                       wanted->group));
+      return wanted->remove
+                 ? session.done(session.call("DELETE", path, Json::object()),
+                                fmt::format("the scrub of {} ends", wanted->group))
+                 : session.done(
+                       session.call("POST", path, {{"trust_data", wanted->force}}),
+                       fmt::format("{} is being compared; see duet raid status", wanted->group));
     };
   });
 }

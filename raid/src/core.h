@@ -67,7 +67,7 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] ExpansionStatus expansion_status() const;
 
   // core_scrub.cpp
-  Status start_scrub();
+  Status start_scrub(ScrubKind kind);
   Status stop_scrub();
   [[nodiscard]] ScrubStatus scrub_status() const;
   Task<Status> read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes);
@@ -238,6 +238,7 @@ class Core final : public PeersUser, public LockTableUser {
   void note_step(NodeId node, std::uint64_t step, bool passed_by);
   [[nodiscard]] bool needed(std::uint64_t step) const;
   [[nodiscard]] bool lacks_any(std::uint64_t step) const;
+  [[nodiscard]] bool anyone_needs(std::uint64_t first, std::uint64_t end) const;
   [[nodiscard]] std::uint64_t step_count() const;
   [[nodiscard]] std::uint64_t first_step() const;
   [[nodiscard]] std::uint64_t stripes_below(std::uint64_t step) const;
@@ -283,10 +284,16 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> read_other_cell(PlacedStripe stripe, Cell cell, std::uint32_t attempt,
                                MutableBytes bytes);
   Task<Status> repair_cell(PlacedStripe stripe, Cell cell, ConstBytes good);
-  void begin_scrub(std::uint64_t number);
-  void note_scrub_step(NodeId node, std::uint64_t step);
+  void begin_scrub(const ScrubName& name);
+  bool follow_scrub(const ScrubName& name);
+  void note_scrub_step(NodeId node, std::uint64_t step, bool matches);
+  Task<bool> scrubbed_for_good();
+  [[nodiscard]] std::uint64_t whole_since() const;
+  [[nodiscard]] bool same_disks_as_scrubbed() const;
+  [[nodiscard]] bool unneeded(const PlacedStripe& stripe, std::uint32_t row) const;
+  [[nodiscard]] bool tightening_due() const;
   void tell_of_scrub();
-  void tell_of_scrub_step(std::uint64_t step);
+  void tell_of_scrub_step(std::uint64_t step, bool matches);
   void on_scrub(const ScrubBody& body);
   void on_scrub_step(NodeId from, const ScrubStepBody& body);
 
@@ -397,11 +404,14 @@ class Core final : public PeersUser, public LockTableUser {
   std::vector<std::unique_ptr<MoveLocks>> kept_;  // of moves that did not come to their end
 
   struct Scrub {
-    std::uint64_t number = 0;  // 0: there was none
+    ScrubName of;
     bool running = false;
     Instant began{};
     Sweep sweep;
     std::array<ScrubReport, kNodesMax> reports{};  // of each node
+    Regions left{};   // with a step that is done, and not all of which matches
+    bool matches = true;   // of the step that this node does: what is done of it
+    bool touched = false;  // something of it was written, or must be on the disks for good
     std::optional<Error> trouble;
   };
   Scrub scrub_;

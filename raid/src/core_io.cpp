@@ -234,10 +234,10 @@ Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t
     if (const std::optional<Error> error = ended()) {
       co_return *error;
     }
-    if (use.granted()) {
+    if (use.granted() && looking_ == 0) {
       co_return Ok{};
     }
-    // Woken by a grant, or when this manager ends.
+    // Woken by a grant, when it has looked for disks that it does not know, or when it ends.
     co_await granted_.wait();
   }
 }

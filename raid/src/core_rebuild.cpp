@@ -18,7 +18,7 @@
 // others, so (a) the label that takes the watermark over them says that they are loose: from then
 // on updates there compute check data from all data of a row; and (b) below that, at nodes that
 // do not know that label yet, updates write the rows of the new disk, too.  So a row in which
-// something is needed always matches.
+// something is needed always matches.  A scrub makes the others match (core_scrub.cpp).
 //
 // A node may have an older watermark than another: it computes what the other reads.
 
@@ -117,7 +117,9 @@ void Core::note_step(NodeId node, std::uint64_t step, bool passed_by) {
 
 // ---- the leader ----
 
-bool Core::progress_due() const { return rebuild_due() || expansion_due() || missed_due(); }
+bool Core::progress_due() const {
+  return rebuild_due() || expansion_due() || tightening_due() || missed_due();
+}
 
 bool Core::rebuild_due() const {
   const std::uint64_t reached = rebuild_.sweep.reached();
@@ -132,6 +134,11 @@ Task<Status> Core::write_progress() {
   const auto label = std::make_unique<GroupLabel>(disks_.label());
   ++label->sequence;
   label->term = std::max(label->term, term_);
+  if (tightening_due()) {
+    for (std::size_t i = 0; i < label->loose.size(); ++i) {
+      label->loose[i] &= scrub_.left[i];
+    }
+  }
   const std::uint64_t done = stripes_below(rebuild_.sweep.reached());
   for (std::uint32_t i = 0; i < label->disks; ++i) {
     LabelDisk& disk = label->members[i];
@@ -246,8 +253,12 @@ bool Core::needed(std::uint64_t step) const {
     return true;  // what a stripe holds may change, and another node know it earlier
   }
   const std::uint64_t width = geometry().stripe_blocks();
-  const std::uint64_t end = stripes_below(step + 1) * width;
-  for (std::uint64_t at = stripes_below(step) * width; at < end;) {
+  return anyone_needs(stripes_below(step) * width, stripes_below(step + 1) * width);
+}
+
+// Blocks [first, end).
+bool Core::anyone_needs(std::uint64_t first, std::uint64_t end) const {
+  for (std::uint64_t at = first; at < end;) {
     auto found = needed_.upper_bound(at);
     if (found == needed_.begin()) {
       return true;

@@ -168,7 +168,7 @@ Task<Status> Group::add_virtual_disk(std::string name, std::uint64_t blocks) {
 void Group::set_needed(const Part& part, Needed needed) {
   core_->set_needed(part, std::move(needed));
 }
-Status Group::start_scrub() { return core_->start_scrub(); }
+Status Group::start_scrub(ScrubKind kind) { return core_->start_scrub(kind); }
 Status Group::stop_scrub() { return core_->stop_scrub(); }
 Task<Status> Group::read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes) {
   return core_->read_other(block, attempt, bytes);

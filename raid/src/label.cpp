@@ -174,13 +174,13 @@ Status with_virtual_disk(GroupLabel& label, const std::string& name, std::uint64
   return set_virtual_disks(label, entries);
 }
 
-namespace {
-
 std::uint64_t region_of(const GroupLabel& label, Stripe stripe) {
   const std::uint64_t steps = (label.stripes + label.step_stripes - 1) / label.step_stripes;
   const std::uint64_t steps_of_one = (steps + kRegions - 1) / kRegions;
   return static_cast<std::uint64_t>(stripe) / label.step_stripes / steps_of_one;
 }
+
+namespace {
 
 bool contains(const Regions& regions, std::uint64_t region) {
   return (regions[region / 64] >> (region % 64) & 1U) != 0;

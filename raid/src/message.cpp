@@ -6,6 +6,10 @@
 
 namespace duet::raid {
 
+bool is_later(const ScrubName& a, const ScrubName& b) {
+  return a.number != b.number ? a.number > b.number : a.kind > b.kind;
+}
+
 LockBody encode_lock(const LockMessage& message) {
   return {.verb = static_cast<std::uint8_t>(message.verb),
           .mode = static_cast<std::uint8_t>(message.mode),
@@ -49,12 +53,16 @@ bool sane(const ReportBody& body, const GroupLabel& label) {
          wish.name.back() == '\0';
 }
 
+bool sane(const ScrubName& name) {
+  return name.number != 0 && name.kind <= static_cast<std::uint32_t>(ScrubKind::kTrustData);
+}
+
 bool sane(const ScrubStepBody& body, const GroupLabel& label) {
   const auto is_row = [&label](const ScrubRow& row) {
     return row.stripe < label.stripes && row.row < label.chunk_blocks &&
            (row.column < label.disks || row.column == ScrubFinding::kUnknown);
   };
-  return body.rows <= kScrubRowsMax &&
+  return sane(body.of) && body.rows <= kScrubRowsMax &&
          std::all_of(body.first.begin(), body.first.begin() + body.rows, is_row);
 }
 

@@ -145,13 +145,28 @@ struct KnowsBody {
 };
 static_assert(sizeof(KnowsBody) == 16);
 
+// Which scrub.  The one with the greatest number counts; of two with one number, that of the
+// greater kind.
+struct ScrubName {
+  std::uint64_t number = 0;  // 0: none
+  // Of the group's disks when it began (Core::whole_since()); 0: they were not all in sync, or it
+  // is not known.  While they are the same, what the scrub made to match does so.
+  std::uint64_t whole_since = 0;
+  std::uint32_t kind = 0;  // ScrubKind
+  std::uint32_t reserved0 = 0;
+};
+static_assert(sizeof(ScrubName) == 24);
+[[nodiscard]] bool is_later(const ScrubName& a, const ScrubName& b);
+
 struct ScrubBody {
-  std::uint64_t number = 0;   // the greatest is the one that counts
+  ScrubName of;
   std::uint64_t reached = 0;  // all steps below are done
   std::uint32_t running = 0;  // 0: it was stopped, or is done
   std::uint32_t reserved0 = 0;
+  // Regions with a step, below `reached` or above, that is done and not all of which matches.
+  Regions left{};
 };
-static_assert(sizeof(ScrubBody) == 24);
+static_assert(sizeof(ScrubBody) == 40 + sizeof(Regions));
 
 struct ScrubRow {
   std::uint64_t stripe = 0;
@@ -160,17 +175,20 @@ struct ScrubRow {
 };
 inline constexpr std::uint32_t kScrubRowsMax = 8;
 struct ScrubStepBody {
-  std::uint64_t number = 0;
+  ScrubName of;
   std::uint64_t step = 0;
   // What the sender has found in all its steps.
   std::uint64_t repaired = 0;
   std::uint64_t unreadable = 0;
   std::uint64_t unsure = 0;
-  std::uint32_t rows = 0;  // of those that follow
-  std::uint32_t reserved0 = 0;
+  std::uint64_t trusted = 0;
+  std::uint64_t loose = 0;
+  std::uint64_t loose_left = 0;
+  std::uint32_t matches = 0;  // 1: all rows of this step match, on the disks
+  std::uint32_t rows = 0;     // of those that follow
   std::array<ScrubRow, kScrubRowsMax> first{};
 };
-static_assert(sizeof(ScrubStepBody) == 176);
+static_assert(sizeof(ScrubStepBody) == 216);
 
 [[nodiscard]] LockBody encode_lock(const LockMessage& message);
 // Error: kCorrupt.
@@ -181,6 +199,7 @@ static_assert(sizeof(ScrubStepBody) == 176);
 [[nodiscard]] bool sane(const LockMessage& message, const GroupLabel& label);
 [[nodiscard]] bool sane(const PrepareBody& body, const GroupLabel& label);
 [[nodiscard]] bool sane(const ReportBody& body, const GroupLabel& label);
+[[nodiscard]] bool sane(const ScrubName& name);
 [[nodiscard]] bool sane(const ScrubStepBody& body, const GroupLabel& label);
 
 // Calls visit(head, body) for each message of a packet; false: it is damaged, nothing was visited.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <bit>
+#include <functional>
 #include <vector>
 
 #include "buffer.h"
@@ -101,9 +102,17 @@ struct Update {
   Buffer partial;
 };
 
+// What a scrub does about rows that do not match.
+struct ScrubRules {
+  bool trust_data = false;  // ScrubKind::kTrustData
+  // Of a stripe that a rebuild may have passed by: whether nobody needs the row's data.  Null: of
+  // another.
+  std::function<bool(std::uint32_t row)> unneeded;
+};
 // What a scrub has found.
 struct ScrubReport {
   ScrubCounts counts;
+  bool matches = true;              // now, all of it
   std::vector<ScrubFinding> first;  // at most kScrubRowsMax
   void add(const ScrubFinding& finding);
 };
@@ -145,10 +154,10 @@ class StripeIo {
   // Writes these columns of the sheet, all its rows.  A disk that fails is noted in Disks.
   Task<void> put(Sheet& sheet, ColumnSet columns);
 
-  // Reads all columns and compares them; writes what is wrong for sure.
+  // Reads all columns and compares them; writes what is wrong for sure, or by the rules.
   // REQUIRES: the sheet has all rows, and nothing yet; nobody writes them.
   // Error: kIo: too few columns can be read; kFenced.
-  Task<Status> scrub(Sheet& sheet, ScrubReport& report);
+  Task<Status> scrub(Sheet& sheet, const ScrubRules& rules, ScrubReport& report);
 
   // Ways to compute the column from others.
   [[nodiscard]] std::uint32_t other_ways(const PlacedStripe& stripe, std::uint32_t column) const;
@@ -174,7 +183,9 @@ class StripeIo {
   Task<Status> recover_partial(const FoundIntent& found);
   void note_read(Sheet& sheet, const IoBatch& batch);
   void note_errors(const IoBatch& batch);
-  Task<void> scrub_whole(Sheet& sheet, ScrubReport& report);
+  Task<void> scrub_whole(Sheet& sheet, const ScrubRules& rules, ScrubReport& report);
+  ColumnSet judge(Sheet& syndromes, std::uint32_t row, ColumnSet wrong, const ScrubRules& rules,
+                  ScrubReport& report);
   void scrub_partly(Sheet& sheet, ScrubReport& report);
   void count_put_right(const PlacedStripe& stripe, ColumnSet columns, std::uint32_t rows);
   [[nodiscard]] std::optional<std::uint32_t> wrong_column(Sheet& syndromes, std::uint32_t row,

@@ -34,10 +34,11 @@ void ScrubReport::add(const ScrubFinding& finding) {
   }
 }
 
-Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
+Task<Status> StripeIo::scrub(Sheet& sheet, const ScrubRules& rules, ScrubReport& report) {
   const ColumnSet readable = disks_.readable(sheet.of);
   const std::uint32_t columns = geometry(sheet).data_columns();
   if (count(readable) <= columns) {
+    report.matches = false;
     co_return Ok{};  // nothing to compare with
   }
   co_await read(sheet, readable);
@@ -55,18 +56,23 @@ Task<Status> StripeIo::scrub(Sheet& sheet, ScrubReport& report) {
     report.counts.unreadable += std::uint64_t{count(bad)} * sheet.rows;
     report.add(
         {sheet.of.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
+    report.matches = false;  // the others were not compared
     co_return Ok{};
   }
   if (sheet.have == all(sheet)) {
-    co_await scrub_whole(sheet, report);
+    co_await scrub_whole(sheet, rules, report);
     co_return Ok{};
   }
-  scrub_partly(sheet, report);
+  report.matches = false;
+  const bool loose = rules.unneeded != nullptr;
+  if (!loose) {
+    scrub_partly(sheet, report);
+  }
   co_return Ok{};
 }
 
 // All columns are there.
-Task<void> StripeIo::scrub_whole(Sheet& sheet, ScrubReport& report) {
+Task<void> StripeIo::scrub_whole(Sheet& sheet, const ScrubRules& rules, ScrubReport& report) {
   Sheet syndromes(sheet.of, sheet.first_row, sheet.rows);
   const ColumnSet check = all(sheet) & ~data(sheet);
   Columns columns = sheet.columns(data(sheet));
@@ -88,25 +94,52 @@ Task<void> StripeIo::scrub_whole(Sheet& sheet, ScrubReport& report) {
     if (wrong == 0) {
       continue;
     }
-    const std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
-    if (!column.has_value()) {
-      ++report.counts.unsure;
-      report.add({sheet.of.stripe, row});
-      continue;
+    const ColumnSet put = judge(syndromes, row, wrong, rules, report);
+    for (ColumnSet rest = put & disks_.writable(sheet.of); rest != 0; rest &= rest - 1) {
+      const auto column = static_cast<std::uint32_t>(std::countr_zero(rest));
+      const std::uint32_t difference =
+          column < geometry.data_columns() ? geometry.data_columns() : column;
+      add_to(sheet.cells(column, row, 1), syndromes.cells(difference, row, 1));
+      const std::uint32_t disk = geometry.disk_of(sheet.of.stripe, column);
+      batch.write(*disks_.device(disk), geometry.disk_block(sheet.of.stripe, row),
+                  sheet.cells(column, row, 1), disk);
+      ++counters_.blocks_written;
     }
-    ++report.counts.repaired;
-    report.add({sheet.of.stripe, row, *column});
-    const std::uint32_t difference =
-        *column < geometry.data_columns() ? geometry.data_columns() : *column;
-    add_to(sheet.cells(*column, row, 1), syndromes.cells(difference, row, 1));
-    const std::uint32_t disk = geometry.disk_of(sheet.of.stripe, *column);
-    batch.write(*disks_.device(disk), geometry.disk_block(sheet.of.stripe, row),
-                sheet.cells(*column, row, 1), disk);
-    ++counters_.blocks_written;
-    ++counters_.put_right[disk];
   }
   co_await batch.run();
   note_errors(batch);
+}
+
+// The columns of a row that does not match that are to be put right: the one that is wrong for
+// sure, or all check columns that the data does not fit, or none.
+ColumnSet StripeIo::judge(Sheet& syndromes, std::uint32_t row, ColumnSet wrong,
+                          const ScrubRules& rules, ScrubReport& report) {
+  const Stripe stripe = syndromes.of.stripe;
+  const bool loose = rules.unneeded != nullptr;
+  if (loose && rules.unneeded(row)) {
+    ++report.counts.loose;
+    return wrong;
+  }
+  const std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
+  if (!column.has_value() && !rules.trust_data) {
+    report.matches = false;
+    if (loose) {
+      ++report.counts.loose_left;
+    } else {
+      ++report.counts.unsure;
+      report.add({stripe, row});
+    }
+    return 0;
+  }
+  const ColumnSet put = column.has_value() ? one(*column) : wrong;
+  if (loose) {
+    ++report.counts.loose;
+    return put;
+  }
+  ++(column.has_value() ? report.counts.repaired : report.counts.trusted);
+  report.add({stripe, row, static_cast<std::uint32_t>(std::countr_zero(put))});
+  count_put_right(syndromes.of, put, 1);
+  return put;
 }
 
 // The only column of the row that can be wrong.

@@ -387,6 +387,31 @@ TEST(Expand, MemoryThatHoldsNoStripeOfSoManyDisksIsRefused) {
   EXPECT_EQ(expand(world, 0, 4, 1).error().code, Errc::kNoSpace);
 }
 
+// It has read the labels before, and what it is asked for at once is computed with the new disk.
+TEST(Expand, WhoJoinsLooksForTheNewDiskBeforeItReads) {
+  WorldOptions with = options(kSingle, 1);
+  with.background_blocks_per_s = 4'000;
+  World world(70, with);
+  Model model(world);
+  boot_all(world);
+  model.fill(0);
+  model.kill(1);
+  world.fence(1, world.dead_incarnation);
+  ASSERT_TRUE(world.run_until([&] { return members(world, 0) == 1; }));
+  world.boot(1);
+  world.wire.disconnect(0, 1);
+  ASSERT_TRUE(world.run_until([&] { return world.group(1) != nullptr; }));
+  ASSERT_TRUE(expand(world, 0, 4, 1).ok());
+  ASSERT_TRUE(world.run_until([&] { return moved(world, 0, 6); }));
+  world.group(0)->disk_failed(2);
+  ASSERT_TRUE(world.run_until([&] { return state(world, 0, 2) == DiskState::kFailed; }));
+  ASSERT_TRUE(is_expanding(label(world, 0)));
+  world.wire.connect(0, 1);
+  ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
+  model.verify(1);
+  EXPECT_EQ(label(world, 1).disks, 5U);
+}
+
 TEST(Expand, AMirrorIsRefused) {
   World world(68,
               options({.level = Level::kMirror, .disks = 2, .chunk_blocks = 4, .stripes = 6}, 1));

@@ -3,44 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include "model.h"
-#include "steps.h"
+#include "scrubs.h"
 
 namespace duet::raid::testing {
 namespace {
-
-constexpr Geometry kSingle = {
-    .level = Level::kSingleParity, .disks = 4, .chunk_blocks = 2, .stripes = 24};
-constexpr Geometry kDouble = {
-    .level = Level::kDoubleParity, .disks = 5, .chunk_blocks = 2, .stripes = 24};
-constexpr Geometry kThree = {.level = Level::kMirror, .disks = 3, .chunk_blocks = 2, .stripes = 24};
-constexpr Geometry kTwo = {.level = Level::kMirror, .disks = 2, .chunk_blocks = 2, .stripes = 24};
-
-// Turns a bit of one cell, on its disk.
-void turn_a_bit(World& world, std::uint64_t stripe, std::uint32_t column, std::uint32_t row) {
-  const Geometry& g = world.options_.geometry;
-  world.disks[g.disk_of(Stripe{stripe}, column)]->flip_bit(g.disk_block(Stripe{stripe}, row),
-                                                           100 + row, 3);
-}
-ScrubStatus scrubbed(World& world, std::size_t node) {
-  EXPECT_TRUE(world.group(node)->start_scrub().ok());
-  EXPECT_TRUE(world.run_until([&] {
-    for (std::size_t other = 0; other < world.options_.nodes; ++other) {
-      if (world.alive(other) &&
-          (world.group(other)->status().scrub.running ||
-           world.group(other)->status().scrub.done != world.options_.geometry.stripes)) {
-        return false;
-      }
-    }
-    return true;
-  })) << "the scrub does not end";
-  return world.group(node)->status().scrub;
-}
-void fill_and_flush(World& world, Model& model) {
-  boot_all(world);
-  model.fill(0);
-  ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
-}
 
 TEST(Scrub, OfSoundDisksFindsNothingAndBothNodesDoAShare) {
   for (const Geometry& g : {kSingle, kDouble, kTwo, kThree}) {
@@ -146,6 +112,114 @@ TEST(Scrub, StopsWhenItIsTold) {
   ASSERT_TRUE(world.run_until([&] { return !world.group(0)->status().scrub.running; }));
   EXPECT_LT(world.group(0)->status().scrub.done, 24U);
   EXPECT_EQ(scrubbed(world, 1).done, 24U) << "another one";
+}
+
+// ---- who knows that the data is right ----
+
+TEST(TrustingScrub, WrongCheckDataStaysUnsureUntilTheDataIsSaidToBeRight) {
+  for (const Geometry& g : {kSingle, kDouble, kTwo, kThree}) {
+    World world(60, {.geometry = g, .step_stripes = 1});
+    Model model(world);
+    fill_and_flush(world, model);
+    const auto columns = static_cast<std::uint32_t>(g.data_columns());
+    for (std::uint32_t column = columns; column < g.disks; ++column) {
+      for (const std::uint64_t stripe : {7U, 20U}) {
+        world.disks[g.disk_of(Stripe{stripe}, column)]->flip_bit(g.disk_block(Stripe{stripe}, 1),
+                                                                 column, 2);
+      }
+    }
+    EXPECT_EQ(scrubbed(world, 1).counts, (ScrubCounts{.unsure = 2}));
+    EXPECT_EQ(scrubbed(world, 0).counts, (ScrubCounts{.unsure = 2})) << "nothing was changed";
+    const ScrubStatus status = scrubbed(world, 1, ScrubKind::kTrustData);
+    EXPECT_EQ(status.kind, ScrubKind::kTrustData);
+    EXPECT_EQ(status.counts, (ScrubCounts{.trusted = 2}));
+    const std::vector<ScrubFinding> found = {{Stripe{7}, 1, columns}, {Stripe{20}, 1, columns}};
+    EXPECT_TRUE(std::ranges::is_permutation(status.found, found));
+    std::uint64_t put_right = 0;
+    for (std::size_t node = 0; node < 2; ++node) {
+      for (const std::uint64_t blocks : world.group(node)->counters().put_right) {
+        put_right += blocks;
+      }
+    }
+    EXPECT_EQ(put_right, 2 * g.check_columns());
+    EXPECT_EQ(scrubbed(world, 0).counts, ScrubCounts());
+    model.verify(0);
+    model.verify_disks();
+  }
+}
+
+TEST(TrustingScrub, WhatTellsWhichColumnIsWrongIsPutRightAsEver) {
+  World world(61, {.geometry = kDouble, .step_stripes = 1});
+  Model model(world);
+  fill_and_flush(world, model);
+  turn_a_bit(world, 7, 1, 1);
+  EXPECT_EQ(scrubbed(world, 0, ScrubKind::kTrustData).counts, (ScrubCounts{.repaired = 1}));
+  model.verify(0);
+  model.verify_disks();
+}
+
+TEST(TrustingScrub, DoesNotBeginWhileADiskIsNotInSync) {
+  World world(62, {.geometry = kDouble, .step_stripes = 1});
+  Model model(world);
+  fill_and_flush(world, model);
+  world.group(0)->disk_failed(1);
+  ASSERT_TRUE(world.run_until([&] { return !in_sync(world, 1, 1); }));
+  EXPECT_EQ(world.group(1)->start_scrub(ScrubKind::kTrustData).error().code, Errc::kRefused);
+  EXPECT_FALSE(world.group(1)->status().scrub.running);
+  EXPECT_EQ(scrubbed(world, 1).counts, ScrubCounts()) << "the other kind does";
+}
+
+// Its data was computed from check data since then, which may have been what was wrong.
+TEST(TrustingScrub, LeavesRowsAsTheyAreOnceADiskWasRebuilt) {
+  World world(
+      63, {.geometry = kDouble, .spares = 1, .step_stripes = 1, .background_blocks_per_s = 20'000});
+  Model model(world);
+  fill_and_flush(world, model);
+  ASSERT_TRUE(world.group(1)->start_scrub(ScrubKind::kTrustData).ok());
+  ASSERT_TRUE(world.run_until([&] { return world.group(0)->status().scrub.done > 3; }));
+  const std::uint32_t failing = kDouble.disk_of(Stripe{20}, 0);
+  world.group(0)->disk_failed(failing);
+  ASSERT_TRUE(world.run_until([&] { return !in_sync(world, 1, failing); }));
+  ASSERT_TRUE(
+      world.run_until([&] { return in_sync(world, 0, failing) && in_sync(world, 1, failing); }));
+  ASSERT_LT(world.group(0)->status().scrub.done, 20U);
+  turn_a_bit(world, 20, 3, 1);
+  world.disks[kDouble.disk_of(Stripe{20}, 4)]->flip_bit(kDouble.disk_block(Stripe{20}, 1), 9, 1);
+  ASSERT_TRUE(world.run_until([&] { return scrub_is_over(world, 0) && scrub_is_over(world, 1); }));
+  EXPECT_EQ(world.group(0)->status().scrub.counts, (ScrubCounts{.unsure = 1}));
+  EXPECT_EQ(scrubbed(world, 0, ScrubKind::kTrustData).counts, (ScrubCounts{.trusted = 1}))
+      << "a new one";
+}
+
+TEST(TrustingScrub, BesideWritersNothingIsLost) {
+  for (const Geometry& g : {kSingle, kDouble, kTwo}) {
+    for (std::uint64_t seed = 64; seed < 84; ++seed) {
+      World world(seed, {.geometry = g, .step_stripes = 2, .background_blocks_per_s = 40'000});
+      Model model(world);
+      fill_and_flush(world, model);
+      for (std::uint64_t stripe = 0; stripe < g.stripes; stripe += 3) {
+        for (auto column = static_cast<std::uint32_t>(g.data_columns()); column < g.disks;
+             ++column) {
+          world.disks[g.disk_of(Stripe{stripe}, column)]->flip_bit(
+              g.disk_block(Stripe{stripe}, stripe % 2), column, 2);
+        }
+      }
+      ASSERT_TRUE(world.group(seed % 2)->start_scrub(ScrubKind::kTrustData).ok());
+      sim::Random random(seed);
+      while (!scrub_is_over(world, 0) || !scrub_is_over(world, 1)) {
+        const std::uint64_t at = random.below(g.block_count() - 2);
+        model.write(random.below(2), at, 1 + random.below(2),
+                    random.one_in(2) ? WriteKind::kFresh : WriteKind::kInPlace);
+      }
+      EXPECT_EQ(world.group(0)->status().scrub.counts.unsure, 0U);
+      EXPECT_GT(world.group(0)->status().scrub.counts.trusted, 0U);
+      ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+      ASSERT_TRUE(world.run(world.group(1)->flush()).ok());
+      model.verify(0);
+      model.verify_disks();
+      ASSERT_FALSE(HasFailure());
+    }
+  }
 }
 
 // ---- self-healing ----

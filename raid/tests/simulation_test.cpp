@@ -35,6 +35,8 @@ struct Reached {
   std::uint64_t granted = 0;
   std::uint64_t scrubbed = 0;  // stripes
   std::uint64_t scrubs_done = 0;
+  std::uint64_t loose_rows = 0;   // that scrubs made to match
+  std::uint64_t tightened = 0;    // groups with stripes that were passed by, and at last none
   std::uint64_t others_read = 0;  // blocks computed though they could be read
   std::uint64_t further = 0;      // disks that failed after everything was whole
   std::uint64_t expansions = 0;   // that came to their end
@@ -103,7 +105,7 @@ class Simulation {
         model_(world_),
         reached_(reached) {
     model_.answer = static_cast<Answer>(random_.below(4));
-    if (random_.one_in(2)) {
+    if (random_.one_in(about == About::kDisks ? 1 : 2)) {
       world_.needed = [this](std::uint64_t first, std::uint64_t count) {
         return model_.needed(first, count);
       };
@@ -228,7 +230,7 @@ class Simulation {
       case 20:
         if (world_.active(node) && random_.one_in(4)) {
           const Status done = random_.one_in(8) ? world_.group(node)->stop_scrub()
-                                                : world_.group(node)->start_scrub();
+                                                : world_.group(node)->start_scrub(some_kind());
           static_cast<void>(done);  // it may run, or not
         }
         break;
@@ -243,18 +245,25 @@ class Simulation {
 
   void act_on_disks(std::size_t node) {
     const std::uint64_t stripes = world_.options_.geometry.stripes;
-    switch (random_.below(6)) {
+    switch (random_.below(7)) {
       case 0:
         fail_a_disk();
         break;
       case 5:
         take_back(node);
         break;
+      case 4:
+        if (world_.active(node)) {
+          const Status begun = world_.group(node)->start_scrub(some_kind());
+          static_cast<void>(begun);
+        }
+        break;
       case 1:
         wish(node);
         break;
       case 2:
-        for (std::uint64_t left = 6, at = random_.below(stripes); left > 0; --left) {
+        for (std::uint64_t left = random_.below(stripes), at = random_.below(stripes); left > 0;
+             --left) {
           model_.discard((at + left) % stripes);
         }
         break;
@@ -305,7 +314,9 @@ class Simulation {
       reached_.scrubbed += counters.scrubbed;
       reached_.others_read += counters.others_read;
       const ScrubStatus scrub = world_.group(node)->status().scrub;
-      EXPECT_TRUE(scrub.counts.repaired == 0 && scrub.counts.unsure == 0)
+      reached_.loose_rows += scrub.counts.loose;
+      EXPECT_TRUE(scrub.counts.repaired == 0 && scrub.counts.unsure == 0 &&
+                  scrub.counts.trusted == 0)
           << "I14: a scrub at node " << node << " found what does not match";
     }
   }
@@ -709,7 +720,13 @@ class Simulation {
     const std::size_t starter = some_node();
     const Status stopped = world_.group(starter)->stop_scrub();
     static_cast<void>(stopped);
-    ASSERT_TRUE(world_.group(starter)->start_scrub().ok());
+    ASSERT_TRUE(world_.run_until([&] { return one_label(); })) << "nodes go by different labels";
+    const GroupLabel before = world_.group(starter)->status().label;
+    const Status trusts = world_.group(starter)->start_scrub(some_kind());
+    if (!trusts.ok()) {
+      ASSERT_EQ(trusts.error().code, Errc::kRefused);
+      ASSERT_TRUE(world_.group(starter)->start_scrub().ok());
+    }
     ASSERT_TRUE(world_.run_until([&] {
       for (std::size_t node = 0; node < nodes(); ++node) {
         const ScrubStatus scrub = world_.group(node)->status().scrub;
@@ -721,6 +738,48 @@ class Simulation {
     })) << "a scrub does not end: "
         << state();
     ++reached_.scrubs_done;
+    tightens_what_it_can(before);
+  }
+  [[nodiscard]] ScrubKind some_kind() {
+    return random_.one_in(2) ? ScrubKind::kCompare : ScrubKind::kTrustData;
+  }
+  [[nodiscard]] bool one_label() const {
+    const auto sequence = [this](std::size_t node) {
+      return world_.group(node)->status().label.sequence;
+    };
+    for (std::size_t node = 1; node < nodes(); ++node) {
+      if (sequence(node) != sequence(0)) {
+        return false;
+      }
+    }
+    return true;
+  }
+  // After a scrub that began with this label: with the same disks all the time, nothing is loose
+  // but where a row was left, or a block could not be read.
+  void tightens_what_it_can(const GroupLabel& before) {
+    const auto is_loose_at_all = [](const GroupLabel& label) {
+      return std::ranges::any_of(label.loose, [](std::uint64_t word) { return word != 0; });
+    };
+    const ScrubCounts counts = world_.group(0)->status().scrub.counts;
+    const bool whole = std::all_of(
+        before.members.begin(), before.members.begin() + before.disks, [](const LabelDisk& disk) {
+          return static_cast<DiskState>(disk.state) == DiskState::kInSync;
+        });
+    if (!whole || before.disks_before != 0 || counts.loose_left != 0 || counts.unreadable != 0) {
+      return;
+    }
+    bool same = true;
+    ASSERT_TRUE(world_.run_until([&] {
+      bool tight = true;
+      for (std::size_t node = 0; node < nodes(); ++node) {
+        const GroupLabel label = world_.group(node)->status().label;
+        same = same && label.members == before.members;
+        tight = tight && !is_loose_at_all(label);
+      }
+      return !same || tight;
+    })) << "stripes stay loose: "
+        << state();
+    reached_.tightened += same && is_loose_at_all(before) ? 1 : 0;
   }
   // The disk that had this id has a label with it.
   [[nodiscard]] bool named_so(const DiskId& id) const {
@@ -846,7 +905,8 @@ Reached explore(About about, std::uint64_t same, int fresh) {
             << ", rebuilds resumed " << reached.resumed << ", spares lost " << reached.spares_lost
             << ", disks returned " << reached.returned << ", wishes granted " << reached.granted
             << " of " << reached.wishes << ", stripes scrubbed " << reached.scrubbed
-            << ", whole scrubs " << reached.scrubs_done << ", blocks computed another way "
+            << ", whole scrubs " << reached.scrubs_done << ", loose rows " << reached.loose_rows
+            << ", groups tightened " << reached.tightened << ", blocks computed another way "
             << reached.others_read << ", further disks " << reached.further << ", expansions "
             << reached.expansions << " of " << reached.begun << ", stripes moved " << reached.moved
             << '\n';

@@ -251,6 +251,54 @@ stop
 expect 0 'clean' duet check
 echo "a spare took over: all is there"
 
+# Check data goes wrong where a host's data is, and where a filer's is: nothing tells that it is not
+# the data, until the filer's checksums do.
+scrub_group() {  # and waits for its end
+  expect 0 'is being compared' duet raid scrub tank "$@"
+  for _ in $(seq 1200); do
+    duet raid status --json > status.json || fail "the group is not optimal"
+    grep -q '"running": false' status.json && return 0
+    sleep 0.05
+  done
+  fail "the scrub does not end"
+}
+json_number() { grep -o "\"$1\": [0-9]*" status.json | head -1 | grep -o '[0-9]*$'; }
+if [ "$level" = raid5 ]; then
+  start
+  duet raid status --json > status.json || fail "the group is not optimal"
+  echo "$(json_number loose_regions) parts of the group have something that the rebuilds passed by"
+  chunk=$(($(json_number chunk_bytes) / 4096))
+  filers_stripe=$(((64 << 20) / $(json_number stripe_bytes) + 1))
+  stop
+  for stripe in 2 "$filers_stripe"; do  # where it is: raid/FORMAT.md, "Data"
+    disk=$(((disks - 1 + disks * stripe - stripe) % disks))
+    [ "$disk" = 0 ] && image=spare || image=$disk
+    dd if=/dev/urandom of="run/$image.img" bs=4096 count=1 seek=$((256 + stripe * chunk + 3)) conv=notrunc status=none
+  done
+  start
+  scrub_group
+  expect 0 'ended, 0 rows put right; 2 DO NOT MATCH' duet raid status
+  expect 0 'clean: [0-9,]+ blocks read, 0 errors' duet scrub start --wait
+  scrub_group
+  expect 0 'ended, 0 rows put right; 2 DO NOT MATCH' duet raid status
+  scrub_group --trust-data
+  expect 0 'ended, 2 rows put right$' duet raid status
+  scrub_group
+  expect 0 'ended, 0 rows put right$' duet raid status
+  for _ in $(seq 100); do
+    duet raid status --json > status.json
+    [ "$(json_number loose_regions)" != 0 ] || break
+    sleep 0.05
+  done
+  [ "$(json_number loose_regions)" = 0 ] || fail "parts of the group stay loose"
+  expect 2 'excludes' duet raid scrub tank --stop --trust-data
+  verify fourth
+  verify_host
+  stop
+  expect 0 'clean' duet check
+  echo "wrong check data: found and put right"
+fi
+
 # More disks, under load and through crashes; then a host gets the room.
 if [ "$level" != raid1 ]; then
   truncate -s 224M run/new.img

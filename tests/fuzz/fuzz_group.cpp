@@ -347,7 +347,9 @@ void one_input(fuzz::Input& input) {
         begin_io(false, input.take<std::uint8_t>());
         break;
       case 2:
-        static_cast<void>(group->start_scrub().ok());
+        static_cast<void>(
+            group->start_scrub(ScrubKind{static_cast<std::uint8_t>(input.take<std::uint8_t>() % 2)})
+                .ok());
         break;
       case 3:
         other.connect((input.take<std::uint8_t>() & 3U) != 0);

@@ -119,6 +119,11 @@ struct ExpansionStatus {
   std::optional<Error> trouble;  // of the last stripes that this node tried to move
 };
 
+// What is done about rows that do not match, and do not tell which column is wrong.
+enum class ScrubKind : std::uint8_t {
+  kCompare = 0,    // they are counted: nobody knows whether the data or the check data is wrong
+  kTrustData = 1,  // somebody does: the data is right, and check data is computed from it
+};
 // A row whose columns did not match, or a column of it that could not be read.
 struct ScrubFinding {
   static constexpr std::uint32_t kUnknown = ~0U;
@@ -131,11 +136,17 @@ struct ScrubCounts {
   std::uint64_t repaired = 0;    // rows in which one column alone was wrong, and told which
   std::uint64_t unreadable = 0;  // rows in which a column could not be read, and was written again
   std::uint64_t unsure = 0;      // rows that do not match, and do not tell what is wrong
+  std::uint64_t trusted = 0;     // of those rows, those that got new check data (kTrustData)
+  // Of stripes that a rebuild may have passed by, where nobody needs the data: rows that did not
+  // match and were made to; rows that do not, and perhaps are needed, so they stay as they are.
+  std::uint64_t loose = 0;
+  std::uint64_t loose_left = 0;
   friend bool operator==(const ScrubCounts&, const ScrubCounts&) = default;
 };
 // Of the scrub that runs, or of the last one.
 struct ScrubStatus {
   bool running = false;
+  ScrubKind kind = ScrubKind::kCompare;
   std::uint64_t stripes = 0;
   std::uint64_t done = 0;                         // all stripes below, as far as this node was told
   Instant began{};                                // when this node first heard of it
@@ -277,8 +288,14 @@ class Group {
   // told what is wrong (of three copies, of P and Q) that is put right; where it cannot, nothing is
   // changed: whoever has checksums of the data finds out (read_other).  A scrub ends with the last
   // node that knows of it; it does not go on after all were down.
-  // Error: kExists: one runs; kTryAgain: this node is in no view; kNotFound: none runs.
-  Status start_scrub();
+  // kTrustData, when whoever has them has found all data right: what is left is wrong check data,
+  // and such rows get new one.  Of a mirror the data is the copy that reads give.  For this, all
+  // disks must be in sync; rows stay as they are from the moment on in which one is not any more.
+  // Stripes that a rebuild passed by are made to match where nobody of this node's needs them
+  // (set_needed; with kTrustData all are); the label says so at the end.
+  // Error: kExists: one runs; kTryAgain: this node is in no view; kRefused: kTrustData, and a disk
+  // is not in sync, or the group is being expanded; kNotFound: none runs.
+  Status start_scrub(ScrubKind kind = ScrubKind::kCompare);
   Status stop_scrub();
 
   // For the layer above, whose checksum says that a block it has read is wrong.  Gives what the

@@ -58,6 +58,8 @@ struct Site {
 // REQUIRES: the group has the block.
 [[nodiscard]] Site site_of(const GroupLabel& label, std::uint64_t block);
 
+// The region that the stripe is in: of whole steps.
+[[nodiscard]] std::uint64_t region_of(const GroupLabel& label, Stripe stripe);
 // Whether a rebuild passed by some stripes of the region that this one is in.
 [[nodiscard]] bool is_loose(const GroupLabel& label, Stripe stripe);
 void set_loose(GroupLabel& label, Stripe stripe);

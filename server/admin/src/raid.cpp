@@ -56,7 +56,11 @@ Json scrub_json(const RaidGroupInfo::Scrub& scrub) {
                {"node_shares", scrub.node_shares},
                {"repaired_rows", scrub.repaired},
                {"unreadable_rows", scrub.unreadable},
-               {"unsure_rows", scrub.unsure}};
+               {"unsure_rows", scrub.unsure},
+               {"trusts_data", scrub.trusts_data},
+               {"trusted_rows", scrub.trusted},
+               {"loose_rows", scrub.loose},
+               {"loose_left_rows", scrub.loose_left}};
   if (!scrub.trouble.empty()) {
     json["trouble"] = scrub.trouble;
   }
@@ -81,6 +85,7 @@ Json group_json(const RaidGroupInfo& group) {
                {"stripe_bytes", group.stripe_bytes},
                {"bytes", group.bytes},
                {"generation", group.generation},
+               {"loose_regions", group.loose_regions},
                {"disks", disks},
                {"virtual_disks", virtual_disks},
                {"counters",
@@ -205,11 +210,13 @@ std::variant<RaidOrder, Response> order_from(const Request& request, const Parts
   RaidOrder order;
   order.group = parts[1];
   order.verb = deletes ? *verb->deleted : verb->posted;
-  if (verb->name == "scrub") {
+  if (order.verb == Verb::kStopScrub || (order.verb == Verb::kScrub && request.body.empty())) {
     return order;
   }
   std::variant<Json, Response> body =
-      read_body(request, {"disk", "path", "force", "paths", "name", "bytes"});
+      order.verb == Verb::kScrub
+          ? read_body(request, {"trust_data"})
+          : read_body(request, {"disk", "path", "force", "paths", "name", "bytes"});
   if (Response* bad = std::get_if<Response>(&body)) {
     return std::move(*bad);
   }
@@ -223,6 +230,8 @@ std::variant<RaidOrder, Response> order_from(const Request& request, const Parts
   } else if (order.verb == Verb::kAddVirtual) {
     order.name = reader.text("name");
     order.bytes = reader.size("bytes");
+  } else if (order.verb == Verb::kScrub) {
+    order.trust_data = reader.flag("trust_data");
   } else if (!of_one) {
     order.path = reader.text("path");
   }
@@ -297,6 +306,17 @@ void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
     metrics.gauge("duet_raid_scrub_unsure_rows",
                   "Rows that the last scrub found not to match, and could not put right.",
                   group.scrub ? number(group.scrub->unsure) : 0, {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge("duet_raid_scrub_trusted_rows",
+                  "Rows that got new check data in the last scrub, as the data was trusted.",
+                  group.scrub ? number(group.scrub->trusted) : 0, {{"group", group.name}});
+  }
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge(
+        "duet_raid_loose_regions",
+        "Parts of the group with stripes that a rebuild has passed by; a scrub ends that.",
+        number(group.loose_regions), {{"group", group.name}});
   }
   for (const RaidGroupInfo& group : groups) {
     const char* const name = "duet_raid_updates_total";

@@ -169,6 +169,13 @@ TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kRemoveSpare);
   EXPECT_EQ(call("POST", "/v1/raid/tank/scrub", "{}").status, 200);
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kScrub);
+  EXPECT_FALSE(asked_.trust_data);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/scrub", R"({"trust_data": true})").status, 200);
+  EXPECT_TRUE(asked_.trust_data);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/scrub").status, 200);
+  EXPECT_FALSE(asked_.trust_data);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/scrub", R"({"trust_data": 1})").status, 400);
+  EXPECT_EQ(call("POST", "/v1/raid/tank/scrub", R"({"force": true})").status, 400);
   EXPECT_EQ(call("DELETE", "/v1/raid/tank/scrub", "{}").status, 200);
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kStopScrub);
   EXPECT_EQ(call("POST", "/v1/raid/tank/add", R"({"paths": ["n", "m"]})").status, 200);
@@ -192,9 +199,18 @@ TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(get("/v1/raid")["groups"][0]["expansion"]["seconds_left"], 3.0);
   groups_[0].expansion.reset();
   EXPECT_FALSE(get("/v1/raid")["groups"][0].contains("expansion"));
-  groups_[0].scrub = RaidGroupInfo::Scrub{.running = true, .stripes = 8, .done = 2, .unsure = 1};
+  groups_[0].scrub = RaidGroupInfo::Scrub{.running = true,
+                                          .stripes = 8,
+                                          .done = 2,
+                                          .unsure = 1,
+                                          .trusted = 3,
+                                          .loose = 4,
+                                          .loose_left = 5};
   EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["done_percent"], 25);
   EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["unsure_rows"], 1);
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["trusted_rows"], 3);
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["loose_rows"], 4);
+  EXPECT_EQ(get("/v1/raid")["groups"][0]["scrub"]["loose_left_rows"], 5);
   EXPECT_EQ(call("POST", "/v1/raid/tank/replace", R"({"path": "n"})").status, 400);
   EXPECT_EQ(call("POST", "/v1/raid/tank/spare", R"({"disk": "n"})").status, 400);
   EXPECT_EQ(call("POST", "/v1/raid/tank/spare", R"({"path": "n", "force": 1})").status, 400);

@@ -42,8 +42,11 @@ Task<std::string> fail_disk(Machine& machine, const groups::ManagedGroup& group,
 
 namespace {
 
-std::string scrub(const groups::ManagedGroup& group, bool stop) {
-  const Status done = stop ? group.group().stop_scrub() : group.group().start_scrub();
+std::string scrub(const groups::ManagedGroup& group, const admin::RaidOrder& order) {
+  const bool stop = order.verb == admin::RaidOrder::Verb::kStopScrub;
+  const raid::ScrubKind kind =
+      order.trust_data ? raid::ScrubKind::kTrustData : raid::ScrubKind::kCompare;
+  const Status done = stop ? group.group().stop_scrub() : group.group().start_scrub(kind);
   return done.ok() ? ""
                    : fmt::format("group {}: {}", group.configured().name, text_of(done.error()));
 }
@@ -57,7 +60,7 @@ Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin
     co_return fmt::format("there is no redundancy group {} that this node manages", order.group);
   }
   if (order.verb == Verb::kScrub || order.verb == Verb::kStopScrub) {
-    co_return scrub(*group, order.verb == Verb::kStopScrub);
+    co_return scrub(*group, order);
   }
   const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
   if (!disk &&

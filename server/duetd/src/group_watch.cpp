@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "trace.h"
 
@@ -95,11 +96,15 @@ std::optional<admin::RaidGroupInfo::Scrub> scrub_of(const raid::GroupStatus& sta
     return std::nullopt;
   }
   admin::RaidGroupInfo::Scrub info = {.running = scrub.running,
+                                      .trusts_data = scrub.kind == raid::ScrubKind::kTrustData,
                                       .stripes = scrub.stripes,
                                       .done = scrub.done,
                                       .repaired = scrub.counts.repaired,
                                       .unreadable = scrub.counts.unreadable,
-                                      .unsure = scrub.counts.unsure};
+                                      .unsure = scrub.counts.unsure,
+                                      .trusted = scrub.counts.trusted,
+                                      .loose = scrub.counts.loose,
+                                      .loose_left = scrub.counts.loose_left};
   raid::for_each_node(status.label.nodes, [&](raid::NodeId node) {
     info.node_shares.push_back(scrub.shares[raid::number(node)]);
   });
@@ -138,6 +143,9 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
   info.rebuild = rebuild_of(status, now);
   info.expansion = expansion_of(status, now);
   info.scrub = scrub_of(status);
+  for (const std::uint64_t word : status.label.loose) {
+    info.loose_regions += static_cast<std::uint64_t>(std::popcount(word));
+  }
   for (const groups::DiskView& view : managed.disks()) {
     info.disks.push_back(disk_info(view));
     if (view.number) {

@@ -30,6 +30,8 @@ struct RaidGroupInfo {
   std::uint64_t bytes = 0;
   std::uint64_t generation = 0;
   std::uint64_t intents = 0;  // writes that are not settled
+  std::uint64_t loose_regions =
+      0;  // with stripes that a rebuild has passed by, as nobody needs them
   std::vector<RaidDiskInfo> disks;
   struct VirtualDisk {
     std::string name;
@@ -59,11 +61,14 @@ struct RaidGroupInfo {
   // The comparison of data and check data that runs, or the last one.
   struct Scrub {
     bool running = false;
+    bool trusts_data = false;  // what does not tell what is wrong gets new check data
     std::uint64_t stripes = 0, done = 0;
     std::vector<std::uint64_t> node_shares;  // stripes
     // Rows: put right; with a block that could not be read, put right; that do not match, and do
-    // not tell what is wrong.
-    std::uint64_t repaired = 0, unreadable = 0, unsure = 0;
+    // not tell what is wrong; of these, with new check data, as the data is trusted.
+    std::uint64_t repaired = 0, unreadable = 0, unsure = 0, trusted = 0;
+    // Rows that a rebuild had passed by: made to match; left, as somebody may need them.
+    std::uint64_t loose = 0, loose_left = 0;
     std::string trouble;  // why it does not get on; may be none
     [[nodiscard]] std::uint64_t percent() const { return stripes == 0 ? 0 : done * 100 / stripes; }
   };
@@ -101,9 +106,10 @@ struct RaidOrder {
   };
   Verb verb = Verb::kFail;
   std::string group;
-  std::string disk;    // a path, the end of one, or a number
-  std::string path;    // of a disk that comes or goes
-  bool force = false;  // it may hold something
+  std::string disk;         // a path, the end of one, or a number
+  std::string path;         // of a disk that comes or goes
+  bool force = false;       // it may hold something
+  bool trust_data = false;  // kScrub: the data is right; what does not match it is made to
   std::vector<std::string> paths;
   std::string name;
   std::uint64_t bytes = 0;
