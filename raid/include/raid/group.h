@@ -183,6 +183,10 @@ Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const
 Status format_intents(PersistentMemory& memory, const GroupId& group, NodeId node,
                       std::uint32_t slots, std::uint32_t pages);
 
+// Of a disk that no group uses any more: it counts as blank for add_spare() and its like.
+// Error: kIo; kFenced.
+Task<Status> erase_disk(BlockDevice& device);
+
 class Group {
  public:
   // Finds the group among `devices`, given in any order.  No I/O of an older process of this node

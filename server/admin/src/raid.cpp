@@ -250,9 +250,9 @@ Task<Response> Api::State::raid(const Request& request, const Parts& parts) {
   if (!context.order_raid) {
     co_return refusal(404, "not_found", "this filer lives on no redundancy group");
   }
-  const std::string wrong = co_await context.order_raid(std::move(std::get<RaidOrder>(order)));
-  if (!wrong.empty()) {
-    co_return refusal(409, "refused", wrong, "`duet raid status` names groups and disks");
+  const RaidOutcome done = co_await context.order_raid(std::move(std::get<RaidOrder>(order)));
+  if (!done.wrong.empty()) {
+    co_return refusal(409, "refused", done.wrong, "`duet raid status` names groups and disks");
   }
   co_return reply(Json::object());
 }

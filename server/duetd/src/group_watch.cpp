@@ -34,7 +34,8 @@ admin::RaidDiskInfo disk_info(const groups::DiskView& view) {
   if (view.slot == nullptr) {
     info.problem = "the configuration names no such disk";
   } else {
-    info.path = view.slot->configured->path.text;
+    info.path = view.slot->configured->shown();
+    info.bytes = view.slot->device == nullptr ? 0 : view.slot->device->block_count() * kBlockBytes;
     info.problem = used ? "" : view.slot->problem;
   }
   return info;

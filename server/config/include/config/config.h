@@ -111,6 +111,8 @@ struct Disk {
   // A virtual disk of a redundancy group, by its names; then `path` is "GROUP/DISK", for messages.
   std::string group, virtual_disk;
   [[nodiscard]] bool is_virtual() const { return !group.empty(); }
+  // For people: its path, without a password.
+  [[nodiscard]] std::string shown() const;
 };
 
 struct VirtualDisk {
