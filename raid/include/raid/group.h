@@ -60,7 +60,8 @@ struct GroupOptions {
   // Intents are settled this long after the first write that is not.
   Duration settle_after = std::chrono::milliseconds(20);
   bool force = false;  // assemble()
-  // A rebuild reads and writes so many blocks per second at most, each node; 0: as it can.
+  // Rebuilds, expansions and scrubs together read and write so many blocks per second at most, each
+  // node; 0: as they can.
   std::uint64_t background_blocks_per_s = 0;
   // Before each stripe it waits so long at most for requests that are under way.
   Duration give_way = std::chrono::milliseconds(2);

@@ -80,6 +80,7 @@ Json group_json(const RaidGroupInfo& group) {
                {"chunk_bytes", group.chunk_bytes},
                {"stripe_bytes", group.stripe_bytes},
                {"bytes", group.bytes},
+               {"background_bytes_per_second", group.background_bytes_per_s},
                {"generation", group.generation},
                {"disks", disks},
                {"virtual_disks", virtual_disks},

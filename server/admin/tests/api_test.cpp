@@ -116,6 +116,7 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
       .level = "raid6",
       .can_lose = 1,
       .redundancy = 2,
+      .background_bytes_per_s = 5U << 20U,
       .disks = {{.path = "d0", .number = 0, .state = "in_sync", .blocks_put_right = 7},
                 {.path = "d1", .number = 1, .state = "failed", .problem = "gone"},
                 {.path = "s0", .number = std::nullopt, .state = "spare"}},
@@ -129,6 +130,7 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
   EXPECT_EQ(told, get("/v1/status")["raid"][0]);
   EXPECT_EQ(told["state"], "degraded");
   EXPECT_EQ(told["can_lose"], 1);
+  EXPECT_EQ(told["background_bytes_per_second"], 5U << 20U);
   EXPECT_EQ(told["disks"][1], (Json{{"path", "d1"},
                                     {"number", 1},
                                     {"state", "failed"},

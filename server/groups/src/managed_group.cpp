@@ -192,7 +192,11 @@ Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t in
   peers_.reset();
   peers_ = connect_ ? connect_(id_) : std::make_unique<raid::LonePeers>();
   const raid::GroupOptions options = {
-      .group = id_, .self = self_, .incarnation = incarnation, .force = knows_newest_};
+      .group = id_,
+      .self = self_,
+      .incarnation = incarnation,
+      .force = knows_newest_,
+      .background_blocks_per_s = configured_.background_bytes_per_s / kBlockBytes};
   auto opened =
       co_await raid::Group::open(scheduler_, std::move(devices), memory, *peers_, options);
   if (!opened.ok()) {

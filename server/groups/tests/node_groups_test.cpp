@@ -128,6 +128,27 @@ TEST(NodeGroups, ASpareTakesThePlaceOfADiskThatFails) {
   world.close();
 }
 
+TEST(NodeGroups, ARebuildKeepsTheConfiguredRate) {
+  const auto seconds = [](std::uint64_t rate) {
+    World world("raid5", 3, kDiskBlocks, 1, 1);
+    world.config.groups[0].background_bytes_per_s = rate;
+    EXPECT_EQ(world.format_and_open(), "");
+    const Instant before = world.scheduler.now();
+    world.tank().group().disk_failed(0);
+    world.wait_for(0);
+    world.wait_for(1);
+    const Duration took = world.scheduler.now() - before;
+    world.close();
+    return std::chrono::duration<double>(took).count();
+  };
+  // All of three disks of 3 MiB are read or written.
+  EXPECT_LT(seconds(0), 1.0);
+  EXPECT_GT(seconds(1U << 20U), 8.0);
+  EXPECT_LT(seconds(1U << 20U), 12.0);
+  EXPECT_GT(seconds(4U << 20U), 2.0);
+  EXPECT_LT(seconds(4U << 20U), 3.0);
+}
+
 TEST(NodeGroups, ADiskIsReplacedByOneThatIsGiven) {
   World world("raid5", 3, kDiskBlocks);
   world.add_disk("new", kDiskBlocks);

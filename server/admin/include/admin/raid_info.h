@@ -29,6 +29,7 @@ struct RaidGroupInfo {
   std::uint64_t chunk_bytes = 0;
   std::uint64_t stripe_bytes = 0;  // of data
   std::uint64_t bytes = 0;
+  std::uint64_t background_bytes_per_s = 0;  // of each node, at most; 0: no bound
   std::uint64_t generation = 0;
   std::uint64_t intents = 0;  // writes that are not settled
   std::vector<RaidDiskInfo> disks;
