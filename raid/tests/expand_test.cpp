@@ -180,6 +180,21 @@ TEST(Expand, TheRateIsKept) {
   EXPECT_LT(duration_of_expansion(0), std::chrono::milliseconds(54));
 }
 
+TEST(Expand, AScrubMeanwhileSharesTheRate) {
+  WorldOptions with = options(kSingle, 1);
+  with.background_blocks_per_s = 1'000;
+  World world(63, with);
+  boot_all(world);
+  const Instant before = world.scheduler.now();
+  ASSERT_TRUE(expand(world, 1, 4, 1).ok());
+  ASSERT_TRUE(world.group(0)->start_scrub().ok());
+  ASSERT_TRUE(
+      world.run_until([&] { return over(world, 5) && !world.group(0)->status().scrub.running; }));
+  // Each node moves 4 steps of 54 ms and looks at 12 stripes, 10 ms each; for its last step it does
+  // not wait.
+  EXPECT_GE(world.scheduler.now() - before, std::chrono::milliseconds(4 * 54 + 12 * 10 - 54));
+}
+
 // With so many ranges each node is the arbiter of some: a lock comes by another way than the label.
 TEST(Expand, WhoGetsALockKnowsWhereItsStripesAreByThen) {
   constexpr Geometry kLong = {

@@ -135,23 +135,6 @@ TEST(Scrub, GoesOnWhenANodeDiesAndWhenOneComes) {
   model.verify_disks();
 }
 
-TEST(Scrub, SharesTheRateWithARebuild) {
-  World world(
-      48, {.geometry = kSingle, .spares = 1, .step_stripes = 1, .background_blocks_per_s = 8'000});
-  Model model(world);
-  fill_and_flush(world, model);
-  const Instant before = world.scheduler.now();
-  ASSERT_TRUE(world.group(0)->start_scrub().ok());
-  world.group(0)->disk_failed(0);
-  ASSERT_TRUE(world.run_until([&] {
-    const GroupStatus status = world.group(0)->status();
-    return status.scrub.done == 24 && status.rebuild.disks == 0 &&
-           static_cast<DiskState>(status.label.members[0].state) == DiskState::kInSync;
-  }));
-  // Twice 24 stripes of 8 blocks by two nodes, 1 ms each; the first waits for nothing.
-  EXPECT_GE(world.scheduler.now() - before, std::chrono::milliseconds(22));
-}
-
 TEST(Scrub, StopsWhenItIsTold) {
   World world(47, {.geometry = kSingle, .step_stripes = 1, .background_blocks_per_s = 8'000});
   Model model(world);

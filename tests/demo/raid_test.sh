@@ -31,7 +31,7 @@ fail() {
 port=22049
 while (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do port=$((port + 1)); done
 {
-  printf 'pair:\n  name: raid\nraid:\n  - name: tank\n    level: %s\n    disks:\n' "$level"
+  printf 'pair:\n  name: raid\nraid:\n  - name: tank\n    level: %s\n    background: 1GiB\n    disks:\n' "$level"
   for i in $(seq 0 $((disks - 1))); do echo "      - {path: run/$i.img, size: 224MiB}"; done
   printf '    virtual_disks:\n      - {name: host, size: 64MiB, nbd: {clients: [{match: 127.0.0.1}]}}\n      - name: all\n'
   cat <<YAML
@@ -156,6 +156,8 @@ expect 1 'nothing was touched.*run/0.img is a disk of a redundancy group .*virtu
 expect 0 'clean' duet check
 start
 expect 0 "group tank: $level, optimal, $redundancy more may fail" duet raid status
+expect 0 'background at most 1 GiB per second of each node' duet raid status
+expect 0 '"background_bytes_per_second": 1073741824' duet raid status --json
 expect 0 "tank: $level of $disks disks, optimal" duet status
 expect 0 'duet_raid_degraded\{group="tank"\} 0' curl -s --unix-socket run/admin.sock http://localhost/metrics
 expect 0 'tank/all' duet disk list
