@@ -143,6 +143,9 @@ void show_groups(const Json& json) {
       fmt::print("  virtual    {} of {}\n", disk.value("name", std::string()),
                  config::size_text(number(disk, "bytes")));
     }
+    if (const std::uint64_t rate = number(group, "background_bytes_per_second"); rate > 0) {
+      fmt::print("  background at most {} per second of each node\n", config::size_text(rate));
+    }
     show_counters(group.value("counters", Json::object()));
     if (group.contains("rebuild")) {
       show_rebuild(group.at("rebuild"));

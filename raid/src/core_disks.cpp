@@ -104,8 +104,8 @@ void begin_rebuilding(GroupLabel& label, std::uint32_t disk, const DiskId& id) {
                          .since = label.sequence};
 }
 
-Task<Status> write_zeros(BlockDevice& device, std::uint64_t block) {
-  const Buffer zeros(1);
+Task<Status> write_zeros(BlockDevice& device, std::uint64_t block, std::uint64_t blocks = 1) {
+  const Buffer zeros(blocks);
   const std::array<MutableBytes, 1> parts = {zeros.bytes()};
   const Status written = co_await device.write(block, parts);
   if (!written.ok()) {
@@ -113,6 +113,11 @@ Task<Status> write_zeros(BlockDevice& device, std::uint64_t block) {
   }
   const Status flushed = co_await device.flush();
   co_return flushed;
+}
+
+// REQUIRES: it has data.
+std::uint64_t blank_blocks(const BlockDevice& device) {
+  return std::min(kBlankBlocks, device.block_count() - kDataStartBlock);
 }
 
 // Error: kRefused: it is not.
@@ -127,9 +132,8 @@ Task<Status> must_be_blank(BlockDevice& device, const Result<GroupLabel>& label)
   if (label.error().code != Errc::kNotFound) {
     co_return kHolds;
   }
-  const Buffer data(kBlankBlocks);
-  const std::array<MutableBytes, 1> parts = {data.bytes().first(
-      std::min(kBlankBlocks, device.block_count() - kDataStartBlock) * kBlockBytes)};
+  const Buffer data(blank_blocks(device));
+  const std::array<MutableBytes, 1> parts = {data.bytes()};
   const Status read = co_await device.read(kDataStartBlock, parts);
   if (!read.ok()) {
     co_return read;
@@ -139,6 +143,24 @@ Task<Status> must_be_blank(BlockDevice& device, const Result<GroupLabel>& label)
 }
 
 }  // namespace
+
+// The labels last: until then the disk says what it is.
+Task<Status> erase_disk(BlockDevice& device) {
+  if (device.block_count() <= kDataStartBlock) {
+    co_return Ok{};  // it never had any
+  }
+  const Status data = co_await write_zeros(device, kDataStartBlock, blank_blocks(device));
+  if (!data.ok()) {
+    co_return data;
+  }
+  for (const std::uint64_t turn : {std::uint64_t{0}, std::uint64_t{1}}) {
+    const Status cleared = co_await write_zeros(device, label_block(turn));
+    if (!cleared.ok()) {
+      co_return cleared;
+    }
+  }
+  co_return Ok{};
+}
 
 // ---- the leader ----
 
@@ -524,10 +546,8 @@ Task<Status> Core::remove_spare(DiskId id) {
   BlockDevice* const device = disks_.device_called(id);
   if (removed.ok() && device != nullptr && member(disks_.label(), id) == nullptr) {
     // A blank disk again.  Not worth an error: a later use may say force.
-    for (const std::uint64_t turn : {std::uint64_t{0}, std::uint64_t{1}}) {
-      const Status cleared = co_await write_zeros(*device, label_block(turn));
-      static_cast<void>(cleared);
-    }
+    const Status erased = co_await erase_disk(*device);
+    static_cast<void>(erased);
   }
   co_return removed;
 }

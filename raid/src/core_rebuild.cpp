@@ -384,11 +384,13 @@ Task<void> Core::give_way(std::uint64_t blocks) {
   if (options_.background_blocks_per_s == 0) {
     co_return;
   }
-  if (background_due_ > scheduler_.now()) {
-    co_await sleep(scheduler_, background_due_ - scheduler_.now());
+  // Two at the same time wait one after the other.
+  const Instant turn = std::max(scheduler_.now(), background_due_);
+  background_due_ =
+      turn + std::chrono::nanoseconds(blocks * 1'000'000'000U / options_.background_blocks_per_s);
+  if (turn > scheduler_.now()) {
+    co_await sleep(scheduler_, turn - scheduler_.now());
   }
-  background_due_ = scheduler_.now() + std::chrono::nanoseconds(blocks * 1'000'000'000U /
-                                                                options_.background_blocks_per_s);
 }
 
 }  // namespace duet::raid

@@ -159,6 +159,42 @@ INSTANTIATE_TEST_SUITE_P(All, ExpandShapes,
                          ::testing::Values(Shape{kSingle, 1, 1}, Shape{kDouble, 1, 1},
                                            Shape{kSingle, 3, 2}, Shape{kDouble, 4, 1}));
 
+// How long 24 stripes take two nodes.
+Duration duration_of_expansion(std::uint64_t blocks_per_s) {
+  WorldOptions with = options(kSingle, 1);
+  with.background_blocks_per_s = blocks_per_s;
+  World world(62, with);
+  boot_all(world);
+  const Instant before = world.scheduler.now();
+  EXPECT_TRUE(expand(world, 1, 4, 1).ok());
+  EXPECT_TRUE(world.run_until([&] { return over(world, 5); }));
+  return world.scheduler.now() - before;
+}
+
+TEST(Expand, TheRateIsKept) {
+  // Of 5 disks 2 blocks are written for each stripe, and as many read of 4: 432 in all, by each
+  // node 4 steps of 54, 54 ms each.  The first of each waits for nothing.
+  const Duration slow = duration_of_expansion(1'000);
+  EXPECT_GE(slow, std::chrono::milliseconds(3 * 54));
+  EXPECT_LT(slow, std::chrono::milliseconds(6 * 54));
+  EXPECT_LT(duration_of_expansion(0), std::chrono::milliseconds(54));
+}
+
+TEST(Expand, AScrubMeanwhileSharesTheRate) {
+  WorldOptions with = options(kSingle, 1);
+  with.background_blocks_per_s = 1'000;
+  World world(63, with);
+  boot_all(world);
+  const Instant before = world.scheduler.now();
+  ASSERT_TRUE(expand(world, 1, 4, 1).ok());
+  ASSERT_TRUE(world.group(0)->start_scrub().ok());
+  ASSERT_TRUE(
+      world.run_until([&] { return over(world, 5) && !world.group(0)->status().scrub.running; }));
+  // Each node moves 4 steps of 54 ms and looks at 12 stripes, 10 ms each; for its last step it does
+  // not wait.
+  EXPECT_GE(world.scheduler.now() - before, std::chrono::milliseconds(4 * 54 + 12 * 10 - 54));
+}
+
 // With so many ranges each node is the arbiter of some: a lock comes by another way than the label.
 TEST(Expand, WhoGetsALockKnowsWhereItsStripesAreByThen) {
   constexpr Geometry kLong = {

@@ -184,6 +184,7 @@ expect 0 'run/0.img' duet disk list
 truncate -s 128M new.img
 expect 0 'disk new.img added' duet disk add new.img
 expect 1 'in use|data' duet disk add run/0.img
+expect 1 'run/0.img belongs to the aggregate itself.*can only be lost with the aggregate.*duet snapshot send' duet disk fail run/0.img
 expect 0 'total' duet df
 expect 0 'consistency point written' duet cp
 expect 0 'clean: [0-9,]+ blocks read, 0 errors' duet scrub start --wait

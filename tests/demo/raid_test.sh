@@ -31,7 +31,7 @@ fail() {
 port=22049
 while (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do port=$((port + 1)); done
 {
-  printf 'pair:\n  name: raid\nraid:\n  - name: tank\n    level: %s\n    disks:\n' "$level"
+  printf 'pair:\n  name: raid\nraid:\n  - name: tank\n    level: %s\n    background: 1GiB\n    disks:\n' "$level"
   for i in $(seq 0 $((disks - 1))); do echo "      - {path: run/$i.img, size: 224MiB}"; done
   printf '    virtual_disks:\n      - {name: host, size: 64MiB, nbd: {clients: [{match: 127.0.0.1}]}}\n      - name: all\n'
   cat <<YAML
@@ -138,6 +138,10 @@ updates() {
     awk -F'[:,]' '/_updates"/ { sum += $2 } END { print sum + 0 }'
 }
 
+closed() {  # PATH: duetd has let go of it
+  [ -z "$(find -L /proc/"$server"/fd -samefile "$1" 2> /dev/null)" ] || fail "duetd still has $1 open"
+}
+
 optimal() {
   for _ in $(seq 1200); do
     ! duet raid status > output 2>&1 || return 0
@@ -152,9 +156,16 @@ expect 1 'nothing was touched.*run/0.img is a disk of a redundancy group .*virtu
 expect 0 'clean' duet check
 start
 expect 0 "group tank: $level, optimal, $redundancy more may fail" duet raid status
+expect 0 'background at most 1 GiB per second of each node' duet raid status
+expect 0 '"background_bytes_per_second": 1073741824' duet raid status --json
 expect 0 "tank: $level of $disks disks, optimal" duet status
 expect 0 'duet_raid_degraded\{group="tank"\} 0' curl -s --unix-socket run/admin.sock http://localhost/metrics
 expect 0 'tank/all' duet disk list
+expect 0 'run/0.img +224 MiB +tank 0 +in sync' duet disk list
+expect 1 'group tank uses disk run/0.img.*duet disk fail run/0.img' duet disk remove run/0.img
+expect 1 'disk run/0.img of group tank has not failed.*duet disk fail' duet disk replace 0.img run/x.img
+expect 1 'is a virtual disk of redundancy group tank' duet disk fail tank/all
+expect 1 'there is no disk run/9.img' duet disk remove run/9.img
 expect 1 'there is no redundancy group pool' duet raid fail pool 0
 expect 1 'group tank has no disk 9' duet raid fail tank 9
 
@@ -222,7 +233,11 @@ verify first
 # What failed is rebuilt while the load goes on and the node is killed.
 begin_work third
 expect 1 'run/1.img: .*--force gives up what it holds' duet raid replace tank 1 run/1.img
-expect 0 'run/1.img is being rebuilt in place of disk 1' duet raid replace tank 1 run/1.img --force
+expect 0 'run/1.img .*tank 1 +failed' duet disk list
+expect 0 'disk run/1.img has left group tank; .* erased; it can be pulled.*still lacks a disk' duet disk remove run/1.img
+closed run/1.img
+expect 0 'run/1.img .*tank 1 +failed: it was taken out' duet disk list
+expect 0 'run/1.img is being rebuilt in place of 1.img' duet disk replace 1.img run/1.img
 loads 10
 crash
 start
@@ -237,8 +252,17 @@ truncate -s 224M run/spare.img
 expect 0 'run/spare.img is a spare of tank' duet raid spare tank run/spare.img
 expect 0 'spare +run/spare.img' duet raid status
 begin_work fourth
-expect 0 'not used any more' duet raid fail tank run/0.img
+expect 0 'disk run/0.img of group tank is not used any more' duet disk fail run/0.img
 optimal
+expect 0 'run/0.img .*tank +unused' duet disk list
+expect 1 'nothing is to be replaced.*duet raid spare tank run/x.img' duet disk replace run/0.img run/x.img
+expect 0 'disk run/0.img has left group tank; .*now remove it from the configuration' duet disk remove run/0.img
+closed run/0.img
+expect 1 'there is no disk run/0.img' duet disk remove run/0.img
+expect 0 'run/0.img is a spare of tank' duet raid spare tank run/0.img
+expect 0 'run/0.img .*tank +spare' duet disk list
+expect 1 'is a spare of group tank' duet disk fail run/0.img
+expect 0 'disk run/0.img has left group tank; .* erased' duet disk remove run/0.img
 end_work fourth
 verify first
 stop

@@ -60,7 +60,8 @@ struct GroupOptions {
   // Intents are settled this long after the first write that is not.
   Duration settle_after = std::chrono::milliseconds(20);
   bool force = false;  // assemble()
-  // A rebuild reads and writes so many blocks per second at most, each node; 0: as it can.
+  // Rebuilds, expansions and scrubs together read and write so many blocks per second at most, each
+  // node; 0: as they can.
   std::uint64_t background_blocks_per_s = 0;
   // Before each stripe it waits so long at most for requests that are under way.
   Duration give_way = std::chrono::milliseconds(2);
@@ -193,6 +194,10 @@ Task<Status> format_group(std::span<BlockDevice* const> devices, std::span<const
 // Makes persistent memory ready for a node's part of a group.
 Status format_intents(PersistentMemory& memory, const GroupId& group, NodeId node,
                       std::uint32_t slots, std::uint32_t pages);
+
+// Of a disk that no group uses any more: it counts as blank for add_spare() and its like.
+// Error: kIo; kFenced.
+Task<Status> erase_disk(BlockDevice& device);
 
 class Group {
  public:

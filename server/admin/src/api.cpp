@@ -47,11 +47,11 @@ Task<Response> Api::handle(Request request) {
   if (resource == "raid") {
     co_return co_await state_->raid(request, parts);
   }
+  if (resource == "disks") {
+    co_return co_await state_->disks(request, parts);
+  }
   if (parts.size() > 1) {
     co_return not_found();
-  }
-  if (resource == "disks") {
-    co_return co_await state_->disks(request);
   }
   if (resource == "scrub") {
     co_return co_await state_->scrub(request);

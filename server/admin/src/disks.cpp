@@ -2,17 +2,27 @@
 
 namespace duet::admin {
 
-Task<Response> Api::State::disks(const Request& request) {
-  if (request.method == "GET") {
-    Json list = Json::array();
-    for (const DiskInfo& disk : context.disks()) {
-      list.push_back({{"path", disk.path}, {"bytes", disk.bytes}});
-    }
-    co_return reply({{"disks", list}});
+Task<Response> Api::State::disks(const Request& request, const Parts& parts) {
+  if (parts.size() > 2) {
+    co_return not_found();
   }
-  if (request.method != "POST") {
+  if (parts.size() == 2) {
+    co_return co_await order_disk(request, parts[1]);
+  }
+  if (request.method == "POST") {
+    co_return co_await add_disk(request);
+  }
+  if (request.method != "GET") {
     co_return wrong_method();
   }
+  Json list = Json::array();
+  for (const DiskInfo& disk : context.disks()) {
+    list.push_back({{"path", disk.path}, {"bytes", disk.bytes}});
+  }
+  co_return reply({{"disks", list}, {"group_disks", group_disks_json()}});
+}
+
+Task<Response> Api::State::add_disk(const Request& request) {
   std::variant<Json, Response> body = read_body(request, {"path"});
   if (Response* bad = std::get_if<Response>(&body)) {
     co_return std::move(*bad);

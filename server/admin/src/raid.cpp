@@ -84,6 +84,7 @@ Json group_json(const RaidGroupInfo& group) {
                {"chunk_bytes", group.chunk_bytes},
                {"stripe_bytes", group.stripe_bytes},
                {"bytes", group.bytes},
+               {"background_bytes_per_second", group.background_bytes_per_s},
                {"generation", group.generation},
                {"loose_regions", group.loose_regions},
                {"disks", disks},
@@ -261,9 +262,9 @@ Task<Response> Api::State::raid(const Request& request, const Parts& parts) {
   if (!context.order_raid) {
     co_return refusal(404, "not_found", "this filer lives on no redundancy group");
   }
-  const std::string wrong = co_await context.order_raid(std::move(std::get<RaidOrder>(order)));
-  if (!wrong.empty()) {
-    co_return refusal(409, "refused", wrong, "`duet raid status` names groups and disks");
+  const RaidOutcome done = co_await context.order_raid(std::move(std::get<RaidOrder>(order)));
+  if (!done.wrong.empty()) {
+    co_return refusal(409, "refused", done.wrong, "`duet raid status` names groups and disks");
   }
   co_return reply(Json::object());
 }

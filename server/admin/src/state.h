@@ -71,7 +71,10 @@ class Api::State {
   // `edit` works on the table of the turn in which it takes effect; `object`: for its error.
   Task<Response> change_exports(std::function<Status(filer::ExportTable&)> edit,
                                 std::string object);
-  Task<Response> disks(const Request& request);
+  Task<Response> disks(const Request& request, const Parts& parts);
+  Task<Response> add_disk(const Request& request);
+  Task<Response> order_disk(const Request& request, const std::string& verb);
+  [[nodiscard]] Json group_disks_json() const;
   Task<Response> raid(const Request& request, const Parts& parts);
   [[nodiscard]] Json groups_json() const;
   Task<Response> scrub(const Request& request);

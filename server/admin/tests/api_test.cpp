@@ -69,12 +69,22 @@ class ApiTest : public testing::Test {
     return Json::parse(response.body);
   }
 
-  Task<std::string> carry_out(RaidOrder order) {
+  Task<RaidOutcome> carry_out(RaidOrder order) {
     asked_ = order;
+    RaidOutcome outcome;
     if (order.group != "tank") {
-      co_return "there is no redundancy group " + order.group;
+      outcome.wrong = "there is no redundancy group " + order.group;
+    } else if (order.verb == RaidOrder::Verb::kRemoveDisk) {
+      outcome.note = "it can be pulled";
     }
-    co_return std::string();
+    co_return outcome;
+  }
+  // What is said against it, and what to do.
+  std::string refused(const std::string& verb, const Json& body, int status = 409) {
+    const Response response = call("POST", "/v1/disks/" + verb, body.dump());
+    EXPECT_EQ(response.status, status) << response.body;
+    const Json error = Json::parse(response.body)["error"];
+    return error["message"].get<std::string>() + "; " + error["remedy"].get<std::string>();
   }
 
   Task<bool> stopped() {
@@ -106,6 +116,7 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
       .level = "raid6",
       .can_lose = 1,
       .redundancy = 2,
+      .background_bytes_per_s = 5U << 20U,
       .disks = {{.path = "d0", .number = 0, .state = "in_sync", .blocks_put_right = 7},
                 {.path = "d1", .number = 1, .state = "failed", .problem = "gone"},
                 {.path = "s0", .number = std::nullopt, .state = "spare"}},
@@ -119,6 +130,7 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
   EXPECT_EQ(told, get("/v1/status")["raid"][0]);
   EXPECT_EQ(told["state"], "degraded");
   EXPECT_EQ(told["can_lose"], 1);
+  EXPECT_EQ(told["background_bytes_per_second"], 5U << 20U);
   EXPECT_EQ(told["disks"][1], (Json{{"path", "d1"},
                                     {"number", 1},
                                     {"state", "failed"},
@@ -220,6 +232,117 @@ TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(call("GET", "/v1/raid/tank/fail").status, 405);
   EXPECT_EQ(call("POST", "/v1/raid/tank").status, 404);
   EXPECT_EQ(call("POST", "/v1/raid").status, 405);
+}
+
+// Two groups: one with a disk in each state, and one whose order fails.
+std::vector<RaidGroupInfo> groups_of_all_states() {
+  RaidGroupInfo tank = {
+      .name = "tank",
+      .disks = {{.path = "run/d0", .number = 0, .state = "in_sync", .bytes = 8192},
+                {.path = "run/d1", .number = 1, .state = "failed", .problem = "gone"},
+                {.path = "run/d2", .number = 2, .state = "rebuilding", .bytes = 8192},
+                {.path = "run/s", .number = std::nullopt, .state = "spare", .bytes = 8192},
+                {.path = "run/old", .number = std::nullopt, .state = "unused", .bytes = 8192},
+                {.path = "", .number = 3, .state = "failed"}},
+      .virtual_disks = {{"all", 4096}},
+      .rebuild = RaidGroupInfo::Rebuild{.stripes = 5, .done = 2}};
+  RaidGroupInfo pool = {.name = "pool",
+                        .disks = {{.path = "run/p0", .number = 0, .state = "in_sync"},
+                                  {.path = "other/d0", .number = 1, .state = "in_sync"}}};
+  return {tank, pool};
+}
+
+TEST_F(ApiTest, DisksOfGroupsAreListedWithTheirStates) {
+  EXPECT_EQ(get("/v1/disks"), (Json{{"disks", {{{"path", "disk0"}, {"bytes", 4096}}}},
+                                    {"group_disks", Json::array()}}));
+  groups_ = groups_of_all_states();
+  const Json disks = get("/v1/disks")["group_disks"];
+  ASSERT_EQ(disks.size(), 8U);
+  EXPECT_EQ(disks[0], (Json{{"path", "run/d0"},
+                            {"bytes", 8192},
+                            {"group", "tank"},
+                            {"number", 0},
+                            {"state", "in_sync"}}));
+  EXPECT_EQ(disks[1]["problem"], "gone");
+  EXPECT_EQ(disks[2]["done_percent"], 40);
+  EXPECT_FALSE(disks[0].contains("done_percent"));
+  EXPECT_FALSE(disks[3].contains("number"));
+  EXPECT_EQ(disks[5]["path"], "");
+  EXPECT_EQ(disks[6]["group"], "pool");
+}
+
+TEST_F(ApiTest, ADiskIsOrderedByItsPathAlone) {
+  groups_ = groups_of_all_states();
+  EXPECT_EQ(call("POST", "/v1/disks/fail", R"({"disk": "run/d0"})").status, 200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kFail);
+  EXPECT_EQ(asked_.group, "tank");
+  EXPECT_EQ(asked_.disk, "run/d0");
+  EXPECT_EQ(call("POST", "/v1/disks/fail", R"({"disk": "d2"})").status, 200);
+  EXPECT_EQ(asked_.disk, "run/d2");
+  EXPECT_EQ(
+      call("POST", "/v1/disks/replace", R"({"disk": "d1", "path": "n", "force": true})").status,
+      200);
+  EXPECT_EQ(asked_.verb, RaidOrder::Verb::kReplace);
+  EXPECT_EQ(asked_.disk, "run/d1");
+  EXPECT_EQ(asked_.path, "n");
+  EXPECT_TRUE(asked_.force);
+  for (const char* const disk : {"d1", "s", "old"}) {
+    const Response removed = call("POST", "/v1/disks/remove", Json{{"disk", disk}}.dump());
+    EXPECT_EQ(removed.status, 200);
+    EXPECT_EQ(Json::parse(removed.body), (Json{{"group", "tank"}, {"note", "it can be pulled"}}));
+    EXPECT_EQ(asked_.verb, RaidOrder::Verb::kRemoveDisk);
+    EXPECT_EQ(asked_.disk, std::string("run/") + disk);
+  }
+  // What the group says against it.
+  EXPECT_THAT(refused("fail", {{"disk", "run/p0"}}), HasSubstr("no redundancy group pool"));
+}
+
+TEST_F(ApiTest, ADiskThatIsInUseIsRefusedWithWhatToDoFirst) {
+  groups_ = groups_of_all_states();
+  asked_.group = "nobody";
+  EXPECT_EQ(refused("remove", {{"disk", "run/d0"}}),
+            "group tank uses disk run/d0; `duet disk fail run/d0` takes it out first");
+  EXPECT_EQ(refused("remove", {{"disk", "run/d2"}}),
+            "group tank uses disk run/d2; `duet disk fail run/d2` takes it out first");
+  EXPECT_EQ(refused("replace", {{"disk", "p0"}, {"path", "n"}}),
+            "disk run/p0 of group pool has not failed; `duet disk fail run/p0` takes it out first");
+  EXPECT_EQ(refused("replace", {{"disk", "s"}, {"path", "n"}}),
+            "disk run/s is a spare of group tank, and holds nothing; `duet disk remove run/s` "
+            "takes it away");
+  EXPECT_EQ(refused("fail", {{"disk", "s"}}),
+            "disk run/s is a spare of group tank, and holds nothing; `duet disk remove run/s` "
+            "takes it away");
+  EXPECT_EQ(refused("replace", {{"disk", "old"}, {"path", "n"}}),
+            "group tank does not use disk run/old: nothing is to be replaced; `duet raid spare "
+            "tank n` makes the new disk a spare");
+  EXPECT_EQ(refused("fail", {{"disk", "old"}}),
+            "group tank does not use disk run/old; `duet disk remove run/old` lets go of it");
+  EXPECT_EQ(refused("fail", {{"disk", "d0"}}),
+            "d0 could be run/d0 or other/d0; write the whole path");
+  for (const char* const verb : {"fail", "remove"}) {
+    EXPECT_THAT(refused(verb, {{"disk", "disk0"}}),
+                HasSubstr("disk disk0 belongs to the aggregate itself, and to no redundancy group: "
+                          "nothing else has what it holds, so it can only be lost with the "
+                          "aggregate; send the volumes"));
+    EXPECT_THAT(refused(verb, {{"disk", "tank/all"}}), HasSubstr("is a virtual disk of"));
+    EXPECT_EQ(refused(verb, {{"disk", "none"}}, 404),
+              "there is no disk none; `duet disk list` shows all disks");
+    EXPECT_EQ(refused(verb, {{"disk", ""}}, 404),
+              "there is no disk ; `duet disk list` shows all disks");
+  }
+  EXPECT_EQ(asked_.group, "nobody") << "something was ordered";
+  for (const char* const body : {"{}", R"({"disk": 1})", R"({"disk": "d1", "group": "tank"})",
+                                 R"({"disk": "d1", "path": "n"})"}) {
+    EXPECT_EQ(call("POST", "/v1/disks/fail", body).status, 400) << body;
+  }
+  for (const char* const body :
+       {R"({"disk": "d1"})", R"({"disk": "d1", "path": "n", "force": 1})"}) {
+    EXPECT_EQ(call("POST", "/v1/disks/replace", body).status, 400) << body;
+  }
+  EXPECT_EQ(call("GET", "/v1/disks/fail").status, 405);
+  EXPECT_EQ(call("POST", "/v1/disks/eat", "{}").status, 404);
+  EXPECT_EQ(call("POST", "/v1/disks/fail/d1", "{}").status, 404);
+  EXPECT_EQ(call("DELETE", "/v1/disks", "{}").status, 405);
 }
 
 TEST_F(ApiTest, AVolumeIsMadeLimitedRenamedAndDestroyed) {

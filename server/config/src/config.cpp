@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "schema.h"
+#include "shelf/linux/disk_url.h"
 
 namespace duet::config {
 
@@ -18,6 +19,8 @@ std::string ConfigError::text() const {
   const std::string where = line > 0 ? fmt::format("{}:{}", file, line) : file;
   return fmt::format("{}: {}; {}", where, message, remedy);
 }
+
+std::string Disk::shown() const { return shelf::without_password(path.text); }
 
 const Node* Config::node(std::string_view name) const {
   for (const Node& candidate : nodes) {

@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t kVirtualDiskNameMax = 31;
 constexpr std::size_t kVirtualDisksMax = 32;
 constexpr std::uint64_t kMiB = 1U << 20U;
+// With less a rebuild of any disk of today would take years.
+constexpr std::uint64_t kBackgroundMin = kMiB;
 constexpr std::uint64_t kChunkBytesMax = 1024 * kBlockBytes;
 
 raid::Level read_level(Reader& reader, MapReader& map) {
@@ -169,6 +171,7 @@ void read_group(Reader& reader, const Value& item, Config& config) {
     group.spares = read_group_disks(reader, *spares, map.path_of("spares"), config, Role::kSpare);
   }
   group.chunk_blocks = read_chunk(reader, map);
+  group.background_bytes_per_s = map.size("background", 0, kBackgroundMin);
   group.virtual_disks = read_virtual_disks(reader, map);
   map.finish();
   if (const RaidGroup* earlier = config.group(group.name); earlier != nullptr) {

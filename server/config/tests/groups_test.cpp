@@ -59,6 +59,7 @@ TEST(Groups, AreReadAsTheyStand) {
   EXPECT_EQ(group->disks[4].path.text, "run/4.img");
   EXPECT_EQ(group->disks[4].path.line, 12);
   ASSERT_EQ(group->spares.size(), 1U);
+  EXPECT_EQ(group->background_bytes_per_s, 0U) << "no bound";
   ASSERT_EQ(group->virtual_disks.size(), 2U);
   EXPECT_EQ(group->virtual_disks[0].size_bytes, 1ULL << 30U);
   EXPECT_EQ(group->virtual_disks[1].size_bytes, 0U);
@@ -69,6 +70,13 @@ TEST(Groups, AreReadAsTheyStand) {
   EXPECT_EQ(disks[0].virtual_disk, "fast");
   EXPECT_FALSE(disks[1].is_virtual());
   EXPECT_EQ(config.groups_of(*config.node("a")), std::vector<const RaidGroup*>{group});
+}
+
+TEST(Groups, TheirBackgroundWorkHasARate) {
+  const Outcome<Config> outcome =
+      parse(with("chunk: 32KiB", "chunk: 32KiB\n    background: 50MiB"), "d.yaml");
+  ASSERT_TRUE(outcome.ok()) << outcome.error().text();
+  EXPECT_EQ(outcome.value().group("tank")->background_bytes_per_s, 50ULL << 20U);
 }
 
 TEST(Groups, GeometryComesFromTheSmallestDisk) {
@@ -145,7 +153,18 @@ INSTANTIATE_TEST_SUITE_P(
             "64KiB"},
         BadFile{"chunk: 32KiB", "chnk: 32KiB",
                 "d.yaml:6: raid.chnk: no such key; correct or remove it; known here: name, level, "
-                "disks, spares, chunk, virtual_disks"},
+                "disks, spares, chunk, background, virtual_disks"},
+        BadFile{
+            "chunk: 32KiB", "background: 50M",
+            "d.yaml:6: raid.background: \"50M\" is not a size; write a whole number and a unit: "
+            "KiB, MiB, GiB or TiB"},
+        BadFile{"chunk: 32KiB", "background: 50",
+                "d.yaml:6: raid.background: \"50\" is not a size; write a whole number and a unit: "
+                "KiB, MiB, GiB or TiB"},
+        BadFile{"chunk: 32KiB", "background: 0MiB",
+                "d.yaml:6: raid.background: 0MiB is too small; give it at least 1 MiB"},
+        BadFile{"chunk: 32KiB", "background: 1000KiB",
+                "d.yaml:6: raid.background: 1000KiB is too small; give it at least 1 MiB"},
         BadFile{
             "run/1.img", "run/0.img",
             "d.yaml:9: run/0.img is used twice; the first is in line 8; give each disk, memory and "

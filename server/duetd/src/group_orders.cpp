@@ -38,9 +38,23 @@ Task<std::string> fail_disk(Machine& machine, const groups::ManagedGroup& group,
   co_return "it is not in the labels of the other disks yet; see `duet raid status`";
 }
 
-}  // namespace
-
-namespace {
+// What is left to do when a disk was let go of.
+std::string note_of(const groups::ManagedGroup::Removal& removal, const admin::RaidOrder& order) {
+  std::string note =
+      removal.left.empty()
+          ? "what made it a disk of the group is erased"
+          : fmt::format(
+                "what it holds was not erased ({}), so --force is needed where it is used "
+                "again",
+                removal.left);
+  note += removal.closed ? "; it can be pulled, or used elsewhere"
+                         : "; both nodes keep their registrations on it until they were restarted "
+                           "without it in the configuration file, one after the other";
+  note += removal.missed ? fmt::format("; group {} still lacks a disk: `duet disk replace {} NEW`",
+                                       order.group, order.disk)
+                         : "; now remove it from the configuration file";
+  return note;
+}
 
 std::string scrub(const groups::ManagedGroup& group, const admin::RaidOrder& order) {
   const bool stop = order.verb == admin::RaidOrder::Verb::kStopScrub;
@@ -53,23 +67,32 @@ std::string scrub(const groups::ManagedGroup& group, const admin::RaidOrder& ord
 
 }  // namespace
 
-Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin::RaidOrder order,
-                            groups::ManagedGroup::Opener open) {
+Task<admin::RaidOutcome> carry_out(Machine& machine, groups::ManagedGroup* group,
+                                   admin::RaidOrder order, groups::ManagedGroup::Opener open) {
   using Verb = admin::RaidOrder::Verb;
+  admin::RaidOutcome outcome;
   if (group == nullptr || !group->managed()) {
-    co_return fmt::format("there is no redundancy group {} that this node manages", order.group);
+    outcome.wrong =
+        fmt::format("there is no redundancy group {} that this node manages", order.group);
+    co_return outcome;
   }
-  if (order.verb == Verb::kScrub || order.verb == Verb::kStopScrub) {
-    co_return scrub(*group, order);
+  if (order.verb == Verb::kRemoveDisk) {
+    const groups::ManagedGroup::Removal removal = co_await group->remove(order.disk);
+    outcome.wrong = removal.wrong;
+    outcome.note = note_of(removal, order);
+    co_return outcome;
   }
   const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
   if (!disk &&
       (order.verb == Verb::kFail || order.verb == Verb::kReplace || order.verb == Verb::kReturn)) {
-    co_return fmt::format("group {} has no disk {}, or several; write its path or its number",
-                          order.group, order.disk);
+    outcome.wrong = fmt::format("group {} has no disk {}, or several; write its path or its number",
+                                order.group, order.disk);
+    co_return outcome;
   }
   std::string wrong;
-  if (order.verb == Verb::kFail) {
+  if (order.verb == Verb::kScrub || order.verb == Verb::kStopScrub) {
+    wrong = scrub(*group, order);
+  } else if (order.verb == Verb::kFail) {
     wrong = co_await fail_disk(machine, *group, *disk);
   } else if (order.verb == Verb::kReturn) {
     wrong = co_await group->take_back(*disk, open);
@@ -84,7 +107,8 @@ Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin
   } else {
     wrong = co_await group->remove_spare(order.path);
   }
-  co_return wrong;
+  outcome.wrong = std::move(wrong);
+  co_return outcome;
 }
 
 }  // namespace duet::daemon

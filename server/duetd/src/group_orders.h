@@ -13,8 +13,8 @@
 namespace duet::daemon {
 
 // `group`: the one that the order names; null: there is none of that name, or it is not managed
-// here. `open`: gives a disk that the configuration does not list.  Empty: done; else why not.
-Task<std::string> carry_out(Machine& machine, groups::ManagedGroup* group, admin::RaidOrder order,
-                            groups::ManagedGroup::Opener open);
+// here. `open`: gives a disk that the configuration does not list.
+Task<admin::RaidOutcome> carry_out(Machine& machine, groups::ManagedGroup* group,
+                                   admin::RaidOrder order, groups::ManagedGroup::Opener open);
 
 }  // namespace duet::daemon

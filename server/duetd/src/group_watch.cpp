@@ -35,7 +35,8 @@ admin::RaidDiskInfo disk_info(const groups::DiskView& view) {
   if (view.slot == nullptr) {
     info.problem = "the configuration names no such disk";
   } else {
-    info.path = view.slot->configured->path.text;
+    info.path = view.slot->configured->shown();
+    info.bytes = view.slot->device == nullptr ? 0 : view.slot->device->block_count() * kBlockBytes;
     info.problem = used ? "" : view.slot->problem;
   }
   return info;
@@ -118,28 +119,30 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
   const raid::Geometry geometry = managed.group().geometry();
   const raid::GroupStatus status = managed.group().status();
   const raid::GroupCounters counters = managed.group().counters();
-  admin::RaidGroupInfo info = {.name = managed.configured().name,
-                               .level = std::string(config::level_name(geometry.level)),
-                               .can_lose = managed.can_lose(),
-                               .redundancy = geometry.check_columns(),
-                               .chunk_bytes = geometry.chunk_blocks * kBlockBytes,
-                               .stripe_bytes = geometry.stripe_blocks() * kBlockBytes,
-                               .bytes = geometry.block_count() * kBlockBytes,
-                               .generation = static_cast<std::uint64_t>(status.view),
-                               .intents = status.intents,
-                               .reads = counters.reads,
-                               .degraded_reads = counters.degraded_reads,
-                               .whole_stripes = counters.whole_stripes,
-                               .read_modify = counters.read_modify,
-                               .reconstruct = counters.reconstruct,
-                               .blocks_read = counters.blocks_read,
-                               .blocks_written = counters.blocks_written,
-                               .settles = counters.settles,
-                               .recovered = counters.recovered,
-                               .healed = counters.healed,
-                               .others_read = counters.others_read,
-                               .rebuilt = counters.rebuilt,
-                               .passed_by = counters.passed_by};
+  admin::RaidGroupInfo info = {
+      .name = managed.configured().name,
+      .level = std::string(config::level_name(geometry.level)),
+      .can_lose = managed.can_lose(),
+      .redundancy = geometry.check_columns(),
+      .chunk_bytes = geometry.chunk_blocks * kBlockBytes,
+      .stripe_bytes = geometry.stripe_blocks() * kBlockBytes,
+      .bytes = geometry.block_count() * kBlockBytes,
+      .background_bytes_per_s = managed.configured().background_bytes_per_s,
+      .generation = static_cast<std::uint64_t>(status.view),
+      .intents = status.intents,
+      .reads = counters.reads,
+      .degraded_reads = counters.degraded_reads,
+      .whole_stripes = counters.whole_stripes,
+      .read_modify = counters.read_modify,
+      .reconstruct = counters.reconstruct,
+      .blocks_read = counters.blocks_read,
+      .blocks_written = counters.blocks_written,
+      .settles = counters.settles,
+      .recovered = counters.recovered,
+      .healed = counters.healed,
+      .others_read = counters.others_read,
+      .rebuilt = counters.rebuilt,
+      .passed_by = counters.passed_by};
   info.rebuild = rebuild_of(status, now);
   info.expansion = expansion_of(status, now);
   info.scrub = scrub_of(status);

@@ -508,6 +508,16 @@ failover::GroupParts Pair::group_parts() const {
   return parts;
 }
 
+namespace {
+
+Task<admin::RaidOutcome> refuse(std::string wrong) {
+  admin::RaidOutcome outcome;
+  outcome.wrong = std::move(wrong);
+  co_return outcome;
+}
+
+}  // namespace
+
 DiskAccess Pair::disk_access(std::uint32_t filer) {
   DiskAccess access;
   access.list = [this, filer] { return disk_infos(filer); };
@@ -521,7 +531,12 @@ DiskAccess Pair::disk_access(std::uint32_t filer) {
     return access;
   }
   access.groups = [this] { return watch_->infos(); };
-  access.order = [this](admin::RaidOrder order) {
+  access.order = [this](admin::RaidOrder order) -> Task<admin::RaidOutcome> {
+    if (order.verb == admin::RaidOrder::Verb::kRemoveDisk) {
+      if (std::string wrong = what_it_carries(order.disk); !wrong.empty()) {
+        return refuse(std::move(wrong));
+      }
+    }
     const auto open = [](const config::Disk&) -> Result<std::unique_ptr<BlockDevice>> {
       return Error{Errc::kRefused,
                    "both nodes must know it: list it in the configuration, and restart them one "

@@ -102,6 +102,8 @@ class Pair final : public Role {
   [[nodiscard]] nlohmann::json disks_json() const;
   [[nodiscard]] nlohmann::json mailbox_json() const;
   [[nodiscard]] std::string url_of(std::size_t disk) const;
+  // Why the pair itself needs the disk, with a remedy; empty: it does not.
+  [[nodiscard]] std::string what_it_carries(const std::string& url) const;
   [[nodiscard]] std::optional<std::size_t> disk_named(const std::string& name) const;
   Task<admin::Response> failover_request(const admin::Request& request, const std::string& verb);
   Task<admin::Response> take_over(const admin::Request& request);

@@ -194,6 +194,29 @@ std::optional<std::size_t> Pair::disk_named(const std::string& name) const {
   return found;
 }
 
+std::string Pair::what_it_carries(const std::string& url) const {
+  const std::optional<std::size_t> disk = disk_named(url);
+  if (!disk) {
+    return {};
+  }
+  const failover::PairStatus status = pair_->status();
+  for (std::uint32_t node = 0; node < failover::kFilers; ++node) {
+    const std::vector<std::size_t>& members = status.members[node].disks;
+    if (std::ranges::find(members, *disk) != members.end()) {
+      return fmt::format(
+          "disk {0} is a mailbox member of node {1}; give it another one first: `duet failover "
+          "member replace {0} OTHER`",
+          url, kNames[node]);
+    }
+  }
+  return status.arbitration == *disk
+             ? fmt::format(
+                   "disk {} has the owner record; move that first: `duet failover "
+                   "arbitration move OTHER`",
+                   url)
+             : "";
+}
+
 // Which disks carry the mailboxes and the owner record, as they say themselves.
 Json Pair::mailbox_json() const {
   const failover::PairStatus status = pair_->status();

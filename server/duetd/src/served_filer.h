@@ -29,7 +29,7 @@ struct DiskAccess {
   std::function<void(BlockDevice*)> close;
   // The redundancy groups that they lie on; may be none.
   std::function<std::vector<admin::RaidGroupInfo>()> groups = {};
-  std::function<Task<std::string>(admin::RaidOrder order)> order = {};
+  std::function<Task<admin::RaidOutcome>(admin::RaidOrder order)> order = {};
 };
 
 // Of a pair: listening sockets, one for each of the filer's listeners, from and to the supervisor,

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "disk_verbs.h"
 #include "found_group.h"
 #include "raid/lone_peers.h"
 
@@ -36,7 +37,8 @@ ManagedGroup::ManagedGroup(Scheduler& scheduler, const std::string& file,
       file_(file),
       configured_(configured),
       self_(self),
-      connect_(std::move(connect)) {
+      connect_(std::move(connect)),
+      changing_(scheduler) {
   for (const config::Disk& disk : configured.disks) {
     slots_.push_back({.configured = &disk});
   }
@@ -62,7 +64,7 @@ std::string ManagedGroup::open_disks(const Opener& open) {
   for (Slot& slot : slots_) {
     auto opened = open(*slot.configured);
     if (opened.ok()) {
-      slot.device = std::move(opened.value());
+      slot.device = std::make_unique<HeldDisk>(scheduler_, std::move(opened.value()));
       continue;
     }
     slot.problem = text_of(opened.error());
@@ -190,7 +192,11 @@ Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t in
   peers_.reset();
   peers_ = connect_ ? connect_(id_) : std::make_unique<raid::LonePeers>();
   const raid::GroupOptions options = {
-      .group = id_, .self = self_, .incarnation = incarnation, .force = knows_newest_};
+      .group = id_,
+      .self = self_,
+      .incarnation = incarnation,
+      .force = knows_newest_,
+      .background_blocks_per_s = configured_.background_bytes_per_s / kBlockBytes};
   auto opened =
       co_await raid::Group::open(scheduler_, std::move(devices), memory, *peers_, options);
   if (!opened.ok()) {
@@ -260,7 +266,7 @@ std::vector<DiskView> ManagedGroup::disks() const {
   // `duet init` numbers them as they are listed, so a disk without a label is likely the one that
   // has its number.
   for (std::uint32_t i = 0; i < label.disks && i < slots_.size(); ++i) {
-    if (views[i].slot == nullptr && !shown[i] && !slots_[i].spare) {
+    if (views[i].slot == nullptr && !shown[i] && !slots_[i].spare && !slots_[i].removed) {
       views[i].slot = &slots_[i];
       shown[i] = true;
     }
@@ -276,24 +282,35 @@ std::vector<DiskView> ManagedGroup::disks() const {
     }
   }
   for (std::size_t at = 0; at < slots_.size(); ++at) {
-    if (!shown[at]) {
+    if (!shown[at] && !slots_[at].removed) {
       views.push_back({.slot = &slots_[at]});
     }
   }
   return views;
 }
 
+bool is_called(const Slot& slot, std::string_view path) {
+  return slot.configured->path.text == path || slot.configured->shown() == path;
+}
+
 std::optional<std::uint32_t> ManagedGroup::find_disk(std::string_view text) const {
+  const std::vector<DiskView> views = disks();
+  // All of a path says more than the end of one.
+  for (const DiskView& view : views) {
+    if (view.number && view.slot != nullptr && is_called(*view.slot, text)) {
+      return view.number;
+    }
+  }
   std::optional<std::uint32_t> found;
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const bool is_number = error == std::errc{} && end == text.data() + text.size();
-  for (const DiskView& view : disks()) {
+  for (const DiskView& view : views) {
     if (!view.number) {
       continue;
     }
     const std::string path = view.slot == nullptr ? "" : view.slot->configured->path.text;
-    const bool named = (path == text && !text.empty()) || path.ends_with("/" + std::string(text)) ||
+    const bool named = (!text.empty() && path.ends_with("/" + std::string(text))) ||
                        (is_number && *view.number == number);
     if (named && found) {
       return std::nullopt;
@@ -320,7 +337,7 @@ std::optional<std::uint32_t> ManagedGroup::can_lose() const {
 // What is not used: a disk of the configuration that came to nothing, or one that is new here.
 Slot* ManagedGroup::take(const std::string& path, const Opener& open, std::string& wrong) {
   for (const DiskView& view : disks()) {
-    if (view.slot == nullptr || view.slot->configured->path.text != path) {
+    if (view.slot == nullptr || !is_called(*view.slot, path)) {
       continue;
     }
     const bool failed = view.number && view.state == raid::DiskState::kFailed;
@@ -329,16 +346,21 @@ Slot* ManagedGroup::take(const std::string& path, const Opener& open, std::strin
       return nullptr;
     }
   }
-  const auto known = std::ranges::find_if(
-      slots_, [&](const Slot& slot) { return slot.configured->path.text == path; });
+  const auto known =
+      std::ranges::find_if(slots_, [&](const Slot& slot) { return is_called(slot, path); });
   config::Disk wanted;
-  wanted.path.text = path;
+  wanted.path.text = known != slots_.end() ? known->configured->path.text : path;
   auto opened = open(wanted);
+  std::unique_ptr<HeldDisk> held;
+  if (opened.ok()) {
+    held = std::make_unique<HeldDisk>(scheduler_, std::move(opened.value()));
+  }
   if (known != slots_.end() && known->device != nullptr) {
     // Another disk in the place of the old one; or that one still, which this process keeps locked.
-    if (opened.ok()) {
-      retired_.push_back(std::exchange(known->device, std::move(opened.value())));
+    if (held != nullptr) {
+      retired_.push_back(std::exchange(known->device, std::move(held)));
     }
+    known->removed = false;
     return &*known;
   }
   if (!opened.ok()) {
@@ -346,15 +368,14 @@ Slot* ManagedGroup::take(const std::string& path, const Opener& open, std::strin
     return nullptr;
   }
   if (known != slots_.end()) {
-    known->device = std::move(opened.value());
+    known->device = std::move(held);
+    known->removed = false;
     return &*known;
   }
   added_.push_back(std::move(wanted));
-  slots_.push_back({.configured = &added_.back(), .device = std::move(opened.value())});
+  slots_.push_back({.configured = &added_.back(), .device = std::move(held)});
   return &slots_.back();
 }
-
-namespace {
 
 std::string refusal_of(const Error& error, const std::string& path) {
   const std::string_view remedy = error.code == Errc::kRefused ? "; --force gives up what it holds"
@@ -362,8 +383,6 @@ std::string refusal_of(const Error& error, const std::string& path) {
                                                                  : "";
   return fmt::format("disk {}: {}{}", path, text_of(error), remedy);
 }
-
-}  // namespace
 
 // A disk that is blank, or is to lose what it holds, known to the group.  Null: `wrong` says why
 // not.
@@ -395,6 +414,7 @@ std::string ManagedGroup::given(Slot& slot, const std::string& path, const raid:
 
 Task<std::string> ManagedGroup::add_spare(std::string path, bool force, Opener open,
                                           Entropy& entropy) {
+  const AsyncMutex::Guard guard = co_await changing_.lock();
   std::string wrong;
   Slot* const slot = co_await take_blank(path, force, open, wrong);
   if (slot == nullptr) {
@@ -407,6 +427,7 @@ Task<std::string> ManagedGroup::add_spare(std::string path, bool force, Opener o
 
 Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bool force,
                                         Opener open, Entropy& entropy) {
+  const AsyncMutex::Guard guard = co_await changing_.lock();
   const raid::LabelDisk member = group_->status().label.members[disk];
   if (static_cast<raid::DiskState>(member.state) != raid::DiskState::kFailed) {
     co_return fmt::format("disk {} of group {} has not failed; take it out first: `duet raid fail`",
@@ -429,7 +450,8 @@ Task<std::string> ManagedGroup::take_back(std::uint32_t disk, Opener open) {
   if (!taken.ok() && taken.error().code == Errc::kNotFound && slot != slots_.end()) {
     auto opened = open(*slot->configured);
     if (opened.ok()) {
-      retired_.push_back(std::exchange(slot->device, std::move(opened.value())));
+      auto held = std::make_unique<HeldDisk>(scheduler_, std::move(opened.value()));
+      retired_.push_back(std::exchange(slot->device, std::move(held)));
       group_->add_device(*slot->device);
       taken = co_await group_->take_back(disk);
     }
@@ -448,6 +470,7 @@ Task<std::string> ManagedGroup::take_back(std::uint32_t disk, Opener open) {
 
 Task<std::string> ManagedGroup::expand(std::vector<std::string> paths, bool force, Opener open,
                                        Entropy& entropy) {
+  const AsyncMutex::Guard guard = co_await changing_.lock();
   std::vector<Slot*> slots;
   std::vector<BlockDevice*> devices;
   std::vector<raid::DiskId> ids;
@@ -484,8 +507,9 @@ Task<std::string> ManagedGroup::add_virtual_disk(std::string name, std::uint64_t
 }
 
 Task<std::string> ManagedGroup::remove_spare(std::string path) {
+  const AsyncMutex::Guard guard = co_await changing_.lock();
   for (const DiskView& view : disks()) {
-    if (view.spare && view.slot != nullptr && view.slot->configured->path.text == path) {
+    if (view.spare && view.slot != nullptr && is_called(*view.slot, path)) {
       const raid::DiskId id = *view.slot->id;
       const Status removed = co_await group_->remove_spare(id);
       if (!removed.ok()) {

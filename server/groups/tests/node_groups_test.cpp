@@ -128,6 +128,27 @@ TEST(NodeGroups, ASpareTakesThePlaceOfADiskThatFails) {
   world.close();
 }
 
+TEST(NodeGroups, ARebuildKeepsTheConfiguredRate) {
+  const auto seconds = [](std::uint64_t rate) {
+    World world("raid5", 3, kDiskBlocks, 1, 1);
+    world.config.groups[0].background_bytes_per_s = rate;
+    EXPECT_EQ(world.format_and_open(), "");
+    const Instant before = world.scheduler.now();
+    world.tank().group().disk_failed(0);
+    world.wait_for(0);
+    world.wait_for(1);
+    const Duration took = world.scheduler.now() - before;
+    world.close();
+    return std::chrono::duration<double>(took).count();
+  };
+  // All of three disks of 3 MiB are read or written.
+  EXPECT_LT(seconds(0), 1.0);
+  EXPECT_GT(seconds(1U << 20U), 8.0);
+  EXPECT_LT(seconds(1U << 20U), 12.0);
+  EXPECT_GT(seconds(4U << 20U), 2.0);
+  EXPECT_LT(seconds(4U << 20U), 3.0);
+}
+
 TEST(NodeGroups, ADiskIsReplacedByOneThatIsGiven) {
   World world("raid5", 3, kDiskBlocks);
   world.add_disk("new", kDiskBlocks);
@@ -161,6 +182,165 @@ TEST(NodeGroups, ADiskIsReplacedByOneThatIsGiven) {
   const Blocks again(100);
   ASSERT_TRUE(world.run(read(world.device(), 11, again)).ok());
   EXPECT_EQ(again, blocks);
+  world.close();
+}
+
+TEST(HeldDisk, IsLetGoOfWhenNothingIsUnderWay) {
+  sim::SimScheduler scheduler(1);
+  sim::SimDisk disk("d", 64);
+  HeldDisk held(scheduler, std::make_unique<sim::SimBlockDevice>(scheduler, disk));
+  struct Write final : BlockOperation {
+    void run() override { ended = true; }
+    bool ended = false;
+  };
+  Blocks blocks(2);
+  blocks.fill(7);
+  std::array<Write, 2> writes;
+  for (Write& write : writes) {
+    write.kind = BlockOperation::Kind::kWrite;
+    write.block = 5;
+    write.parts = blocks.parts();
+  }
+  EXPECT_TRUE(held.idle());
+  held.start(writes[0]);
+  held.set_shut(true);
+  EXPECT_FALSE(held.idle());
+  held.start(writes[1]);
+  ASSERT_TRUE(scheduler.run_until([&] { return writes[0].ended && writes[1].ended; }));
+  EXPECT_TRUE(writes[0].result.ok()) << "what was under way goes on";
+  EXPECT_EQ(writes[1].result.error().code, Errc::kIo);
+  ASSERT_TRUE(held.idle());
+  held.close();
+  EXPECT_EQ(held.block_count(), 64U);
+  writes[0].ended = false;
+  held.start(writes[0]);
+  ASSERT_TRUE(scheduler.run_until([&] { return writes[0].ended; }));
+  EXPECT_EQ(writes[0].result.error().code, Errc::kIo);
+}
+
+// Which disks the process has open.
+std::set<std::string> open_disks(const ManagedGroup& group) {
+  std::set<std::string> open;
+  for (const Slot& slot : group.slots()) {
+    if (slot.device != nullptr) {
+      open.insert(slot.configured->path.text);
+    }
+  }
+  return open;
+}
+
+TEST(NodeGroups, ADiskThatHasFailedIsClosedErasedAndTakenAgain) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  Blocks blocks(200);
+  blocks.fill(3);
+  ASSERT_TRUE(world.run(write(world.device(), 0, blocks)).ok());
+  ManagedGroup& tank = world.tank();
+  EXPECT_EQ(world.run(tank.remove("d1")).wrong,
+            "group tank uses disk d1; take it out first: `duet disk fail d1`");
+  EXPECT_EQ(world.run(tank.remove("none")).wrong, "group tank has no disk none");
+  tank.group().disk_failed(1);
+  world.wait_for(0);
+  const ManagedGroup::Removal removed = world.run(tank.remove("d1"));
+  EXPECT_EQ(removed.wrong, "");
+  EXPECT_EQ(removed.left, "");
+  EXPECT_TRUE(removed.closed);
+  EXPECT_TRUE(removed.missed);
+  EXPECT_EQ(open_disks(tank), (std::set<std::string>{"d0", "d2"}));
+  // Its place is known, and the group works on.
+  EXPECT_EQ(tank.find_disk("d1"), 1U);
+  EXPECT_EQ(tank.disks()[1].slot->problem, "it was taken out");
+  blocks.fill(4);
+  ASSERT_TRUE(world.run(write(world.device(), 0, blocks)).ok());
+  // Once more is no harm; and without force it is a new disk.
+  EXPECT_EQ(world.run(tank.remove("d1")).wrong, "");
+  EXPECT_EQ(world.run(tank.replace(1, "d1", false, world.opener(), world.entropy)), "");
+  world.wait_for(1);
+  EXPECT_EQ(tank.disks()[1].slot->problem, "");
+  world.close();
+  world.away = {"d0"};
+  ASSERT_EQ(world.open(), "");
+  const Blocks again(200);
+  ASSERT_TRUE(world.run(read(world.device(), 0, again)).ok());
+  EXPECT_EQ(again, blocks);
+  world.close();
+}
+
+TEST(NodeGroups, WhatWasReplacedAndWhatIsASpareCanBeTakenAway) {
+  World world("raid5", 3, kDiskBlocks, 1, 1);
+  world.add_disk("new", kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  ManagedGroup& tank = world.tank();
+  tank.group().disk_failed(0);
+  world.wait_for(0);
+  world.wait_for(1);  // the spare has its place
+  ASSERT_EQ(tank.disks().size(), 4U);
+  const ManagedGroup::Removal old = world.run(tank.remove("d0"));
+  EXPECT_EQ(old.wrong, "");
+  EXPECT_EQ(old.left, "");
+  EXPECT_FALSE(old.missed);
+  EXPECT_EQ(tank.disks().size(), 3U) << "nobody is to see it any more";
+  EXPECT_EQ(world.run(tank.remove("d0")).wrong, "group tank has no disk d0");
+  EXPECT_EQ(world.run(tank.add_spare("new", false, world.opener(), world.entropy)), "");
+  EXPECT_TRUE(tank.disks()[3].spare);
+  EXPECT_EQ(world.run(tank.remove("new")).wrong, "");
+  EXPECT_EQ(tank.disks().size(), 3U);
+  EXPECT_EQ(open_disks(tank), (std::set<std::string>{"d1", "d2", "s0"}));
+  // Both are blank disks again.
+  EXPECT_EQ(world.run(tank.add_spare("d0", false, world.opener(), world.entropy)), "");
+  EXPECT_EQ(world.run(tank.add_spare("new", false, world.opener(), world.entropy)), "");
+  EXPECT_EQ(tank.disks().size(), 5U);
+  world.close();
+}
+
+TEST(NodeGroups, ADiskThatIsTakenAwayLosesNothingOfAnothersGroup) {
+  World world("raid6", 5, kDiskBlocks);
+  World other("raid6", 5, kDiskBlocks, 2);
+  ASSERT_EQ(world.format_and_open(), "");
+  ASSERT_EQ(other.format_and_open(), "");
+  world.close();
+  other.close();
+  std::swap(world.disks["d2"], other.disks["d2"]);
+  ASSERT_EQ(world.open(), "");
+  const ManagedGroup::Removal removed = world.run(world.tank().remove("d2"));
+  EXPECT_EQ(removed.wrong, "");
+  EXPECT_EQ(removed.left, "it is a disk of another redundancy group");
+  EXPECT_TRUE(removed.closed);
+  world.close();
+  std::swap(world.disks["d2"], other.disks["d2"]);
+  ASSERT_EQ(other.open(), "");
+  EXPECT_EQ(other.tank().can_lose(), 2U);
+  other.close();
+}
+
+TEST(NodeGroups, ADiskThatIsNotThereCanBeLetGoOf) {
+  World world("raid5", 3, kDiskBlocks);
+  ASSERT_EQ(world.format_and_open(), "");
+  world.close();
+  world.away = {"d1"};
+  ASSERT_EQ(world.open(), "");
+  const ManagedGroup::Removal removed = world.run(world.tank().remove("d1"));
+  EXPECT_EQ(removed.wrong, "");
+  EXPECT_EQ(removed.left, "this node could not open it");
+  EXPECT_TRUE(removed.closed);
+  world.close();
+}
+
+TEST(NodeGroups, AWholePathSaysMoreThanTheEndOfOne) {
+  World world("raid5", 3, kDiskBlocks);
+  const std::string url = "iscsi://duet%secret@h:3260/iqn.x/1";
+  world.add_disk("x/d0", kDiskBlocks);
+  world.add_disk(url, kDiskBlocks);
+  world.config.groups[0].disks[1].path.text = url;
+  world.config.groups[0].disks[2].path.text = "x/d0";
+  ASSERT_EQ(world.format_and_open(), "");
+  EXPECT_EQ(world.tank().find_disk("d0"), 0U);
+  EXPECT_EQ(world.tank().find_disk("x/d0"), 2U);
+  // With its password, and as it is shown.
+  const std::string shown = world.config.groups[0].disks[1].shown();
+  EXPECT_EQ(shown.find("secret"), std::string::npos);
+  EXPECT_EQ(world.tank().find_disk(url), 1U);
+  EXPECT_EQ(world.tank().find_disk(shown), 1U);
   world.close();
 }
 

@@ -15,7 +15,8 @@ using Numbers = std::vector<std::uint32_t>;
 
 struct Paths : ::testing::Test {
   Paths() {
-    slot.device = std::make_unique<sim::SimBlockDevice>(scheduler, disk);
+    slot.device = std::make_unique<HeldDisk>(
+        scheduler, std::make_unique<sim::SimBlockDevice>(scheduler, disk));
     view.slot = &slot;
     view.number = 3;
     view.state = raid::DiskState::kInSync;

@@ -92,8 +92,7 @@ struct Context {
   std::function<std::vector<std::string>()> more_warnings = {};
   // The redundancy groups that the filer's disks lie on; may be none.
   std::function<std::vector<RaidGroupInfo>()> groups = {};
-  // Empty: it is done; else why not.
-  std::function<Task<std::string>(RaidOrder order)> order_raid = {};
+  std::function<Task<RaidOutcome>(RaidOrder order)> order_raid = {};
 };
 
 class Api {

@@ -16,6 +16,7 @@ struct RaidDiskInfo {
   std::optional<std::uint32_t> number;  // in the group; none: it is no member
   std::string state;                    // "in_sync", "rebuilding", "failed", "spare", "unused"
   std::string problem;                  // why it is not used; may be none
+  std::uint64_t bytes = 0;              // 0: it is not there
   // Of it, wrong or unreadable and repaired by this node, since the start or since it joined.
   std::uint64_t blocks_put_right = 0;
 };
@@ -28,6 +29,7 @@ struct RaidGroupInfo {
   std::uint64_t chunk_bytes = 0;
   std::uint64_t stripe_bytes = 0;  // of data
   std::uint64_t bytes = 0;
+  std::uint64_t background_bytes_per_s = 0;  // of each node, at most; 0: no bound
   std::uint64_t generation = 0;
   std::uint64_t intents = 0;  // writes that are not settled
   std::uint64_t loose_regions =
@@ -99,6 +101,7 @@ struct RaidOrder {
     kReplace,      // the disk at `path` takes the place of `disk`, which has failed
     kAddSpare,     // the disk at `path` takes the place of the next one that fails
     kRemoveSpare,  // it does not any more
+    kRemoveDisk,   // `disk`, a spare or one that is not used any more, is let go of
     kExpand,       // the group spreads over the disks at `paths`, too
     kAddVirtual,   // a virtual disk `name` of at least `bytes`, in room that none has
     kScrub,        // data and check data are compared, by all nodes together
@@ -113,6 +116,11 @@ struct RaidOrder {
   std::vector<std::string> paths;
   std::string name;
   std::uint64_t bytes = 0;
+};
+
+struct RaidOutcome {
+  std::string wrong;  // why not, with a remedy; empty: it is done
+  std::string note;   // what the operator is to know or to do now; may be none
 };
 
 }  // namespace duet::admin

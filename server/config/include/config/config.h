@@ -111,6 +111,8 @@ struct Disk {
   // A virtual disk of a redundancy group, by its names; then `path` is "GROUP/DISK", for messages.
   std::string group, virtual_disk;
   [[nodiscard]] bool is_virtual() const { return !group.empty(); }
+  // For people: its path, without a password.
+  [[nodiscard]] std::string shown() const;
 };
 
 struct VirtualDisk {
@@ -138,6 +140,9 @@ struct RaidGroup {
   std::vector<Disk> disks;   // its members, as `duet init` numbers them
   std::vector<Disk> spares;  // at least as large as the smallest of them
   std::uint32_t chunk_blocks = 16;
+  // What each node reads and writes of the disks for rebuilds, expansions and scrubs, together; 0:
+  // as they can.
+  std::uint64_t background_bytes_per_s = 0;
   std::vector<VirtualDisk> virtual_disks;
 
   // On disks of which the smallest has so many bytes.  Without stripes: too small for any.

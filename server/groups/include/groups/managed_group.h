@@ -21,9 +21,10 @@
 #include <vector>
 
 #include "config/config.h"
-#include "platform/block_device.h"
+#include "groups/held_disk.h"
 #include "platform/entropy.h"
 #include "platform/persistent_memory.h"
+#include "platform/wait.h"
 #include "raid/group.h"
 #include "raid/onlooker.h"
 #include "raid/virtual_disk.h"
@@ -33,11 +34,12 @@ namespace duet::groups {
 // A disk that the configuration lists.
 struct Slot {
   const config::Disk* configured = nullptr;
-  bool spare = false;                   // by the configuration
-  bool zeros = false;                   // known to hold nothing but zeros
-  std::unique_ptr<BlockDevice> device;  // null: it could not be opened
-  std::string problem;                  // why not; or why the group does not use it
-  std::optional<raid::DiskId> id;       // by its label
+  bool spare = false;                // by the configuration
+  bool zeros = false;                // known to hold nothing but zeros
+  bool removed = false;              // the operator took it out, and it did not come back
+  std::unique_ptr<HeldDisk> device;  // null: it could not be opened, or was closed
+  std::string problem;               // why not; or why the group does not use it
+  std::optional<raid::DiskId> id;    // by its label
 };
 
 // What the present label says of a disk, and of which.
@@ -96,7 +98,8 @@ class ManagedGroup {
   // Null: the group has none of that name.
   [[nodiscard]] BlockDevice* virtual_disk(std::string_view name) const;
   [[nodiscard]] raid::Group& group() const { return *group_; }
-  // Every disk of the label by its number, then its spares, then what is known and neither.
+  // Every disk of the label by its number, then its spares, then what is known and neither, unless
+  // it was removed.
   [[nodiscard]] std::vector<DiskView> disks() const;
   // A disk by its path, the end of it behind a slash, or its number.  None, or of several: nullopt.
   [[nodiscard]] std::optional<std::uint32_t> find_disk(std::string_view text) const;
@@ -115,6 +118,15 @@ class ManagedGroup {
   Task<std::string> take_back(std::uint32_t disk, Opener open);
   // A spare is none any more.
   Task<std::string> remove_spare(std::string path);
+  // A disk that has failed, was replaced or is a spare leaves the group's hands.  Alone, this
+  // process closes it; in a pair both nodes keep their sessions.
+  struct Removal {
+    std::string wrong;  // why not; empty: it is done
+    std::string left;   // why what is on it was left there; empty: it is blank for a group again
+    bool closed = false;
+    bool missed = false;  // no other disk has its place
+  };
+  Task<Removal> remove(std::string path);
   // The group spreads over these disks, too, while it is used.  `paths` as above.
   Task<std::string> expand(std::vector<std::string> paths, bool force, Opener open,
                            Entropy& entropy);
@@ -136,6 +148,9 @@ class ManagedGroup {
                            const std::vector<Result<raid::GroupLabel>>& labels) const;
   [[nodiscard]] bool knows_newest(const PersistentMemory& memory,
                                   const std::vector<Result<raid::GroupLabel>>& labels) const;
+  [[nodiscard]] bool uses(const raid::DiskId& id) const;
+  Task<void> let_go(Slot& slot, Removal& removal);
+  Task<std::string> erase(BlockDevice& disk) const;
   // Null: why not is in `wrong`.
   Slot* take(const std::string& path, const Opener& open, std::string& wrong);
   Task<Slot*> take_blank(const std::string& path, bool force, const Opener& open,
@@ -153,7 +168,8 @@ class ManagedGroup {
   std::unique_ptr<raid::Peers> peers_;
   std::deque<config::Disk> added_;  // disks that came later
   std::deque<Slot> slots_;
-  std::vector<std::unique_ptr<BlockDevice>> retired_;  // that the group may still know
+  std::vector<std::unique_ptr<HeldDisk>> retired_;  // that the group may still know
+  AsyncMutex changing_;                             // one verb of an operator at a time
   raid::GroupId id_{};
   bool knows_newest_ = false;
   bool managed_ = false;

@@ -1,0 +1,126 @@
+// A disk leaves a group's hands.
+//
+//   a spare: the label says that it is none --+
+//   failed, replaced: the label says so ------+--> shut, idle --> still not used? --> erase -->
+//   close
+//
+// Shut comes first: should another node begin to use the disk meanwhile, it fails here, and so for
+// all, before anything counts on it.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "disk_verbs.h"
+#include "found_group.h"
+#include "groups/managed_group.h"
+
+namespace duet::groups {
+
+namespace {
+
+constexpr Duration kLook = std::chrono::milliseconds(10);
+constexpr int kLooks = 1000;
+
+}  // namespace
+
+// As a member that has not failed, or as a spare.
+bool ManagedGroup::uses(const raid::DiskId& id) const {
+  const raid::GroupLabel label = group_->status().label;
+  const auto members_end = label.members.begin() + label.disks;
+  const auto member = std::find_if(label.members.begin(), members_end,
+                                   [&](const raid::LabelDisk& disk) { return disk.id == id; });
+  if (member != members_end) {
+    return static_cast<raid::DiskState>(member->state) != raid::DiskState::kFailed;
+  }
+  const auto spares_end = label.spares.begin() + label.spare_count;
+  return std::find(label.spares.begin(), spares_end, id) != spares_end;
+}
+
+Task<ManagedGroup::Removal> ManagedGroup::remove(std::string path) {
+  const AsyncMutex::Guard guard = co_await changing_.lock();
+  Removal removal;
+  const auto known =
+      std::ranges::find_if(slots_, [&](const Slot& slot) { return is_called(slot, path); });
+  const std::vector<DiskView> views = disks();
+  const auto view = std::ranges::find_if(views, [&](const DiskView& each) {
+    return each.slot != nullptr && is_called(*each.slot, path);
+  });
+  if (view == views.end()) {
+    removal.wrong = fmt::format("group {} has no disk {}", configured_.name, path);
+    co_return removal;
+  }
+  if (view->number && view->state != raid::DiskState::kFailed) {
+    removal.wrong = fmt::format("group {0} uses disk {1}; take it out first: `duet disk fail {1}`",
+                                configured_.name, path);
+    co_return removal;
+  }
+  if (view->spare) {
+    const raid::DiskId id = *view->slot->id;
+    const Status removed = co_await group_->remove_spare(id);
+    if (!removed.ok()) {
+      removal.wrong = refusal_of(removed.error(), path);
+      co_return removal;
+    }
+  }
+  removal.missed = view->number.has_value();
+  Slot& slot = *known;
+  co_await let_go(slot, removal);
+  if (removal.wrong.empty()) {
+    slot.removed = true;
+    slot.problem = "it was taken out";
+  }
+  co_return removal;
+}
+
+Task<void> ManagedGroup::let_go(Slot& slot, Removal& removal) {
+  if (slot.device == nullptr) {
+    removal.left = "this node could not open it";
+    removal.closed = true;
+    co_return;
+  }
+  HeldDisk& disk = *slot.device;
+  disk.set_shut(true);
+  for (int i = 0; i < kLooks && !disk.idle(); ++i) {
+    co_await sleep(scheduler_, kLook);
+  }
+  const bool used = slot.id && uses(*slot.id);
+  if (used || !disk.idle()) {
+    disk.set_shut(false);
+    removal.wrong = used ? fmt::format("group {} has begun to use it", configured_.name)
+                         : "it does not answer, and requests to it are under way; try again later, "
+                           "or pull it";
+    co_return;
+  }
+  std::string left = co_await erase(disk.disk());
+  removal.left = std::move(left);
+  if (connect_) {
+    disk.set_shut(false);  // its session is the node's
+    co_return;
+  }
+  co_await yield(scheduler_);  // not out of its own answer
+  disk.close();
+  retired_.push_back(std::move(slot.device));
+  removal.closed = true;
+}
+
+// Only what this group has no use for.  Empty, or why it was left.
+Task<std::string> ManagedGroup::erase(BlockDevice& disk) const {
+  const Result<raid::GroupLabel> label = co_await raid::read_label(disk);
+  if (!label.ok() && label.error().code == Errc::kNotFound) {
+    co_return std::string();
+  }
+  if (!label.ok()) {
+    co_return text_of(label.error());
+  }
+  if (label.value().group != id_) {
+    co_return "it is a disk of another redundancy group";
+  }
+  if (uses(label.value().own_id)) {
+    co_return "it is a disk that the group uses, under another path";
+  }
+  const Status erased = co_await raid::erase_disk(disk);
+  co_return erased.ok() ? std::string() : text_of(erased.error());
+}
+
+}  // namespace duet::groups
