@@ -51,6 +51,9 @@ class Core final : public PeersUser, public LockTableUser {
 
   // core_disks.cpp
   void add_device(BlockDevice& device);
+  [[nodiscard]] const BlockDevice* device_called(const DiskId& id) const {
+    return disks_.device_called(id);
+  }
   Task<Status> add_disk(Wish wish, BlockDevice& device, bool force);
   Task<Status> remove_spare(DiskId id);
   Task<Status> expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,

@@ -147,6 +147,7 @@ void Group::node_started(NodeId node, std::uint64_t incarnation) {
 }
 void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
 Task<Status> Group::take_back(std::uint32_t disk) { return core_->take_back(disk); }
+const BlockDevice* Group::device_called(const DiskId& id) const { return core_->device_called(id); }
 void Group::add_device(BlockDevice& device) { core_->add_device(device); }
 Task<Status> Group::add_spare(BlockDevice& device, const DiskId& id, bool force) {
   return core_->add_disk({.verb = static_cast<std::uint32_t>(WishVerb::kAddSpare), .id = id},

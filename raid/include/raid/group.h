@@ -245,6 +245,8 @@ class Group {
   // given to every node, by add_device(), before one node is told what it is for.  It outlives the
   // group.  Does nothing with one that it has.
   void add_device(BlockDevice& device);
+  // Which of those given this disk is, as far as this node knows; null: none.
+  [[nodiscard]] const BlockDevice* device_called(const DiskId& id) const;
   // Who lives on these blocks says whether any of some of them, `count` from `first` on as the
   // group counts, holds anything that is needed.  A rebuild asks at any time, and passes by a step
   // whose blocks are all not needed; what they hold is nothing then, until it is written.  What is

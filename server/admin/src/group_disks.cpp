@@ -17,9 +17,10 @@ struct GroupDisk {
   RaidDiskInfo disk;
 };
 
-// By all of its path, or by the end of it behind a slash.
+// By all of its path or URL, or by the end of it behind a slash or a #.
 bool names(const std::string& path, const std::string& name) {
-  return path == name || (!name.empty() && path.ends_with("/" + name));
+  return path == name ||
+         (!name.empty() && (path.ends_with("/" + name) || path.ends_with("#" + name)));
 }
 
 std::vector<GroupDisk> group_disks(const Context& context) {

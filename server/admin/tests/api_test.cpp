@@ -246,9 +246,11 @@ std::vector<RaidGroupInfo> groups_of_all_states() {
                 {.path = "", .number = 3, .state = "failed"}},
       .virtual_disks = {{"all", 4096}},
       .rebuild = RaidGroupInfo::Rebuild{.stripes = 5, .done = 2}};
-  RaidGroupInfo pool = {.name = "pool",
-                        .disks = {{.path = "run/p0", .number = 0, .state = "in_sync"},
-                                  {.path = "other/d0", .number = 1, .state = "in_sync"}}};
+  RaidGroupInfo pool = {
+      .name = "pool",
+      .disks = {{.path = "run/p0", .number = 0, .state = "in_sync"},
+                {.path = "shelf+unix://run/x.sock#c5", .number = 2, .state = "failed"},
+                {.path = "other/d0", .number = 1, .state = "in_sync"}}};
   return {tank, pool};
 }
 
@@ -257,7 +259,7 @@ TEST_F(ApiTest, DisksOfGroupsAreListedWithTheirStates) {
                                     {"group_disks", Json::array()}}));
   groups_ = groups_of_all_states();
   const Json disks = get("/v1/disks")["group_disks"];
-  ASSERT_EQ(disks.size(), 8U);
+  ASSERT_EQ(disks.size(), 9U);
   EXPECT_EQ(disks[0], (Json{{"path", "run/d0"},
                             {"bytes", 8192},
                             {"group", "tank"},
@@ -293,6 +295,8 @@ TEST_F(ApiTest, ADiskIsOrderedByItsPathAlone) {
     EXPECT_EQ(asked_.verb, RaidOrder::Verb::kRemoveDisk);
     EXPECT_EQ(asked_.disk, std::string("run/") + disk);
   }
+  EXPECT_THAT(refused("fail", {{"disk", "c5"}}), HasSubstr("no redundancy group pool"));
+  EXPECT_EQ(asked_.disk, "shelf+unix://run/x.sock#c5");
   // What the group says against it.
   EXPECT_THAT(refused("fail", {{"disk", "run/p0"}}), HasSubstr("no redundancy group pool"));
 }

@@ -246,6 +246,12 @@ BlockDevice* ManagedGroup::virtual_disk(std::string_view name) const {
   return virtual_disk_called(name, configured_, virtual_disks_);
 }
 
+// Whoever gave a disk to the group knows its name; the other node's group finds out.
+bool ManagedGroup::is_slot_of(const Slot& slot, const raid::DiskId& id) const {
+  return slot.id == id ||
+         (slot.device != nullptr && group_->device_called(id) == slot.device.get());
+}
+
 std::vector<DiskView> ManagedGroup::disks() const {
   const raid::GroupLabel label = group_->status().label;
   std::vector<DiskView> views;
@@ -254,10 +260,11 @@ std::vector<DiskView> ManagedGroup::disks() const {
     const raid::LabelDisk& disk = label.members[i];
     DiskView& view = views.emplace_back();
     view.number = i;
+    view.id = disk.id;
     view.state = static_cast<raid::DiskState>(disk.state);
     view.watermark = disk.watermark;
     for (std::size_t at = 0; at < slots_.size(); ++at) {
-      if (slots_[at].id == disk.id) {
+      if (is_slot_of(slots_[at], disk.id)) {
         view.slot = &slots_[at];
         shown[at] = true;
       }
@@ -274,8 +281,9 @@ std::vector<DiskView> ManagedGroup::disks() const {
   for (std::uint32_t i = 0; i < label.spare_count; ++i) {
     DiskView& view = views.emplace_back();
     view.spare = true;
+    view.id = label.spares[i];
     for (std::size_t at = 0; at < slots_.size(); ++at) {
-      if (slots_[at].id == label.spares[i]) {
+      if (is_slot_of(slots_[at], label.spares[i])) {
         view.slot = &slots_[at];
         shown[at] = true;
       }
@@ -510,7 +518,7 @@ Task<std::string> ManagedGroup::remove_spare(std::string path) {
   const AsyncMutex::Guard guard = co_await changing_.lock();
   for (const DiskView& view : disks()) {
     if (view.spare && view.slot != nullptr && is_called(*view.slot, path)) {
-      const raid::DiskId id = *view.slot->id;
+      const raid::DiskId id = *view.id;
       const Status removed = co_await group_->remove_spare(id);
       if (!removed.ok()) {
         co_return refusal_of(removed.error(), path);

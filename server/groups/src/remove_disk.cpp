@@ -56,7 +56,7 @@ Task<ManagedGroup::Removal> ManagedGroup::remove(std::string path) {
     co_return removal;
   }
   if (view->spare) {
-    const raid::DiskId id = *view->slot->id;
+    const raid::DiskId id = *view->id;
     const Status removed = co_await group_->remove_spare(id);
     if (!removed.ok()) {
       removal.wrong = refusal_of(removed.error(), path);
@@ -65,6 +65,7 @@ Task<ManagedGroup::Removal> ManagedGroup::remove(std::string path) {
   }
   removal.missed = view->number.has_value();
   Slot& slot = *known;
+  slot.id = view->id ? view->id : slot.id;
   co_await let_go(slot, removal);
   if (removal.wrong.empty()) {
     slot.removed = true;
@@ -80,6 +81,11 @@ Task<void> ManagedGroup::let_go(Slot& slot, Removal& removal) {
     co_return;
   }
   HeldDisk& disk = *slot.device;
+  const bool carries = co_await carries_used_label(disk);
+  if (carries) {
+    removal.wrong = fmt::format("group {} uses the disk that is there now", configured_.name);
+    co_return;
+  }
   disk.set_shut(true);
   for (int i = 0; i < kLooks && !disk.idle(); ++i) {
     co_await sleep(scheduler_, kLook);
@@ -102,6 +108,12 @@ Task<void> ManagedGroup::let_go(Slot& slot, Removal& removal) {
   disk.close();
   retired_.push_back(std::move(slot.device));
   removal.closed = true;
+}
+
+// What the other node gave to the group need not be known here yet.
+Task<bool> ManagedGroup::carries_used_label(BlockDevice& disk) const {
+  const Result<raid::GroupLabel> label = co_await raid::read_label(disk);
+  co_return label.ok() && label.value().group == id_&& uses(label.value().own_id);
 }
 
 // Only what this group has no use for.  Empty, or why it was left.

@@ -47,6 +47,7 @@ struct DiskView {
   const Slot* slot = nullptr;           // null: no disk that is known here is this one
   std::optional<std::uint32_t> number;  // none: a spare, or no disk of the group
   bool spare = false;                   // takes the place of the next disk that fails
+  std::optional<raid::DiskId> id;       // none: no disk of the group
   raid::DiskState state = raid::DiskState::kFailed;
   std::uint64_t watermark = 0;  // kRebuilding: stripes that are done
 };
@@ -148,8 +149,10 @@ class ManagedGroup {
                            const std::vector<Result<raid::GroupLabel>>& labels) const;
   [[nodiscard]] bool knows_newest(const PersistentMemory& memory,
                                   const std::vector<Result<raid::GroupLabel>>& labels) const;
+  [[nodiscard]] bool is_slot_of(const Slot& slot, const raid::DiskId& id) const;
   [[nodiscard]] bool uses(const raid::DiskId& id) const;
   Task<void> let_go(Slot& slot, Removal& removal);
+  Task<bool> carries_used_label(BlockDevice& disk) const;
   Task<std::string> erase(BlockDevice& disk) const;
   // Null: why not is in `wrong`.
   Slot* take(const std::string& path, const Opener& open, std::string& wrong);
