@@ -256,6 +256,11 @@ TEST_P(Rebuilt, WhatIsSparedIsSafeWhenItIsWrittenLater) {
   const std::size_t first = story.random().below(shape.disks);
   world.fail(first);
   work(5);
+  for (std::uint64_t s = 0; s < shape.stripes; ++s) {
+    for (std::uint32_t row = 0; row < shape.chunk_blocks; ++row) {  // it held something else
+      world.disks[shape.disks]->flip_bit(shape.disk_block(raid::Stripe{s}, row), row, 1);
+    }
+  }
   world.replace(first, shape.disks);
   work(10);  // while it is rebuilt
   if (seed % 3 == 0) {
