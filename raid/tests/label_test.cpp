@@ -23,6 +23,7 @@ GroupLabel example(std::uint32_t disks = 4, Level level = Level::kSingleParity) 
   label.sequence = 10;
   label.generation = 8;
   label.holders = 1;
+  label.managers = 3;
   label.nodes = 3;
   for (std::uint32_t i = 0; i < disks; ++i) {
     label.members[i].id = {7, 70 + i};
@@ -143,12 +144,14 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
   EXPECT_TRUE(refused([](GroupLabel& l) { l.chunk_blocks = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.stripes = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.own = 4; }));
-  EXPECT_TRUE(refused([](GroupLabel& l) { l.holders = 4; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.managers = 7; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.holders = 5; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.holders = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.nodes = 1U << 8U; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.spare_count = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].state = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].watermark = 101; }));
-  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 3; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.version = 2; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.expanded = 1; })) << "of what";
   EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 4; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.disks_before = 2; })) << "no group";
@@ -245,8 +248,8 @@ TEST(Label, ItsBytesStandWhereTheFormatSays) {
     std::size_t bytes;
     std::uint64_t value;
   };
-  constexpr std::array<Field, 33> kFields = {{{0, 8, 0x0031'4449'4152'5544},
-                                              {8, 4, 2},
+  constexpr std::array<Field, 34> kFields = {{{0, 8, 0x0031'4449'4152'5544},
+                                              {8, 4, 3},
                                               {12, 4, 5},
                                               {16, 8, 1},
                                               {24, 8, 2},
@@ -256,7 +259,8 @@ TEST(Label, ItsBytesStandWhereTheFormatSays) {
                                               {40, 8, 100},
                                               {48, 8, 10},
                                               {56, 8, 8},
-                                              {64, 4, 1},
+                                              {64, 2, 1},
+                                              {66, 2, 3},
                                               {68, 4, 3},
                                               {72, 4, 3},
                                               {76, 4, 0},
