@@ -374,10 +374,8 @@ Task<Status> Core::change_view() {
   const NodeSet joiners = stay == 0 || change_is_urgent() ? 0 : newcomers();
   const Generation proposal = next_proposal();
   const NodeSet members = stay | joiners;
-  PrepareBody body = {.members = members,
-                      .joiners = joiners,
-                      .owed = dead,
-                      .holders = choose_holders(members)};
+  PrepareBody body = {
+      .members = members, .joiners = joiners, .owed = dead, .holders = choose_holders(members)};
   for_each_node(members, [&](NodeId node) {
     body.incarnations[number(node)] = node == self_ ? incarnation_
                                       : contains(joiners, node)

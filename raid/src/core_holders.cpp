@@ -67,8 +67,7 @@ NodeSet Core::leader_among(NodeSet nodes) const {
 
 // Whether the label may say that others lead than this node thinks.
 bool Core::must_look_who_leads() const {
-  const bool all_hold =
-      holders_ == members_ && prepared_body_.holders == prepared_body_.members;
+  const bool all_hold = holders_ == members_ && prepared_body_.holders == prepared_body_.members;
   const NodeSet here = members_ & ~gone_members();
   if (!active_ || stopped_.has_value() || all_hold || here == members_ ||
       looked_who_leads_ == changes_) {

@@ -242,9 +242,13 @@ Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t
   }
 }
 
+// Behind a write that was answered, and given up as this manager ends, its rows are as before it.
 Task<Status> Core::hold(RowLocks::Hold& rows) {
   for (;;) {
     if (rows.granted()) {
+      if (const std::optional<Error> error = ended()) {
+        co_return *error;
+      }
       co_return Ok{};
     }
     co_await rows_.changed().wait();
@@ -263,7 +267,9 @@ Task<Status> Core::read_part(Part& part) {
   const auto [first_row, row_count] = rows_of(geometry, part.first, part.count);
   RowLocks::Hold rows(rows_, part.of.stripe, first_row, row_count, false);
   const Status held = co_await hold(rows);
-  static_cast<void>(held);
+  if (!held.ok()) {
+    co_return held;
+  }
   if (has_moved(part)) {
     co_return Ok{};
   }
@@ -338,7 +344,9 @@ Task<Status> Core::write_rows(Parts& parts, Part& part, std::uint32_t count) {
   lend(fresh, geometry, first, part.blocks.subspan(part.done, count));
   RowLocks::Hold hold_rows(rows_, part.of.stripe, first_row, rows, true);
   const Status held = co_await hold(hold_rows);
-  static_cast<void>(held);
+  if (!held.ok()) {
+    co_return held;
+  }
   if (has_moved(part)) {
     co_return Ok{};
   }

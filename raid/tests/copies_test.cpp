@@ -39,9 +39,8 @@ void lose(World& world, Model& model, NodeSet nodes) {
 }
 // Those who are left go on, and have all that was answered; so have the disks.
 void go_on(World& world, Model& model, NodeSet nodes) {
-  ASSERT_TRUE(world.run_until([&] {
-    return are_members(world, nodes) && !model.writing(0, model.block_count());
-  }));
+  ASSERT_TRUE(world.run_until(
+      [&] { return are_members(world, nodes) && !model.writing(0, model.block_count()); }));
   for_each_node(nodes, [&](NodeId node) {
     model.verify(number(node));
     bool over = false;
@@ -121,7 +120,8 @@ TEST(Copies, OfThreeAnyTwoNodesAreLostAtOnceAndNothingIsLost) {
       write_everywhere(world, model);
       run_turns(world, turns);
       const auto first = static_cast<std::uint8_t>(turns % nodes);
-      const auto other = static_cast<std::uint8_t>((first + 1 + turns / nodes % (nodes - 1)) % nodes);
+      const auto other =
+          static_cast<std::uint8_t>((first + 1 + turns / nodes % (nodes - 1)) % nodes);
       const NodeSet dead = only(NodeId{first}) | only(NodeId{other});
       lose(world, model, dead);
       go_on(world, model, all & ~dead);
@@ -192,6 +192,35 @@ TEST(Copies, WithoutAHolderTheOthersEndAndAHolderThatIsBackHasAllThatWasAnswered
   }
 }
 
+TEST(Copies, FromColdAHolderCarriesOutTheIntentsOfAll) {
+  for (std::uint64_t turns = 0; turns < 200; turns += 2) {
+    World world(turns, {.nodes = 4, .copies = 2});
+    Model model(world);
+    boot_all(world);
+    write_everywhere(world, model);
+    run_turns(world, turns);
+    const std::size_t back = turns / 2 % 2;
+    lose(world, model, 0b1111);
+    model.lose_power();
+    world.boot(back);
+    ASSERT_TRUE(world.run_until([&] { return world.group(back) != nullptr; }));
+    go_on(world, model, only(World::node_id(back)));
+    ASSERT_FALSE(HasFailure()) << "turn " << turns;
+  }
+}
+
+TEST(Copies, NobodyBecomesAHolderBeforeEveryMemberCouldSendItsIntents) {
+  World world(9, {.nodes = 4, .copies = 2});
+  Model model(world);
+  boot_all(world);
+  world.wire.disconnect(2, 3);
+  lose(world, model, 0b0010);
+  EXPECT_FALSE(world.run_until([&] { return are_members(world, 0b1101); }));
+  world.wire.connect(2, 3);
+  ASSERT_TRUE(world.run_until([&] { return are_members(world, 0b1101); }));
+  EXPECT_EQ(holders(world, 3), 0b101U);
+}
+
 TEST(Copies, WhoHoldsNothingDoesNotStartFromCold) {
   World world(8, {.nodes = 3, .copies = 2});
   Model model(world);
@@ -204,6 +233,24 @@ TEST(Copies, WhoHoldsNothingDoesNotStartFromCold) {
   EXPECT_FALSE(world.run_until([&] { return world.active(2); })) << "the intents are elsewhere";
   world.boot(1);
   ASSERT_TRUE(world.run_until([&] { return are_members(world, 0b110); }));
+}
+
+// The write was answered, and no holder has its intent: it may be lost, but not first read.
+TEST(Copies, AReadBehindAWriteThatIsGivenUpAtTheEndGivesNothing) {
+  World world(10, {.nodes = 3, .copies = 2});
+  Model model(world);
+  boot_all(world);
+  model.write(2, 0, 3, WriteKind::kInPlace);
+  ASSERT_TRUE(world.run(world.group(2)->flush()).ok());
+  model.answer = Answer::kAsynchronous;
+  bool answered = false;
+  model.begin_write(2, 0, 3, WriteKind::kInPlace, [&](const Status& s) { answered = s.ok(); });
+  ASSERT_TRUE(world.run_until([&] { return answered; }));
+  std::optional<Status> read;
+  model.begin_read(2, 0, 3, [&](const Status& status) { read = status; });
+  lose(world, model, 0b011);
+  ASSERT_TRUE(world.run_until([&] { return world.orphaned(2) && read.has_value(); }));
+  EXPECT_FALSE(read->ok());
 }
 
 // ---- one is lost while the holders change ----
@@ -231,19 +278,27 @@ TEST(Copies, ALeaderIsLostAtAnyTurnInWhichHoldersChangeAndTheOthersGoOn) {
 TEST(Copies, ATakeoverThatEndsAtAnyTurnIsCarriedOnByANewHolder) {
   bool ended = false;
   bool went_on = false;
-  for (std::uint64_t turns = 0; turns < 600; turns += 2) {
+  bool carried_on = false;
+  for (std::uint64_t turns = 0; turns < 600; ++turns) {
     World world(turns, {.nodes = 4, .copies = 2});
     Model model(world);
     boot_all(world);
     write_everywhere(world, model);
-    run_turns(world, 30);
+    run_turns(world, 40 + 20 * (turns % 7));
+    const Generation view = world.group(2)->status().view;
     lose(world, model, 0b0010);
     run_turns(world, turns);
-    lose(world, model, 0b0001);  // too early, nobody holds the intents; or node 2 does
+    // Before the label says so nobody else holds the intents; then node 2 does.
+    lose(world, model, 0b0001);
+    const bool in_label =
+        world.present_labels().front().generation != static_cast<std::uint64_t>(view);
+    carried_on = carried_on || (in_label && world.group(2)->status().view == view);
     ASSERT_TRUE(world.run_until([&] {
       return are_members(world, 0b1100) || (world.orphaned(2) && world.orphaned(3));
-    })) << "turn " << turns;
+    })) << "turn "
+        << turns;
     const bool orphans = world.orphaned(2);
+    EXPECT_EQ(orphans, !in_label);
     ended = ended || orphans;
     went_on = went_on || !orphans;
     if (orphans) {
@@ -256,6 +311,7 @@ TEST(Copies, ATakeoverThatEndsAtAnyTurnIsCarriedOnByANewHolder) {
   }
   EXPECT_TRUE(ended) << "too late";
   EXPECT_TRUE(went_on) << "too early";
+  EXPECT_TRUE(carried_on) << "never between label and commit";
 }
 
 TEST(Copies, AllHoldersMayCloseAndTheOthersHold) {
@@ -267,7 +323,8 @@ TEST(Copies, AllHoldersMayCloseAndTheOthersHold) {
     write_everywhere(world, model);
     std::array<bool, 2> closed{};
     for (std::size_t node = 0; node < 2; ++node) {
-      model.begin_close(node, [&closed, node](const Status& status) { closed[node] = status.ok(); });
+      model.begin_close(node,
+                        [&closed, node](const Status& status) { closed[node] = status.ok(); });
     }
     if (turns > 0) {  // and one of them is lost meanwhile
       run_turns(world, 4 * turns);

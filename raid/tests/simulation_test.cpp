@@ -565,8 +565,8 @@ class Simulation {
   // No faults for a while, and nobody comes: those who live go on, if one of them is at work.
   void rest() {
     for (std::size_t node = 0; node < nodes(); ++node) {
-      if (world_.alive(node) && (world_.processes[node]->shut_out || closing_.contains(node) ||
-                                 is_orphan(node))) {
+      if (world_.alive(node) &&
+          (world_.processes[node]->shut_out || closing_.contains(node) || is_orphan(node))) {
         kill(node);
       }
     }
@@ -769,8 +769,7 @@ class Simulation {
               " view " + std::to_string(static_cast<std::uint64_t>(s.view)) + " members " +
               std::to_string(s.members) + " label " + std::to_string(s.label.generation) +
               " managers " + std::to_string(s.label.managers) + " holders " +
-              std::to_string(s.label.holders) + " intents " +
-              std::to_string(s.intents) + " disks";
+              std::to_string(s.label.holders) + " intents " + std::to_string(s.intents) + " disks";
       for (std::uint32_t i = 0; i < s.label.disks; ++i) {
         const LabelDisk& disk = s.label.members[i];
         text += " " + std::to_string(world_.member(s.label, i)) + "ifr"[disk.state - 1] +
