@@ -7,6 +7,7 @@
 // change any more, as that leader is fenced.  So whoever might take over looks at it first, where
 // the two sets would not name the same leader.
 
+#include <algorithm>
 #include <tuple>
 
 #include "core.h"

@@ -243,15 +243,20 @@ Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t
 }
 
 // Behind a write that was answered, and given up as this manager ends, its rows are as before it.
+// And a disk that this node does not know yet cannot be read, though it has not failed.
 Task<Status> Core::hold(RowLocks::Hold& rows) {
   for (;;) {
     if (rows.granted()) {
-      if (const std::optional<Error> error = ended()) {
-        co_return *error;
+      if (stopped_.has_value()) {
+        co_return *stopped_;
       }
-      co_return Ok{};
+      if (looking_ == 0) {
+        co_return Ok{};
+      }
+      co_await changed_.wait();
+    } else {
+      co_await rows_.changed().wait();
     }
-    co_await rows_.changed().wait();
   }
 }
 
