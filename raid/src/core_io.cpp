@@ -404,8 +404,8 @@ Task<Status> Core::end_intents(Stripe stripe, std::uint32_t first_row, std::uint
   co_return Ok{};
 }
 
-// I13: comes back when the intent is durable at every node of the view; `blocks` of the request, if
-// it is one, may be answered for before.
+// I13: comes back when the intent is durable at every holder of the view; `blocks` of the request,
+// if it is one, may be answered for before.
 Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
                                             std::uint32_t blocks) {
   const std::uint32_t pages = update.intent.page_count();
