@@ -58,7 +58,7 @@ Task<void> Lab::make() {
   for (std::uint32_t i = 0; i < options_.nodes; ++i) {
     Node& node = *nodes_[i];
     const GroupOptions group_options = {
-        .group = kGroup, .self = node_id(i), .incarnation = 100 + i};
+        .group = kGroup, .self = node_id(i), .incarnation = 100 + i, .copies = options_.copies};
     Result<std::unique_ptr<Group>> opened = co_await Group::open(
         machine_.scheduler(), node.devices, *node.memory, *node.peers, group_options);
     DUET_CHECK(opened.ok());

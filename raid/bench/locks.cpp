@@ -18,13 +18,15 @@ struct Measured {
 };
 
 // `working` nodes, each on a part of its own; after a first round in which each takes its locks.
-Measured measure(const Plan& plan, std::uint32_t nodes, std::uint32_t working, bool reads) {
+Measured measure(const Plan& plan, std::uint32_t nodes, std::uint32_t working, bool reads,
+                 std::uint32_t copies = 0) {
   SimulatedMachine machine(7);
   const Geometry geometry = {.level = Level::kSingleParity,
                              .disks = 9,
                              .chunk_blocks = 16,
                              .stripes = plan.tiny ? 64U : 1024U};
-  Lab lab(machine, {.geometry = geometry, .nodes = nodes, .timing = flash_timing()});
+  Lab lab(machine,
+          {.geometry = geometry, .nodes = nodes, .copies = copies, .timing = flash_timing()});
   const std::uint64_t share = geometry.block_count() / nodes;
   const std::uint64_t range = std::uint64_t{lab.options().range_stripes} * geometry.stripe_blocks();
   const std::uint64_t each = plan.tiny ? 50 : 6'000;
@@ -92,6 +94,11 @@ void measure_locks(const Plan& plan, Report& report) {
   report.row("3d", text("half reads: %.2f (%.0f of %.0f/s), messages %.4f, hit rate %.4f",
                         mixed.per_second / mixed_one.per_second, mixed.per_second,
                         mixed_one.per_second, mixed.messages, mixed.hits));
+  const Measured few = measure(plan, 4, 4, false, 2);
+  const Measured full = measure(plan, 4, 4, false);
+  report.row("3e", text("four nodes, intents stored per write: %.2f with 2 copies, %.2f with 4; "
+                        "%.0f and %.0f writes/s",
+                        few.stores, full.stores, few.per_second, full.per_second));
 }
 
 }  // namespace duet::raid::bench

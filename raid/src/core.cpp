@@ -98,6 +98,7 @@ GroupStatus Core::status() const {
           .ended = ended(),
           .view = view_,
           .members = members_,
+          .holders = holders_,
           .incarnations = incarnations_,
           .leads = active_ && leads(),
           .intents = log_.size(),

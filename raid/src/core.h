@@ -1,11 +1,11 @@
 // Core: what a Group is made of.
 //
-// Nine files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
+// Ten files: core.cpp (life, settling), core_io.cpp (reads and writes), core_view.cpp (packets,
 // who leads, what every node does when the view changes), core_change.cpp (what the leader does),
-// core_disks.cpp (disks that come and go), core_return.cpp (one that failed comes back, and what it
-// has missed), core_rebuild.cpp (rebuilding them), core_expand.cpp
-// (spreading over more of them), core_scrub.cpp (scrubbing, and what a layer with checksums of its
-// own asks for).
+// core_holders.cpp (whose memories have the intents, and who of them takes over), core_disks.cpp
+// (disks that come and go), core_return.cpp (one that failed comes back, and what it has missed),
+// core_rebuild.cpp (rebuilding them), core_expand.cpp (spreading over more of them), core_scrub.cpp
+// (scrubbing, and what a layer with checksums of its own asks for).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
@@ -176,21 +176,31 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] NodeSet gone_members() const;
   Status wipe(NodeSet nodes);
 
+  // core_holders.cpp
+  [[nodiscard]] NodeSet choose_holders(NodeSet members) const;
+  [[nodiscard]] NodeSet new_holders(const PrepareBody& body) const;
+  [[nodiscard]] bool next_view_is_in_label() const;
+  [[nodiscard]] NodeSet heirs() const;
+  [[nodiscard]] NodeSet leader_among(NodeSet nodes) const;
+  [[nodiscard]] bool must_look_who_leads() const;
+  Task<void> look_who_leads();
+
   // core_change.cpp
   Task<void> look_at_labels();
   Task<Status> read_labels();
   Task<Status> recover(NodeSet origins, std::uint64_t& moved);
   Generation next_proposal();
-  [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members) const;
+  [[nodiscard]] GroupLabel next_label(Generation generation, NodeSet members,
+                                      NodeSet holders) const;
   bool mark_suspects(GroupLabel& label) const;
   bool mark_failed(GroupLabel& label, ColumnSet disks, ColumnSet away) const;
   Task<Status> write_labels(GroupLabel& label);
-  Task<Status> put_view(Generation generation, NodeSet members, NodeSet owed);
+  Task<Status> put_view(Generation generation, const PrepareBody& body);
   Task<Status> pay_what_is_owed();
   Task<Status> start_alone();
   Task<Status> finish_for_the_leader();
   Task<bool> prepare_all(Generation generation, PrepareBody body, NodeSet who);
-  Task<bool> share(NodeSet origins, NodeSet members);
+  Task<bool> share(NodeSet origins, NodeSet holders);
   std::uint64_t store_from_memory(NodeId to, std::uint64_t offset, std::uint64_t bytes);
   Task<Status> change_view();
   void announce(const GroupLabel& label, const PrepareBody& body);
@@ -338,6 +348,7 @@ class Core final : public PeersUser, public LockTableUser {
   bool paused_ = true;  // nothing begins
   Generation view_{};
   NodeSet members_ = 0;
+  NodeSet holders_ = 0;  // of those: who has the intents of all
   std::array<std::uint64_t, kNodesMax> incarnations_{};
   Generation prepared_{};
   PrepareBody prepared_body_;
@@ -412,7 +423,7 @@ class Core final : public PeersUser, public LockTableUser {
     Instant began{};
     Sweep sweep;
     std::array<ScrubReport, kNodesMax> reports{};  // of each node
-    Regions left{};   // with a step that is done, and not all of which matches
+    Regions left{};        // with a step that is done, and not all of which matches
     bool matches = true;   // of the step that this node does: what is done of it
     bool touched = false;  // something of it was written, or must be on the disks for good
     std::optional<Error> trouble;
@@ -427,6 +438,7 @@ class Core final : public PeersUser, public LockTableUser {
   int giving_way_ = 0;         // who waits for the end of it; none begins
   bool asking_again_ = false;  // ask_again() runs
   std::uint64_t looked_ = 0;   // the changes after which the labels were looked at
+  std::uint64_t looked_who_leads_ = 0;
   std::uint64_t changes_ = 0;  // of what a proposal depends on
 
   TaskScope scope_;

@@ -1,15 +1,15 @@
-// A change of view, as the leader does it: the lowest node of the view that is not gone.
+// A change of view, as the leader does it: the lowest holder of the view that is not gone.
 //
 //   change needed: a node came, is gone or leaves; a session was lost; a disk failed
 //     -> read the labels again (a leader that is gone may have written one)
 //     -> PREPARE those who join: they forget all intents
-//     -> PREPARE the others: nothing begins any more; they send the joiners what is live
-//     -> share the intents of those that are gone: all members have the same of them
+//     -> PREPARE the others: nothing begins any more; they send new holders what is live
+//     -> share the intents of those that are gone: all holders have the same of them
 //     -> write the label: from here on the view counts, whoever crashes, and owes those intents
 //     -> carry them out, and write that nothing is owed
 //     -> COMMIT: locks are told again, everything goes on
 //   From a cold start the lowest node whose memory counts begins, once every other node is
-//   connected or fenced: a view of its own, which owes what all holders had begun.
+//   connected or fenced: a view of its own, which owes what all members had begun.
 //
 // Why the label comes before an intent is carried out: nodes may differ in what they hold of
 // intents that were just ending.  Whoever writes to the disks for one must be sure that nobody
@@ -93,11 +93,12 @@ Task<Status> Core::recover(NodeSet origins, std::uint64_t& moved) {
   co_return Ok{};
 }
 
-GroupLabel Core::next_label(Generation generation, NodeSet members) const {
+GroupLabel Core::next_label(Generation generation, NodeSet members, NodeSet holders) const {
   GroupLabel label = disks_.label();
   ++label.sequence;
   label.generation = static_cast<std::uint64_t>(generation);
-  label.holders = members;
+  label.managers = static_cast<std::uint16_t>(members);
+  label.holders = static_cast<std::uint16_t>(holders);
   label.owed = 0;
   label.term = std::max(label.term, term_);
   mark_suspects(label);
@@ -240,10 +241,11 @@ Task<Status> Core::pay_what_is_owed() {
 }
 
 // The label that makes a view count, and owes what its dead had begun; then that is paid.
-Task<Status> Core::put_view(Generation generation, NodeSet members, NodeSet owed) {
-  note_owed(owed);
-  const auto label = std::make_unique<GroupLabel>(next_label(generation, members));
-  label->owed = owed;
+Task<Status> Core::put_view(Generation generation, const PrepareBody& body) {
+  note_owed(body.owed);
+  const auto label =
+      std::make_unique<GroupLabel>(next_label(generation, body.members, body.holders));
+  label->owed = body.owed;
   const Status written = co_await write_labels(*label);
   if (!written.ok()) {
     co_return written;
@@ -264,7 +266,7 @@ Task<Status> Core::start_alone() {
   if (changes != changes_ || !leads_from_cold()) {
     co_return kAbandoned;
   }
-  const NodeSet origins = disks_.label().holders | disks_.label().owed;
+  const NodeSet origins = disks_.label().managers | disks_.label().owed;
   // What counted in an earlier life must not count again in the view that begins.
   const Status cleared = wipe(disks_.label().nodes & ~origins);
   if (!cleared.ok()) {
@@ -273,14 +275,15 @@ Task<Status> Core::start_alone() {
   }
   prepared_ = next_proposal();
   prepared_body_ = PrepareBody();
-  prepared_body_.members = only(self_);
+  prepared_body_.members = prepared_body_.holders = only(self_);
+  prepared_body_.owed = origins;
   prepared_body_.incarnations[number(self_)] = incarnation_;
   const Status set = memory_.set_generation(prepared_, Generation{disks_.label().generation});
   if (!set.ok()) {
     stop(set.error());
     co_return set;
   }
-  const Status put = co_await put_view(prepared_, only(self_), origins);
+  const Status put = co_await put_view(prepared_, prepared_body_);
   if (!put.ok()) {
     co_return put;
   }
@@ -295,7 +298,7 @@ Task<Status> Core::start_alone() {
 
 // A leader that is gone may have written a view, and told perhaps nobody.
 Task<Status> Core::finish_for_the_leader() {
-  if (contains(leaving_, self_) && !contains(disks_.label().holders, self_)) {
+  if (contains(leaving_, self_) && !contains(disks_.label().managers, self_)) {
     stop({Errc::kClosed, "the redundancy group was closed"});  // and the message was lost
     co_return *stopped_;
   }
@@ -313,13 +316,13 @@ Task<Status> Core::finish_for_the_leader() {
   co_return Ok{};
 }
 
-// What this node's memory has of `origins`, into the memories of `members`: from now on each of
+// What this node's memory has of `origins`, into the memories of `holders`: from now on each of
 // them has all that is going to be carried out.  False: something changed.
-Task<bool> Core::share(NodeSet origins, NodeSet members) {
+Task<bool> Core::share(NodeSet origins, NodeSet holders) {
   const std::uint64_t changes = changes_;
   const MemoryLayout& layout = memory_.layout();
   std::array<std::uint64_t, kNodesMax> sent{};
-  for_each_node(members & ~only(self_), [&](NodeId to) {
+  for_each_node(holders & ~only(self_), [&](NodeId to) {
     for_each_node(origins, [&](NodeId origin) {
       // Pages first: a slot never counts before its pages.
       const std::uint64_t pages = layout.page(origin, 0);
@@ -332,7 +335,7 @@ Task<bool> Core::share(NodeSet origins, NodeSet members) {
   });
   for (;;) {
     bool there = true;
-    for_each_node(members & ~only(self_),
+    for_each_node(holders & ~only(self_),
                   [&](NodeId to) { there = there && peers_.stored(to) >= sent[number(to)]; });
     if (changes != changes_ || stopped_.has_value()) {
       co_return false;
@@ -378,7 +381,8 @@ Task<Status> Core::change_view() {
   const NodeSet joiners = stay == 0 || change_is_urgent() ? 0 : newcomers();
   const Generation proposal = next_proposal();
   const NodeSet members = stay | joiners;
-  PrepareBody body = {.members = members, .joiners = joiners, .owed = dead};
+  PrepareBody body = {
+      .members = members, .joiners = joiners, .owed = dead, .holders = choose_holders(members)};
   for_each_node(members, [&](NodeId node) {
     body.incarnations[number(node)] = node == self_ ? incarnation_
                                       : contains(joiners, node)
@@ -395,11 +399,11 @@ Task<Status> Core::change_view() {
   if (!ready) {
     co_return kAbandoned;
   }
-  const bool shared = co_await share(dead, members);
+  const bool shared = co_await share(dead, body.holders);
   if (!shared) {
     co_return kAbandoned;
   }
-  const Status put = co_await put_view(proposal, members, dead);
+  const Status put = co_await put_view(proposal, body);
   if (!put.ok()) {
     co_return put;
   }
@@ -412,7 +416,7 @@ void Core::announce(const GroupLabel& label, const PrepareBody& body) {
   ++counters_.views;
   const CommitBody commit_body = {.incarnations = body.incarnations, .label = label};
   const Generation generation{label.generation};
-  for_each_node((label.holders | (members_ & leaving_)) & ~only(self_), [&](NodeId node) {
+  for_each_node((label.managers | (members_ & leaving_)) & ~only(self_), [&](NodeId node) {
     say(node, MessageKind::kCommit, generation, bytes_of(commit_body));
   });
   commit(generation, commit_body);

@@ -326,7 +326,9 @@ Task<Status> Core::lock_rows(Batch batch, MoveLocks& locks) {
     const bool alone = entry.second == LockMode::kExclusive;
     RowLocks::Hold& row = locks.rows.emplace_back(rows_, stripe, 0, chunk, alone);
     const Status held = co_await hold(row);
-    static_cast<void>(held);
+    if (!held.ok()) {
+      co_return held;
+    }
     const Status free = co_await end_intents(stripe, 0, chunk);
     if (!free.ok()) {
       co_return free;

@@ -242,12 +242,21 @@ Task<Status> Core::hold(LockUse& use, Stripe stripe, LockMode mode, std::uint8_t
   }
 }
 
+// Behind a write that was answered, and given up as this manager ends, its rows are as before it.
+// And a disk that this node does not know yet cannot be read, though it has not failed.
 Task<Status> Core::hold(RowLocks::Hold& rows) {
   for (;;) {
     if (rows.granted()) {
-      co_return Ok{};
+      if (stopped_.has_value()) {
+        co_return *stopped_;
+      }
+      if (looking_ == 0) {
+        co_return Ok{};
+      }
+      co_await changed_.wait();
+    } else {
+      co_await rows_.changed().wait();
     }
-    co_await rows_.changed().wait();
   }
 }
 
@@ -263,7 +272,9 @@ Task<Status> Core::read_part(Part& part) {
   const auto [first_row, row_count] = rows_of(geometry, part.first, part.count);
   RowLocks::Hold rows(rows_, part.of.stripe, first_row, row_count, false);
   const Status held = co_await hold(rows);
-  static_cast<void>(held);
+  if (!held.ok()) {
+    co_return held;
+  }
   if (has_moved(part)) {
     co_return Ok{};
   }
@@ -339,7 +350,9 @@ Task<Status> Core::write_rows(Parts& parts, Part& part, std::uint32_t count) {
   lend(fresh, geometry, first, part.blocks.subspan(part.done, count));
   RowLocks::Hold hold_rows(rows_, part.of.stripe, first_row, rows, true);
   const Status held = co_await hold(hold_rows);
-  static_cast<void>(held);
+  if (!held.ok()) {
+    co_return held;
+  }
   if (has_moved(part)) {
     co_return Ok{};
   }
@@ -428,9 +441,8 @@ Task<Status> Core::wait_to_begin(const Intent& intent) {
   }
 }
 
-// I13: comes back when the intent is durable at every node of the view; `blocks` of the request, if
-// it is one, may be answered for before.
-// REQUIRES: wait_to_begin() came back in this turn.
+// I13: comes back when the intent is durable at every holder of the view; `blocks` of the request,
+// if it is one, may be answered for before. REQUIRES: wait_to_begin() came back in this turn.
 Task<Result<IntentLog::Handle>> Core::begin(const Update& update, Parts* parts,
                                             std::uint32_t blocks) {
   const Result<IntentLog::Handle> begun = log_.begin(update.intent, update.pages);

@@ -355,7 +355,9 @@ Task<Status> Core::alone_with(Stripe stripe, std::uint8_t extra, StripeWork work
   }
   RowLocks::Hold hold_rows(rows_, stripe, 0, rows, true);
   const Status held = co_await hold(hold_rows);
-  static_cast<void>(held);
+  if (!held.ok()) {
+    co_return held;
+  }
   const Status free = co_await end_intents(stripe, 0, rows);
   if (!free.ok()) {
     co_return free;

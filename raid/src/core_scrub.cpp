@@ -334,7 +334,9 @@ Task<Status> Core::with_block(std::uint64_t block, LockMode mode, const BlockWor
     }
     RowLocks::Hold rows(rows_, site.of.stripe, cell.row, 1, mode == LockMode::kExclusive);
     const Status held = co_await hold(rows);
-    static_cast<void>(held);
+    if (!held.ok()) {
+      co_return held;
+    }
     const bool moved = site_of(disks_.label(), block) != site;
     if (moved) {
       continue;

@@ -279,12 +279,7 @@ NodeSet Core::newcomers() const {
 }
 
 bool Core::leads() const {
-  if (!active_) {
-    return leads_from_cold();
-  }
-  const NodeSet rest = members_ & ~gone_members();
-  const NodeSet stay = rest & ~leaving_;
-  return lowest(stay != 0 ? stay : rest) == self_;
+  return active_ ? leader_among(heirs()) == only(self_) : leads_from_cold();
 }
 
 // Of whom it is not known whether they are in a view by now.
@@ -358,6 +353,10 @@ Task<void> Core::lead() {
     if (!active_ && !stopped_.has_value() && quiet() && looked_ != changes_) {
       looked_ = changes_;
       co_await look_at_labels();
+      continue;
+    }
+    if (must_look_who_leads()) {
+      co_await look_who_leads();
       continue;
     }
     if (looking_ > 0) {  // a disk that it does not know yet has not failed
@@ -463,11 +462,10 @@ Task<void> Core::prepare(NodeId leader, Generation generation, PrepareBody body)
     stop(done.error());
     co_return;
   }
-  const NodeSet others = body.joiners & ~only(self_);
   if (!joins) {
-    // Those of the view that still counts, and those who join: all that is live, from the start.
-    log_.set_targets(members_ & ~others & ~only(self_));
-    log_.set_targets((members_ | others) & ~only(self_));
+    // Those of the view that still counts, and new ones: all that is live, from the start.
+    log_.set_targets(holders_ & ~new_holders(body) & ~only(self_));
+    log_.set_targets((holders_ | body.holders) & ~only(self_));
   }
   for (;;) {
     const bool fit = fits(body, joins);
@@ -496,9 +494,10 @@ bool Core::fits(const PrepareBody& body, bool joins) const {
   // Who is new and who is not have met: so a hello of another incarnation is of a later one.
   for_each_node((joins ? body.members : body.joiners) & ~only(self_), [&](NodeId node) {
     fit = fit && contains(here, node) &&
-          peer_[number(node)].hello.incarnation == body.incarnations[number(node)] &&
-          (joins || log_.reached(node));
+          peer_[number(node)].hello.incarnation == body.incarnations[number(node)];
   });
+  for_each_node(joins ? 0 : new_holders(body) & ~only(self_),
+                [&](NodeId node) { fit = fit && log_.reached(node); });
   // What the dead had sent must have arrived, or never will, before their intents are shared.
   return fit && (joins || (body.owed & ~gone_members()) == 0);
 }
@@ -521,23 +520,25 @@ void Core::commit(Generation generation, const CommitBody& body) {
     }
     return;
   }
-  if (!contains(label.holders, self_)) {
+  if (!contains(label.managers, self_)) {
     if (contains(leaving_, self_)) {
       stop({Errc::kClosed, "the redundancy group was closed"});
     }
     return;
   }
-  if (generation != prepared_ || label.holders != prepared_body_.members) {
+  if (generation != prepared_ || label.managers != prepared_body_.members ||
+      label.holders != prepared_body_.holders) {
     return;
   }
   outbox_.flush();  // what is of the earlier view goes as such
   for_each_node(members_ & ~only(self_), [&](NodeId node) {
-    if (!contains(label.holders, node)) {
+    if (!contains(label.managers, node)) {
       note_dead(node, incarnations_[number(node)]);
     }
   });
   view_ = generation;
-  members_ = label.holders;
+  members_ = label.managers;
+  holders_ = label.holders;
   incarnations_ = body.incarnations;
   for_each_node(connected() & members_, [this](NodeId node) {
     const std::uint64_t present = peer_[number(node)].hello.incarnation;
@@ -559,7 +560,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   for (std::uint8_t i = 0; i < kNodesMax; ++i) {
     wishes_[i] = NodeId{i} == self_ ? wishes_[i] : Wish();  // they are said again
   }
-  log_.set_targets(members_ & ~only(self_));
+  log_.set_targets(holders_ & ~only(self_));
   locks_.begin_view(members_);
   for (const Early& early : std::exchange(early_, {})) {
     if (early.generation == generation && contains(members_, early.from)) {

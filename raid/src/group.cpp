@@ -76,6 +76,9 @@ Task<Result<std::unique_ptr<Group>>> Group::open(Scheduler& scheduler,
                                                  PersistentMemory& memory, Peers& peers,
                                                  GroupOptions options) {
   DUET_CHECK(options.incarnation != 0);
+  if (options.copies == 1) {
+    co_return Error{Errc::kInvalid, "one copy of an intent survives nothing; two, or of all nodes"};
+  }
   Result<IntentMemory> intents = IntentMemory::open(memory, options.group, options.self);
   if (!intents.ok()) {
     co_return intents.error();

@@ -98,6 +98,13 @@ bool good_table(const GroupLabel& label) {
   return true;
 }
 
+// Of whom manages it somebody holds all intents.
+bool has_holders(const GroupLabel& label) {
+  const NodeSet managers = label.managers;
+  const NodeSet holders = label.holders;
+  return (holders & ~managers) == 0 && (holders == 0) == (managers == 0);
+}
+
 // REQUIRES: the numbers of disks and spares fit.
 bool ids_differ(const GroupLabel& label) {
   std::vector<DiskId> ids;
@@ -291,7 +298,7 @@ Result<GroupLabel> decode_label(ConstBytes block) {
   }
   bool sane = geometry_of(label).valid() && good_expansion(label) &&
               label.spare_count <= kSparesMax && (label.own < label.disks || label.own == kSpare) &&
-              ((label.holders | label.owed) & ~label.nodes) == 0 &&
+              ((label.managers | label.owed) & ~label.nodes) == 0 && has_holders(label) &&
               (label.nodes >> kNodesMax) == 0 && label.range_stripes > 0 &&
               label.step_stripes > 0 && label.step_stripes % label.range_stripes == 0 &&
               good_table(label) && ids_differ(label);

@@ -42,7 +42,8 @@ bool sane(const LockMessage& message, const GroupLabel& label) {
 }
 
 bool sane(const PrepareBody& body, const GroupLabel& label) {
-  return ((body.members | body.owed) & ~label.nodes) == 0 && (body.joiners & ~body.members) == 0;
+  return ((body.members | body.owed) & ~label.nodes) == 0 && (body.joiners & ~body.members) == 0 &&
+         (body.holders & ~body.members) == 0 && body.holders != 0;
 }
 
 bool sane(const ReportBody& body, const GroupLabel& label) {

@@ -74,7 +74,7 @@ struct PrepareBody {
   std::uint32_t members = 0;
   std::uint32_t joiners = 0;  // of those: who has no intents
   std::uint32_t owed = 0;     // nodes that are gone, whose intents are to be carried out
-  std::uint32_t reserved0 = 0;
+  std::uint32_t holders = 0;  // of the members: who has the intents of all
   std::array<std::uint64_t, kNodesMax> incarnations{};  // of the members
 };
 static_assert(sizeof(PrepareBody) == 88);

@@ -106,6 +106,31 @@ void use_until_over(World& world, Model& model, std::size_t disks, std::uint64_t
       << "seed " << seed << what(world);
 }
 
+// It was there before the disks came, and comes into the view when they are members.
+TEST(Expand, ANodeThatComesLooksForTheNewDisksBeforeItReadsOrWrites) {
+  for (const bool reads_first : {true, false}) {
+    World world(3, options(kSingle, 2));
+    Model model(world);
+    world.boot(0);
+    ASSERT_TRUE(world.run_until([&] { return world.group(0) != nullptr; }));
+    world.fence(1, 1);
+    ASSERT_TRUE(world.run_until([&] { return world.active(0); }));
+    model.fill(0);
+    world.boot(1);
+    world.wire.disconnect(0, 1);
+    ASSERT_TRUE(world.run_until([&] { return world.group(1) != nullptr; }));
+    ASSERT_TRUE(expand(world, 0, 4, 2).ok());
+    ASSERT_TRUE(world.run_until([&] { return !is_expanding(label(world, 0)); }));
+    world.wire.connect(0, 1);
+    ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
+    if (reads_first) {
+      model.verify(1);
+    } else {
+      model.write(1, 1, 1, WriteKind::kInPlace);
+    }
+  }
+}
+
 struct Shape {
   Geometry geometry;
   std::size_t more;

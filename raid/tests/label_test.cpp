@@ -23,6 +23,7 @@ GroupLabel example(std::uint32_t disks = 4, Level level = Level::kSingleParity) 
   label.sequence = 10;
   label.generation = 8;
   label.holders = 1;
+  label.managers = 3;
   label.nodes = 3;
   for (std::uint32_t i = 0; i < disks; ++i) {
     label.members[i].id = {7, 70 + i};
@@ -144,7 +145,9 @@ TEST(Label, NumbersThatContradictEachOtherAreRefusedWhateverTheChecksum) {
   EXPECT_TRUE(refused([](GroupLabel& l) { l.chunk_blocks = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.stripes = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.own = 4; }));
-  EXPECT_TRUE(refused([](GroupLabel& l) { l.holders = 4; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.managers = 7; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.holders = 5; }));
+  EXPECT_TRUE(refused([](GroupLabel& l) { l.holders = 0; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.nodes = 1U << 8U; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.spare_count = 9; }));
   EXPECT_TRUE(refused([](GroupLabel& l) { l.members[1].state = 9; }));
@@ -247,7 +250,7 @@ TEST(Label, ItsBytesStandWhereTheFormatSays) {
     std::size_t bytes;
     std::uint64_t value;
   };
-  constexpr std::array<Field, 34> kFields = {{{0, 8, 0x0031'4449'4152'5544},
+  constexpr std::array<Field, 35> kFields = {{{0, 8, 0x0031'4449'4152'5544},
                                               {8, 4, 3},
                                               {12, 4, 5},
                                               {16, 8, 1},
@@ -258,7 +261,8 @@ TEST(Label, ItsBytesStandWhereTheFormatSays) {
                                               {40, 8, 100},
                                               {48, 8, 10},
                                               {56, 8, 8},
-                                              {64, 4, 1},
+                                              {64, 2, 1},
+                                              {66, 2, 3},
                                               {68, 4, 3},
                                               {72, 4, 3},
                                               {76, 4, 0},

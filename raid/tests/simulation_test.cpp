@@ -42,6 +42,8 @@ struct Reached {
   std::uint64_t expansions = 0;   // that came to their end
   std::uint64_t begun = 0;        // expansions
   std::uint64_t moved = 0;        // stripes
+  std::uint64_t orphaned = 0;     // nodes that ended, as no holder was left
+  std::uint64_t few_copies = 0;   // histories in which not all nodes were holders
 };
 
 // What a history is mostly about.
@@ -93,6 +95,12 @@ WorldOptions some_options(sim::Random& random, About about) {
         (g.disks + 6) * g.chunk_blocks * (1 + static_cast<std::uint32_t>(random.below(3)));
     options.background_blocks_per_s = random.one_in(3) ? 0 : 1'000 + random.below(20'000);
   }
+  if (options.nodes > 2 && !random.one_in(4)) {
+    options.copies = 2 + static_cast<std::uint32_t>(random.below(options.nodes - 2));
+    for (std::uint8_t& group : options.replication_groups) {
+      group = static_cast<std::uint8_t>(random.below(2));
+    }
+  }
   return options;
 }
 
@@ -104,6 +112,7 @@ class Simulation {
         world_(seed, some_options(random_, about)),
         model_(world_),
         reached_(reached) {
+    reached.few_copies += world_.options_.copies != 0 ? 1 : 0;
     model_.answer = static_cast<Answer>(random_.below(4));
     if (random_.one_in(about == About::kDisks ? 1 : 2)) {
       world_.needed = [this](std::uint64_t first, std::uint64_t count) {
@@ -360,12 +369,39 @@ class Simulation {
   }
   void boot(std::size_t node) {
     if (world_.alive(node)) {
-      if (world_.processes[node]->shut_out || closing_.contains(node)) {
+      if (world_.processes[node]->shut_out || closing_.contains(node) || is_orphan(node)) {
         kill(node);
       }
       return;
     }
     world_.boot(node);
+  }
+  // Whether it has ended as no holder is left; then that must be true.
+  bool is_orphan(std::size_t node) {
+    if (!world_.orphaned(node)) {
+      return false;
+    }
+    ++reached_.orphaned;
+    const GroupStatus own = world_.group(node)->status();
+    const GroupLabel label = world_.present_labels().front();
+    const auto manages = [this](NodeId holder, Generation view) {
+      const std::size_t at = number(holder);
+      return world_.active(at) && !world_.processes[at]->shut_out &&
+             world_.group(at)->status().view == view;
+    };
+    for_each_node(own.holders | label.holders, [&](NodeId holder) {
+      EXPECT_FALSE(manages(holder, own.view) || manages(holder, Generation{label.generation}))
+          << "node " << node << " ended, and node " << number(holder)
+          << " holds its intents: " << state();
+    });
+    return true;
+  }
+  bool any_orphan() {
+    bool any = false;
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      any = world_.orphaned(node) || any;
+    }
+    return any;
   }
   void tell_of_the_dead(bool all) {
     std::erase_if(untold_, [&](const Untold& dead) {
@@ -595,7 +631,8 @@ class Simulation {
   // No faults for a while, and nobody comes: those who live go on, if one of them is at work.
   void rest() {
     for (std::size_t node = 0; node < nodes(); ++node) {
-      if (world_.alive(node) && (world_.processes[node]->shut_out || closing_.contains(node))) {
+      if (world_.alive(node) &&
+          (world_.processes[node]->shut_out || closing_.contains(node) || is_orphan(node))) {
         kill(node);
       }
     }
@@ -624,6 +661,9 @@ class Simulation {
     }
     ++reached_.rests;
     ASSERT_TRUE(world_.run_until([&] {
+      if (any_orphan()) {
+        return true;
+      }
       for (std::size_t node = 0; node < nodes(); ++node) {
         if (world_.alive(node) &&
             (!world_.active(node) || world_.group(node)->status().members != here)) {
@@ -634,7 +674,9 @@ class Simulation {
     })) << "those who are left do not go on: "
         << state();
     for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
-      if (world_.alive(node)) {
+      if (any_orphan()) {
+        is_orphan(node);
+      } else if (world_.alive(node)) {
         finish_one(node);
       }
     }
@@ -653,6 +695,15 @@ class Simulation {
   }
   void run_for(Duration duration) { ASSERT_TRUE(world_.scheduler.run_for(duration, 300'000)); }
 
+  [[nodiscard]] bool all_together() const {
+    for (std::size_t node = 0; node < nodes(); ++node) {
+      if (!world_.active(node) ||
+          std::popcount(world_.group(node)->status().members) != static_cast<int>(nodes())) {
+        return false;
+      }
+    }
+    return true;
+  }
   // Faults stop, and everything must heal.
   void heal() {
     for (std::size_t node = 0; node < nodes(); ++node) {
@@ -662,16 +713,17 @@ class Simulation {
       boot(node);
     }
     connect_all();
-    ASSERT_TRUE(world_.run_until([&] {
+    for (std::size_t again = 0; again < 4 * nodes() && !failed(); ++again) {
+      ASSERT_TRUE(world_.run_until([&] { return all_together() || any_orphan(); }))
+          << "it does not heal: " << state();
       for (std::size_t node = 0; node < nodes(); ++node) {
-        if (!world_.active(node) ||
-            std::popcount(world_.group(node)->status().members) != static_cast<int>(nodes())) {
-          return false;
+        if (is_orphan(node)) {
+          kill(node);
+          boot(node);
         }
       }
-      return true;
-    })) << "it does not heal: "
-        << state();
+    }
+    ASSERT_TRUE(all_together()) << "it does not heal: " << state();
     note_growth();
     world_.trace("verify", 0);
     for (std::size_t node = 0; node < nodes() && !failed(); ++node) {
@@ -834,8 +886,8 @@ class Simulation {
       text += " active " + std::to_string(s.active) + " leads " + std::to_string(s.leads) +
               " view " + std::to_string(static_cast<std::uint64_t>(s.view)) + " members " +
               std::to_string(s.members) + " label " + std::to_string(s.label.generation) +
-              " holders " + std::to_string(s.label.holders) + " intents " +
-              std::to_string(s.intents) + " disks";
+              " managers " + std::to_string(s.label.managers) + " holders " +
+              std::to_string(s.label.holders) + " intents " + std::to_string(s.intents) + " disks";
       for (std::uint32_t i = 0; i < s.label.disks; ++i) {
         const LabelDisk& disk = s.label.members[i];
         text += " " + std::to_string(world_.member(s.label, i)) + "ifr"[disk.state - 1] +
@@ -909,7 +961,8 @@ Reached explore(About about, std::uint64_t same, int fresh) {
             << ", groups tightened " << reached.tightened << ", blocks computed another way "
             << reached.others_read << ", further disks " << reached.further << ", expansions "
             << reached.expansions << " of " << reached.begun << ", stripes moved " << reached.moved
-            << '\n';
+            << ", of few copies " << reached.few_copies << ", left without a holder "
+            << reached.orphaned << '\n';
   return reached;
 }
 // Whether what was reached can be compared with what should be.

@@ -141,6 +141,10 @@ class Wire {
     changed(a, b);
     changed(b, a);
   }
+  // Stores of this session.
+  [[nodiscard]] std::uint64_t stores(std::size_t from, std::size_t to) const {
+    return ends_.at(from).port->stores_[to];
+  }
   [[nodiscard]] bool connected(std::size_t a, std::size_t b) const {
     return sessions_.contains(pair_of(a, b));
   }
@@ -280,6 +284,8 @@ struct WorldOptions {
   std::size_t blank = 0;  // more disks, without a label
   std::uint32_t step_stripes = 0;
   std::uint64_t background_blocks_per_s = 0;
+  std::uint32_t copies = 0;
+  std::array<std::uint8_t, kNodesMax> replication_groups{};
 };
 
 class World {
@@ -464,7 +470,9 @@ class World {
                             .incarnation = process.incarnation,
                             .force = true,
                             .background_blocks_per_s = options_.background_blocks_per_s,
-                            .patience = std::chrono::milliseconds(20)};
+                            .patience = std::chrono::milliseconds(20),
+                            .copies = options_.copies,
+                            .replication_groups = options_.replication_groups};
     Result<std::unique_ptr<Group>> group = co_await Group::open(
         scheduler, process.connections.devices, *memories[node], *process.port, options);
     if (group.ok()) {
@@ -523,6 +531,13 @@ class World {
   }
   [[nodiscard]] bool active(std::size_t node) const {
     return group(node) != nullptr && group(node)->status().active;
+  }
+
+  // It has ended, as nobody is left who holds the intents of its view.
+  [[nodiscard]] bool orphaned(std::size_t node) const {
+    const bool ended = group(node) != nullptr && !processes[node]->shut_out &&
+                       group(node)->status().ended.has_value();
+    return ended && group(node)->status().ended->code == Errc::kFenced;
   }
 
   // A living node loses its disks and its links; what it has under way ends.  It is fenced, and the

@@ -10,7 +10,7 @@
 //
 // What holds (raid/README.md has the reasons):
 //   I12  one exclusive holder per stripe, and nobody beside it (lock_table.h)
-//   I13  no stripe is written before its intent is durable at every node of the view; alone,
+//   I13  no stripe is written before its intent is durable at every holder of the view; alone,
 //        before the label says so
 //   I14  after recovery check data matches everywhere, and no block has changed that was not
 //        written; also when as many disks as the level allows fail at the same time
@@ -67,6 +67,12 @@ struct GroupOptions {
   Duration give_way = std::chrono::milliseconds(2);
   // How long add_spare() and its like wait for the label to say so.
   Duration patience = std::chrono::seconds(10);
+  // Of each intent, in so many memories at least; all but one of those nodes may be lost at once.
+  // 0: in those of all nodes.  The same at all nodes; not 1.
+  std::uint32_t copies = 0;
+  // Of each node, what it is lost together with: a site, a rack.  Copies are in as many of them as
+  // can be.  The same at all nodes.
+  std::array<std::uint8_t, kNodesMax> replication_groups{};
 };
 
 struct GroupCounters {
@@ -162,6 +168,7 @@ struct GroupStatus {
   std::optional<Error> ended;  // for good: why; open it again
   Generation view{};
   NodeSet members = 0;
+  NodeSet holders = 0;                                  // of those: who has the intents of all
   std::array<std::uint64_t, kNodesMax> incarnations{};  // of the members
   bool leads = false;
   std::size_t intents = 0;  // not ended
@@ -203,7 +210,8 @@ class Group {
  public:
   // Finds the group among `devices`, given in any order.  No I/O of an older process of this node
   // is under way on them.
-  // Error: as assemble(); kNotFound, kForeign: the memory is not this node's and group's.
+  // Error: as assemble(); kNotFound, kForeign: the memory is not this node's and group's;
+  // kInvalid: one copy.
   static Task<Result<std::unique_ptr<Group>>> open(Scheduler& scheduler,
                                                    std::vector<BlockDevice*> devices,
                                                    PersistentMemory& memory, Peers& peers,

@@ -78,10 +78,11 @@ struct GroupLabel {
   std::uint32_t chunk_blocks = 0;
   std::uint64_t stripes = 0;
   std::uint64_t sequence = 0;  // grows by one with each label
-  // Who manages the group, and whose memories hold the intents of writes under way.  No bit: every
-  // write has ended.  More than one: each of them has all.
+  // Who manages the group; and of those, whose memories hold the intents of all of them.  No bit:
+  // every write has ended.  More than one: each of them has all.
   std::uint64_t generation = 0;
-  std::uint32_t holders = 0;
+  std::uint16_t holders = 0;
+  std::uint16_t managers = 0;
   std::uint32_t nodes = 0;  // that may
   std::uint32_t own = 0;    // number of the disk that holds this copy; or kSpare
   std::uint32_t spare_count = 0;
@@ -104,6 +105,7 @@ struct GroupLabel {
 static_assert(sizeof(GroupLabel) == kBlockBytes);
 static_assert(offsetof(GroupLabel, stripes) == 40);
 static_assert(offsetof(GroupLabel, holders) == 64);
+static_assert(offsetof(GroupLabel, nodes) == 68);
 static_assert(offsetof(GroupLabel, own_id) == 80);
 static_assert(offsetof(GroupLabel, members) == 96);
 static_assert(offsetof(GroupLabel, spares) == 1376);
