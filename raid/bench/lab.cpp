@@ -13,7 +13,7 @@ NodeId node_id(std::uint32_t node) { return NodeId{static_cast<std::uint8_t>(nod
 
 Lab::Lab(Machine& machine, const LabOptions& options)
     : machine_(machine), options_(options), wire_(machine.scheduler(), options_.timing) {
-  for (std::uint32_t i = 0; i < options_.geometry.disks + options_.spares; ++i) {
+  for (std::uint32_t i = 0; i < options_.geometry.disks + options_.spares + options_.blank; ++i) {
     disks_.push_back(std::make_unique<RamDisk>(options_.geometry.disk_blocks(), options_.timing));
   }
   for (std::uint32_t i = 0; i < options_.nodes; ++i) {
@@ -48,8 +48,8 @@ Task<void> Lab::make() {
   const std::span<const DiskId> all_ids = ids;
   const std::size_t members = options_.geometry.disks;
   const FormatOptions how = {.range_stripes = options_.range_stripes,
-                             .spares = devices.subspan(members),
-                             .spare_ids = all_ids.subspan(members),
+                             .spares = devices.subspan(members, options_.spares),
+                             .spare_ids = all_ids.subspan(members, options_.spares),
                              .step_stripes = options_.step_stripes};
   const NodeSet all = (NodeSet{1} << options_.nodes) - 1;
   const Status formatted = co_await format_group(devices.first(members), all_ids.first(members),
@@ -84,6 +84,7 @@ GroupCounters Lab::counters() const {
     sum.settles += one.settles;
     sum.rebuilt += one.rebuilt;
     sum.passed_by += one.passed_by;
+    sum.moved += one.moved;
     sum.messages += one.messages;
     sum.locks.uses += one.locks.uses;
     sum.locks.hits += one.locks.hits;

@@ -68,6 +68,7 @@ struct LabOptions {
   std::uint32_t range_stripes = 16;
   std::uint32_t step_stripes = 0;
   std::uint32_t spares = 0;
+  std::uint32_t blank = 0;  // more disks, behind the spares
   std::uint32_t copies = 0;
   // As `duet init` makes them (server/config).
   std::uint32_t slots = 512;

@@ -8,8 +8,8 @@ Task<void> work(Group& group, std::uint32_t worker,
                 const std::function<std::optional<Call>(std::uint32_t)>& next) {
   for (std::optional<Call> call = next(worker); call.has_value(); call = next(worker)) {
     const std::array<MutableBytes, 1> parts = {call->bytes};
-    Task<Status> task =
-        call->write ? group.write(call->block, parts, call->kind) : group.read(call->block, parts);
+    Task<Status> task = call->write ? group.write(call->block, parts, call->kind, call->answer)
+                                    : group.read(call->block, parts);
     const Status done = co_await std::move(task);
     DUET_CHECK(done.ok());
   }

@@ -16,6 +16,7 @@ struct Call {
   WriteKind kind = WriteKind::kInPlace;
   std::uint64_t block = 0;
   MutableBytes bytes;  // of a read: each worker needs its own
+  Answer answer = Answer::kWritten;
 };
 
 // Runs `depth` requests at a time until `next` gives none; `next` is told which worker asks.

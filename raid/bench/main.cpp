@@ -27,7 +27,7 @@ constexpr std::string_view kUsage =
     "usage: duet-raid-bench [--tiny] [--rounds N] [--only LIST] [--strict]\n"
     "  --tiny      as little as goes through every line of it; the figures mean nothing\n"
     "  --rounds N  of what is compared, in turn; medians are reported (default 7)\n"
-    "  --only L    of: 1 2 3 4 5, as \"2 5\"\n"
+    "  --only L    of: 1 2 3 4 5 6, as \"2 5\"\n"
     "  --strict    exit code 1 when a bar is missed\n";
 
 }  // namespace
@@ -35,7 +35,7 @@ constexpr std::string_view kUsage =
 int main(int argc, char** argv) {
   using namespace duet::raid::bench;
   Plan plan;
-  std::string only = "1 2 3 4 5";
+  std::string only = "1 2 3 4 5 6";
   bool strict = false;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
@@ -69,6 +69,9 @@ int main(int argc, char** argv) {
   }
   if (wanted('5')) {
     measure_growth(plan, report);
+  }
+  if (wanted('6')) {
+    measure_changes(plan, report);
   }
   std::cout << "\nbars missed: " << report.missed() << '\n';
   return strict && report.missed() > 0 ? 1 : 0;

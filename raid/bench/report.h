@@ -49,6 +49,7 @@ void measure_codec(const Plan& plan, Report& report);
 void measure_stripes(const Plan& plan, Report& report);
 void measure_locks(const Plan& plan, Report& report);
 void measure_rebuild(const Plan& plan, Report& report);
+void measure_changes(const Plan& plan, Report& report);
 void measure_growth(const Plan& plan, Report& report);
 
 }  // namespace duet::raid::bench

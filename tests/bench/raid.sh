@@ -9,7 +9,7 @@ usage: tests/bench/raid.sh [--build DIR] [--out DIR] [options of duet-raid-bench
   --build DIR  a build directory (default build/release; made when it is not there)
   --out DIR    raid.txt (default build/bench)
   --rounds N   of what is compared, in turn; medians are reported (default 7)
-  --only LIST  of 1 parity, 2 whole stripes, 3 locks, 4 rebuild, 5 growth
+  --only LIST  of 1 parity, 2 whole stripes, 3 locks, 4 rebuild, 5 growth, 6 changes
   --strict     exit code 1 unless every bar is met
 One core is enough; processor time is what counts, so others may be at work beside it.
 Exit code 2: could not run.
