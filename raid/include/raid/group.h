@@ -285,11 +285,12 @@ class Group {
   // id at the same place.  When this comes back the label of the group's disks says so, and all
   // nodes move stripes, as they do in a rebuild: GroupStatus::expansion.  Redundancy is never less;
   // while a disk has failed, or is rebuilt, nothing moves.  At its end geometry() has the new
-  // disks, and blocks behind those that were, which are zero. Error: kNotSupported: a mirror;
-  // kInvalid: no disks, or too many; kExists: it is being expanded, or as of add_spare(); kRefused:
-  // a disk of the group has failed or is rebuilt, or as of add_spare(); kNoSpace: a disk is too
-  // small, or the persistent memory for one stripe of so many disks; kIo; kTryAgain; kFenced;
-  // kClosed. REQUIRES: as many ids as devices.
+  // disks, and blocks behind those that were, which are zero.
+  // Error: kNotSupported: a mirror; kInvalid: no disks, or too many; kExists: it is being expanded,
+  // or as of add_spare(); kRefused: a disk of the group has failed or is rebuilt, or as of
+  // add_spare(); kNoSpace: a disk is too small, or the persistent memory for one stripe of so many
+  // disks; kIo; kTryAgain; kFenced; kClosed.
+  // REQUIRES: as many ids as devices.
   Task<Status> expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
                       bool force);
 
