@@ -175,18 +175,12 @@ TEST_P(Returns, OneThatOnlyWasAwayComesBackByItself) {
   verify(world, model);
 }
 
-TEST_P(Returns, AnOlderImageInItsPlaceIsNotBelieved) {
-  const sim::SimDisk old = *world.disks[kDisk];
-  model.write(0, 2 * width, width, WriteKind::kInPlace);
-  model.kill(1);  // for labels after it was made
-  world.fence(1, world.dead_incarnation);
-  world.boot(1);
-  ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
-  fail(world);
+// Somebody has put it in the place of the disk.
+void put_image(World& world, const sim::SimDisk& image) {
   sim::SimBlockDevice raw(world.scheduler, *world.disks[kDisk]);
-  for (std::uint64_t at = 0; at < old.block_count(); ++at) {
+  for (std::uint64_t at = 0; at < image.block_count(); ++at) {
     const Buffer buffer(1);
-    std::ranges::copy(old.block(at), buffer.bytes().begin());
+    std::ranges::copy(image.block(at), buffer.bytes().begin());
     const std::array<MutableBytes, 1> parts = {buffer.bytes()};
     const auto put = [](BlockDevice& to, std::uint64_t block,
                         std::span<const MutableBytes> what) -> Task<Status> {
@@ -195,9 +189,41 @@ TEST_P(Returns, AnOlderImageInItsPlaceIsNotBelieved) {
     };
     ASSERT_TRUE(world.run(put(raw, at, parts)).ok());
   }
+}
+// For labels after the image was made.
+void start_anew(World& world, Model& model) {
+  model.kill(1);
+  world.fence(1, world.dead_incarnation);
+  world.boot(1);
+  ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
+}
+
+TEST_P(Returns, AnOlderImageInItsPlaceIsNotBelieved) {
+  const sim::SimDisk old = *world.disks[kDisk];
+  model.write(0, 2 * width, width, WriteKind::kInPlace);
+  start_anew(world, model);
+  fail(world);
+  put_image(world, old);
   take_back(0);
   EXPECT_EQ(rebuilt(world), GetParam().stripes);
   verify(world, model);
+}
+
+// A device was added, and all that are not used were looked at.
+TEST_P(Returns, NorIfItsLabelWasReadBetween) {
+  const sim::SimDisk old = *world.disks[kDisk];
+  model.write(0, 2 * width, width, WriteKind::kInPlace);
+  start_anew(world, model);
+  fail(world);
+  sim::SimDisk disk("x", GetParam().disk_blocks());
+  sim::SimBlockDevice device(world.scheduler, disk);
+  world.group(0)->add_device(device);
+  run_turns(world, 100);
+  put_image(world, old);
+  take_back(1);
+  EXPECT_EQ(rebuilt(world), GetParam().stripes);
+  verify(world, model);
+  kill_both();  // before the device goes
 }
 
 TEST_P(Returns, AnotherDiskInItsPlaceIsRefused) {
