@@ -61,7 +61,11 @@ Task<Status> Core::read_labels() {
   co_await look_at_labels();
   term_ = disks_.label().term + 1;
   const auto label = std::make_unique<GroupLabel>(disks_.label());
+  // In a view that only the leader who is gone has begun what was not settled before, and what is
+  // owed, was told to him.
+  unsettled_known_ = !active_ || Generation{label->generation} == view_;
   const Status written = co_await write_labels(*label);
+  unsettled_known_ = true;
   co_return written;
 }
 

@@ -268,14 +268,17 @@ bool Core::knows_disks_of(const Wish& wish) const {
 Task<void> Core::look_for_disks() {
   bool found = false;
   const std::vector<BlockDevice*> devices = devices_;
-  for (BlockDevice* const device : devices) {
+  const auto is_used = [this](const BlockDevice* device) {
     const std::optional<DiskId> known = disks_.id_of(device);
-    if ((known.has_value() && in_use(disks_.label(), *known)) ||
-        device->block_count() < geometry().disk_blocks()) {
+    return known.has_value() && in_use(disks_.label(), *known);
+  };
+  for (BlockDevice* const device : devices) {
+    if (is_used(device) || device->block_count() < geometry().disk_blocks()) {
       continue;
     }
     const Result<GroupLabel> label = co_await read_label(*device);
-    if (label.ok() && label.value().group == options_.group &&
+    // One that was taken back meanwhile is written: nothing of that may be forgotten.
+    if (!is_used(device) && label.ok() && label.value().group == options_.group &&
         !disks_.found_with(label.value().own_id).has_value() &&
         may_be_used(disks_.label(), label.value())) {
       disks_.found(label.value(), device);

@@ -118,6 +118,7 @@ Task<Status> Core::take_back(std::uint32_t disk) {
   const Wish wish = {.verb = static_cast<std::uint32_t>(WishVerb::kReturn),
                      .disk = disk,
                      .id = disks_.label().members[disk].id};
+  disks_.forget_label(wish.id);
   co_await look_for_disks();
   if (!disks_.found_with(wish.id).has_value()) {
     co_return Error{Errc::kNotFound, "the disk does not answer, or its label is another one's"};

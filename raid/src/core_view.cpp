@@ -229,6 +229,9 @@ void Core::on_report(NodeId from, const ReportBody& body) {
   }
   if (wishes_[number(from)] != body.wish) {
     wishes_[number(from)] = body.wish;
+    if (static_cast<WishVerb>(body.wish.verb) == WishVerb::kReturn) {
+      disks_.forget_label(body.wish.id);  // what was read before it was wished may be old
+    }
     ++changes_;
     wake();
     if (!knows_disks_of(body.wish)) {

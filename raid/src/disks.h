@@ -28,6 +28,8 @@ class Disks {
   void found(const GroupLabel& own, BlockDevice* device);
   // The sequence of the label of a disk that was found since it failed, or at all.
   [[nodiscard]] std::optional<std::uint64_t> found_with(const DiskId& id) const;
+  // Its label is to be read again: another may be in its place by now.
+  void forget_label(const DiskId& id) { found_.erase(id); }
   [[nodiscard]] bool knows(const DiskId& id) const { return devices_.contains(id); }
   [[nodiscard]] std::optional<DiskId> id_of(const BlockDevice* device) const;
   // Null: not known.
