@@ -47,6 +47,7 @@ class Core final : public PeersUser, public LockTableUser {
   void node_fenced(NodeId node, std::uint64_t incarnation);
   void node_started(NodeId node, std::uint64_t incarnation);
   void disk_failed(std::uint32_t disk);
+  void keep_out(std::uint32_t disk);
   Task<Status> close();
 
   // core_disks.cpp
@@ -229,6 +230,7 @@ class Core final : public PeersUser, public LockTableUser {
   void note_owed(NodeSet owed);
   void say_missed(GroupLabel& label, const Regions& regions) const;
   [[nodiscard]] bool must_say_missed(Stripe stripe) const;
+  [[nodiscard]] bool has_unsaid() const;
   void ask_to_say_missed(Stripe stripe);
   void note_missed(const MissedBody& body);
   [[nodiscard]] bool missed_due() const;

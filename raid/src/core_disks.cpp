@@ -171,11 +171,15 @@ bool Core::arrange(GroupLabel& label) const {
     any = grant_wish(label, wish) || any;
   }
   for (std::uint32_t i = 0; i < label.disks; ++i) {
-    const LabelDisk& disk = label.members[i];
+    LabelDisk& disk = label.members[i];
     if (!has_failed(disk)) {
       continue;
     }
-    if ((disk.flags & kAway) != 0 && may_return(disk)) {
+    if ((disks_.kept_out() & one(i)) != 0 && (disk.flags & kKeptOut) == 0) {
+      disk.flags |= kKeptOut;
+      any = true;
+    }
+    if ((disk.flags & (kAway | kKeptOut)) == kAway && may_return(disk)) {
       bring_back(label, i);
       any = true;
       continue;
@@ -294,11 +298,11 @@ Task<void> Core::look_for_disks() {
 // A spare, or a disk that was away, could be among those that this node has not read.
 bool Core::look_is_worth_it() const {
   const GroupLabel& label = disks_.label();
-  const bool away = std::any_of(label.members.begin(), label.members.begin() + label.disks,
-                                [this](const LabelDisk& disk) {
-                                  return has_failed(disk) && (disk.flags & kAway) != 0 &&
-                                         !disks_.found_with(disk.id).has_value();
-                                });
+  const bool away = std::any_of(
+      label.members.begin(), label.members.begin() + label.disks, [this](const LabelDisk& disk) {
+        return has_failed(disk) && (disk.flags & (kAway | kKeptOut)) == kAway &&
+               !disks_.found_with(disk.id).has_value();
+      });
   return away || std::any_of(label.spares.begin(), label.spares.begin() + label.spare_count,
                              [this](const DiskId& id) { return !disks_.knows(id); });
 }

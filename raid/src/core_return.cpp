@@ -73,6 +73,13 @@ bool Core::must_say_missed(Stripe stripe) const {
   return is_recording(disks_.label()) && !is_missed(disks_.label(), stripe);
 }
 
+// An intent of this node lies where the label does not say that something is missed: it fell
+// between two leaders.
+bool Core::has_unsaid() const {
+  const std::vector<Stripe> stripes = log_.stripes();
+  return std::ranges::any_of(stripes, [this](Stripe stripe) { return must_say_missed(stripe); });
+}
+
 void Core::ask_to_say_missed(Stripe stripe) {
   Regions asked = missed_;
   set_missed(disks_.label(), asked, stripe);

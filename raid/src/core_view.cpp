@@ -51,9 +51,10 @@ void Core::report(bool even_if_nothing) {
   const ReportBody body = {.failed = disks_.suspects(),
                            .renew = renewals_ != renewed_ ? 1U : 0U,
                            .leaving = contains(leaving_, self_) ? 1U : 0U,
+                           .kept_out = disks_.kept_out(),
                            .wish = wishes_[number(self_)]};
-  if (body.failed == 0 && body.renew == 0 && body.leaving == 0 && body.wish == Wish() &&
-      !even_if_nothing) {
+  if (body.failed == 0 && body.kept_out == 0 && body.renew == 0 && body.leaving == 0 &&
+      body.wish == Wish() && !even_if_nothing) {
     return;
   }
   for_each_node(members_ & ~only(self_),
@@ -226,6 +227,12 @@ void Core::on_report(NodeId from, const ReportBody& body) {
     if ((body.failed & one(disk)) != 0) {
       disks_.suspect(disk);
     }
+  }
+  if (const ColumnSet kept_out = body.kept_out & first(geometry().disks);
+      (kept_out & ~disks_.kept_out()) != 0) {
+    disks_.keep_out(kept_out);
+    ++changes_;
+    wake();
   }
   if (wishes_[number(from)] != body.wish) {
     wishes_[number(from)] = body.wish;
@@ -559,6 +566,10 @@ void Core::commit(Generation generation, const CommitBody& body) {
     disks_.adopt(label);  // else this node has read, or written, a newer one of this view
   }
   failed_in_view_ = disks_.failed();
+  if (has_unsaid()) {
+    failed_in_view_ = 0;  // nothing ends before a view in which the label says it
+    ++renewals_;
+  }
   missed_ = {};  // who waits for it asks again
   for (std::uint8_t i = 0; i < kNodesMax; ++i) {
     wishes_[i] = NodeId{i} == self_ ? wishes_[i] : Wish();  // they are said again

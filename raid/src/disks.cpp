@@ -28,7 +28,8 @@ void Disks::found(const GroupLabel& own, BlockDevice* device) {
   }
   know(own.own_id, device);
   if (device_called(own.own_id) == device) {
-    found_[own.own_id] = own.sequence;
+    constexpr std::uint64_t kOfNoMoment = ~std::uint64_t{0};
+    found_[own.own_id] = is_of_before(label_, own) ? own.sequence : kOfNoMoment;
     device->begin_anew();
   }
 }
@@ -75,6 +76,9 @@ void Disks::adopt(const GroupLabel& label) {
     if (disk.id != before.id || has_failed || had_failed) {
       suspects_ &= ~one(i);
       away_ &= ~one(i);
+    }
+    if (disk.id != before.id || (had_failed && !has_failed) || (disk.flags & kKeptOut) != 0) {
+      kept_out_ &= ~one(i);
     }
     returns_ += had_failed && !has_failed ? 1 : 0;
     if (has_failed && disk != before) {

@@ -227,6 +227,18 @@ std::uint64_t next_missed(const GroupLabel& label, std::uint64_t from) {
   return std::min(from, label.stripes);
 }
 
+bool is_of_before(const GroupLabel& label, const GroupLabel& own) {
+  for (std::uint32_t i = 0; i < std::min(label.disks, own.disks); ++i) {
+    const LabelDisk& here = label.members[i];
+    const LabelDisk& there = own.members[i];
+    if (here.id == there.id && static_cast<DiskState>(here.state) == DiskState::kInSync &&
+        static_cast<DiskState>(there.state) == DiskState::kFailed && here.since < there.since) {
+      return false;
+    }
+  }
+  return true;
+}
+
 void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_record) {
   LabelDisk& failed = label.members[disk];
   const bool whole = static_cast<DiskState>(failed.state) == DiskState::kInSync &&
@@ -304,7 +316,7 @@ Result<GroupLabel> decode_label(ConstBytes block) {
               good_table(label) && ids_differ(label);
   for (std::uint32_t i = 0; sane && i < label.disks; ++i) {
     const LabelDisk& disk = label.members[i];
-    sane = disk.state >= 1 && disk.state <= 3 && disk.flags <= (kAway | kRecorded) &&
+    sane = disk.state >= 1 && disk.state <= 3 && disk.flags <= (kAway | kRecorded | kKeptOut) &&
            disk.watermark <= label.stripes;
   }
   if (!sane) {

@@ -112,10 +112,10 @@ struct Wish {
 static_assert(sizeof(Wish) == 176);
 
 struct ReportBody {
-  std::uint32_t failed = 0;   // set of disks
-  std::uint32_t renew = 0;    // 1: a session was lost, the locks must be told again
-  std::uint32_t leaving = 0;  // 1: all is settled, I go
-  std::uint32_t reserved0 = 0;
+  std::uint32_t failed = 0;    // set of disks
+  std::uint32_t renew = 0;     // 1: a session was lost, the locks must be told again
+  std::uint32_t leaving = 0;   // 1: all is settled, I go
+  std::uint32_t kept_out = 0;  // set of disks that an operator failed
   Wish wish;
 };
 static_assert(sizeof(ReportBody) == 192);

@@ -119,6 +119,20 @@ TEST(Label, LooseRegionsCoverWholeStepsOfAnyGroup) {
   }
 }
 
+// Half a mirror that went on elsewhere, by force, says that the other half failed.
+TEST(Label, ADiskThatAnotherHistoryUsedIsNotOfBefore) {
+  GroupLabel label = example();
+  label.sequence = 20;
+  mark_failed(label, 1, false, true);
+  GroupLabel own = example();
+  EXPECT_TRUE(is_of_before(label, own));
+  own.sequence = 12;
+  mark_failed(own, 0, false, true);
+  EXPECT_FALSE(is_of_before(label, own));
+  label.members[0].since = 15;  // it had failed, and was rebuilt
+  EXPECT_TRUE(is_of_before(label, own));
+}
+
 TEST(Label, WhatIsWrittenIsReadAndNoBitOfItMayTurn) {
   const Buffer block(1);
   encode_label(example(), block.bytes());

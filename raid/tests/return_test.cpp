@@ -198,6 +198,24 @@ void start_anew(World& world, Model& model) {
   ASSERT_TRUE(world.run_until([&] { return world.active(1); }));
 }
 
+// Nor when it was away already.
+TEST_P(Returns, OneThatAnOperatorKeepsOutDoesNotComeBackByItself) {
+  kill_both();
+  world.fail_disk(kDisk);
+  boot_all(world);
+  wait_until_failed(world);
+  world.group(1)->keep_out(kDisk);
+  ASSERT_TRUE(
+      world.run_until([&] { return member(world, 1).flags == (kAway | kRecorded | kKeptOut); }));
+  kill_both();
+  world.mend_disk(kDisk);
+  boot_all(world);
+  EXPECT_FALSE(world.run_until([&] { return all_in_sync(world); }));
+  take_back(0);
+  EXPECT_EQ(member(world, 1).flags, 0U);
+  verify(world, model);
+}
+
 TEST_P(Returns, AnOlderImageInItsPlaceIsNotBelieved) {
   const sim::SimDisk old = *world.disks[kDisk];
   model.write(0, 2 * width, width, WriteKind::kInPlace);

@@ -246,8 +246,10 @@ class Group {
   // group: until there is a view this matters, somebody else may be at work again.  That an older
   // one of the node was fenced may be told later, and does not hide this one.
   void node_started(NodeId node, std::uint64_t incarnation);
-  // The operator, or who sees it first: this disk is not to be used any more.
+  // Who sees it first: this disk is not to be used any more.
   void disk_failed(std::uint32_t disk);
+  // An operator says so: nor does it come back before take_back().  Also of one that has failed.
+  void keep_out(std::uint32_t disk);
 
   // Disks come and go.  What a node is to use it must have been given: a disk that is new is
   // given to every node, by add_device(), before one node is told what it is for.  It outlives the

@@ -73,6 +73,9 @@ void set_loose(GroupLabel& label, Stripe stripe);
 void set_missed(const GroupLabel& label, Regions& regions, Stripe stripe);
 // The first from `from` on that is in a missed region; none: the number of stripes.
 [[nodiscard]] std::uint64_t next_missed(const GroupLabel& label, std::uint64_t from);
+// Whether the label of a disk that has failed can be of the time before: not of a group that went
+// on elsewhere with that disk, and without others that this one has had all the while.
+[[nodiscard]] bool is_of_before(const GroupLabel& label, const GroupLabel& own);
 // The disk has failed; or again.  With `may_record` it is recorded from now on what it misses, if
 // until now it missed nothing that is not.
 void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_record);

@@ -42,6 +42,7 @@ enum class DiskState : std::uint32_t {
 // LabelDisk::flags.
 inline constexpr std::uint32_t kAway = 1;  // kFailed: it only was not there; it returns by itself
 inline constexpr std::uint32_t kRecorded = 2;  // not kInSync: it lacks what lies in missed regions
+inline constexpr std::uint32_t kKeptOut = 4;   // kFailed: an operator failed it, and takes it back
 struct LabelDisk {
   DiskId id{};
   std::uint32_t state = static_cast<std::uint32_t>(DiskState::kInSync);  // DiskState

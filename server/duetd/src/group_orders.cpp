@@ -14,23 +14,20 @@ constexpr int kLabelWaits = 1000;
 
 Task<std::string> fail_disk(Machine& machine, const groups::ManagedGroup& group,
                             std::uint32_t disk) {
-  const auto failed = [&group, disk] {
-    const raid::GroupLabel label = group.group().status().label;
-    return label.members[disk].state == static_cast<std::uint32_t>(raid::DiskState::kFailed);
+  const auto kept_out = [&group, disk] {
+    return (group.group().status().label.members[disk].flags & raid::kKeptOut) != 0;
   };
-  if (failed()) {
-    co_return std::string();
-  }
-  const raid::DiskId id = group.group().status().label.members[disk].id;
-  if (group.can_lose().value_or(0) == 0) {
+  const raid::LabelDisk before = group.group().status().label.members[disk];
+  const bool failed = static_cast<raid::DiskState>(before.state) == raid::DiskState::kFailed;
+  if (!failed && group.can_lose().value_or(0) == 0) {
     co_return fmt::format("group {} can lose no more disks: without this one its data were lost",
                           group.configured().name);
   }
-  group.group().disk_failed(disk);
+  group.group().keep_out(disk);
   for (int i = 0; i < kLabelWaits; ++i) {
     // A spare may have its place by then.
-    const bool replaced = group.group().status().label.members[disk].id != id;
-    if (failed() || replaced) {
+    const bool replaced = group.group().status().label.members[disk].id != before.id;
+    if (kept_out() || replaced) {
       co_return std::string();
     }
     co_await sleep(machine.strand, kLabelWait);

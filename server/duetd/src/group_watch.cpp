@@ -38,6 +38,9 @@ admin::RaidDiskInfo disk_info(const groups::DiskView& view) {
     info.path = view.slot->configured->shown();
     info.bytes = view.slot->device == nullptr ? 0 : view.slot->device->block_count() * kBlockBytes;
     info.problem = used ? "" : view.slot->problem;
+    if (info.problem.empty() && view.kept_out) {
+      info.problem = "an operator failed it";
+    }
   }
   return info;
 }

@@ -262,6 +262,7 @@ std::vector<DiskView> ManagedGroup::disks() const {
     view.number = i;
     view.id = disk.id;
     view.state = static_cast<raid::DiskState>(disk.state);
+    view.kept_out = (disk.flags & raid::kKeptOut) != 0;
     view.watermark = disk.watermark;
     for (std::size_t at = 0; at < slots_.size(); ++at) {
       if (is_slot_of(slots_[at], disk.id)) {
@@ -452,10 +453,12 @@ Task<std::string> ManagedGroup::replace(std::uint32_t disk, std::string path, bo
 }
 
 Task<std::string> ManagedGroup::take_back(std::uint32_t disk, Opener open) {
+  const AsyncMutex::Guard guard = co_await changing_.lock();
   Status taken = co_await group_->take_back(disk);
   const raid::DiskId id = group_->status().label.members[disk].id;
-  const auto slot = std::ranges::find(slots_, id, &Slot::id);
-  if (!taken.ok() && taken.error().code == Errc::kNotFound && slot != slots_.end()) {
+  const auto found = std::ranges::find(slots_, id, &Slot::id);
+  Slot* const slot = found == slots_.end() ? nullptr : &*found;
+  if (!taken.ok() && taken.error().code == Errc::kNotFound && slot != nullptr) {
     auto opened = open(*slot->configured);
     if (opened.ok()) {
       auto held = std::make_unique<HeldDisk>(scheduler_, std::move(opened.value()));
@@ -464,7 +467,7 @@ Task<std::string> ManagedGroup::take_back(std::uint32_t disk, Opener open) {
       taken = co_await group_->take_back(disk);
     }
   }
-  if (taken.ok() && slot != slots_.end()) {
+  if (taken.ok() && slot != nullptr) {
     slot->problem.clear();
   }
   const std::string_view remedy =

@@ -20,7 +20,7 @@ std::vector<std::uint32_t> PathWatch::look(std::span<const DiskView> disks, Inst
       path.lost = !health.connected || (path.sessions && *path.sessions != health.reconnects);
     }
     const bool again = !path.tried || now - *path.tried >= kAgain;
-    if (path.lost && health.connected && again) {
+    if (path.lost && !view.kept_out && health.connected && again) {
       path.tried = now;
       back.push_back(*view.number);
     }

@@ -73,6 +73,15 @@ TEST_F(Paths, OneThatGaveErrorsOrThatAnOperatorFailedStaysOut) {
   EXPECT_EQ(look(), Numbers());
 }
 
+TEST_F(Paths, OneThatAnOperatorKeepsOutStaysOutWhateverItsPathDoes) {
+  health.connected = false;
+  fail();
+  view.kept_out = true;
+  EXPECT_EQ(look(), Numbers());
+  connect();
+  EXPECT_EQ(look(), Numbers());
+}
+
 TEST_F(Paths, OneThatIsRefusedIsTriedAgainAfterAWhile) {
   health.connected = false;
   EXPECT_EQ(look(), Numbers());

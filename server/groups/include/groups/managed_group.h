@@ -49,6 +49,7 @@ struct DiskView {
   bool spare = false;                   // takes the place of the next disk that fails
   std::optional<raid::DiskId> id;       // none: no disk of the group
   raid::DiskState state = raid::DiskState::kFailed;
+  bool kept_out = false;        // kFailed: an operator failed it
   std::uint64_t watermark = 0;  // kRebuilding: stripes that are done
 };
 
