@@ -298,11 +298,11 @@ Task<void> Core::look_for_disks() {
 // A spare, or a disk that was away, could be among those that this node has not read.
 bool Core::look_is_worth_it() const {
   const GroupLabel& label = disks_.label();
-  const bool away = std::any_of(
-      label.members.begin(), label.members.begin() + label.disks, [this](const LabelDisk& disk) {
-        return has_failed(disk) && (disk.flags & (kAway | kKeptOut)) == kAway &&
-               !disks_.found_with(disk.id).has_value();
-      });
+  const bool away = std::any_of(label.members.begin(), label.members.begin() + label.disks,
+                                [this](const LabelDisk& disk) {
+                                  return has_failed(disk) && (disk.flags & kAway) != 0 &&
+                                         !disks_.found_with(disk.id).has_value();
+                                });
   return away || std::any_of(label.spares.begin(), label.spares.begin() + label.spare_count,
                              [this](const DiskId& id) { return !disks_.knows(id); });
 }
