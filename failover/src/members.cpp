@@ -200,7 +200,8 @@ std::optional<std::string_view> PairNode::replacement_veto(std::size_t from, std
   };
   if (from >= disks_.size() || to >= disks_.size() || disks_[from].filer != node ||
       disks_[to].filer != node) {
-    return "both disks must be of the filer whose home is this node";
+    return "both disks must be of the filer whose home is this node; of a redundancy group only "
+           "those can carry a mailbox that did at the start";
   }
   if (!in(members_[node].disks, from)) {
     return "the first disk is no mailbox member";

@@ -179,7 +179,9 @@ Task<void> PairNode::retire_old_places() {
 
 std::optional<std::string_view> PairNode::move_veto(std::size_t to) const {
   if (to >= disks_.size()) {
-    return "there is no such disk";
+    // The others are not known here.
+    return "of a redundancy group only disks that carried a mailbox or the owner record at the "
+           "start can have it";
   }
   if (to == arbitration_) {
     return "the owner record is on that disk already";

@@ -82,8 +82,7 @@ Task<admin::RaidOutcome> carry_out(Machine& machine, groups::ManagedGroup* group
   const std::optional<std::uint32_t> disk = group->find_disk(order.disk);
   if (!disk &&
       (order.verb == Verb::kFail || order.verb == Verb::kReplace || order.verb == Verb::kReturn)) {
-    outcome.wrong = fmt::format("group {} has no disk {}, or several; write its path or its number",
-                                order.group, order.disk);
+    outcome.wrong = group->not_found(order.disk);
     co_return outcome;
   }
   std::string wrong;

@@ -29,6 +29,15 @@ std::string_view remedy_of(Errc code) {
                                 : "correct the paths of its disks";
 }
 
+// The end of a path, behind a slash or, of a shelf's URL, a #.
+bool ends_with(std::string_view path, std::string_view text) {
+  if (text.empty() || path.size() <= text.size() || !path.ends_with(text)) {
+    return false;
+  }
+  const char before = path[path.size() - text.size() - 1];
+  return before == '/' || before == '#';
+}
+
 }  // namespace
 
 ManagedGroup::ManagedGroup(Scheduler& scheduler, const std::string& file,
@@ -319,14 +328,32 @@ std::optional<std::uint32_t> ManagedGroup::find_disk(std::string_view text) cons
       continue;
     }
     const std::string path = view.slot == nullptr ? "" : view.slot->configured->path.text;
-    const bool named = (!text.empty() && path.ends_with("/" + std::string(text))) ||
-                       (is_number && *view.number == number);
+    const bool named = ends_with(path, text) || (is_number && *view.number == number);
     if (named && found) {
       return std::nullopt;
     }
     found = named ? view.number : found;
   }
   return found;
+}
+
+std::string ManagedGroup::not_found(std::string_view text) const {
+  for (const DiskView& view : disks()) {
+    const bool named =
+        view.slot != nullptr && !view.number &&
+        (is_called(*view.slot, text) || ends_with(view.slot->configured->path.text, text));
+    if (named) {
+      const std::string shown = view.slot->configured->shown();
+      return view.spare ? fmt::format("disk {} is a spare of group {}, and holds nothing", shown,
+                                      configured_.name)
+                        : fmt::format(
+                              "group {0} does not use disk {1}: another has its place, or it never "
+                              "had one; give it as a new one: `duet raid spare {0} {1} --force`",
+                              configured_.name, shown);
+    }
+  }
+  return fmt::format("group {} has no disk {}, or several; write its path or its number",
+                     configured_.name, text);
 }
 
 std::optional<std::uint32_t> ManagedGroup::can_lose() const {

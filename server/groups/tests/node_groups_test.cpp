@@ -344,6 +344,18 @@ TEST(NodeGroups, AWholePathSaysMoreThanTheEndOfOne) {
   world.close();
 }
 
+TEST(NodeGroups, AShelfsDiskIsFoundByItsName) {
+  World world("raid5", 3, kDiskBlocks);
+  const std::string url = "shelf+unix://run/shelf1.sock#c1";
+  world.add_disk(url, kDiskBlocks);
+  world.config.groups[0].disks[1].path.text = url;
+  ASSERT_EQ(world.format_and_open(), "");
+  EXPECT_EQ(world.tank().find_disk("c1"), 1U);
+  EXPECT_EQ(world.tank().find_disk("1"), 1U);
+  EXPECT_EQ(world.tank().find_disk("#c1"), std::nullopt);
+  world.close();
+}
+
 TEST(NodeGroups, SparesComeAndGo) {
   World world("raid5", 3, kDiskBlocks);
   world.add_disk("new", kDiskBlocks);
@@ -351,11 +363,15 @@ TEST(NodeGroups, SparesComeAndGo) {
   ManagedGroup& tank = world.tank();
   EXPECT_EQ(world.run(tank.add_spare("new", false, world.opener(), world.entropy)), "");
   EXPECT_TRUE(tank.disks()[3].spare);
+  EXPECT_EQ(tank.not_found("new"), "disk new is a spare of group tank, and holds nothing");
   EXPECT_EQ(world.run(tank.add_spare("new", true, world.opener(), world.entropy)),
             "group tank uses disk new already");
   EXPECT_EQ(world.run(tank.remove_spare("d1")), "group tank has no spare d1");
   EXPECT_EQ(world.run(tank.remove_spare("new")), "");
   EXPECT_FALSE(tank.disks()[3].spare);
+  EXPECT_THAT(tank.not_found("new"), HasSubstr("`duet raid spare tank new --force`"));
+  EXPECT_EQ(tank.not_found("none"),
+            "group tank has no disk none, or several; write its path or its number");
   world.close();
 }
 

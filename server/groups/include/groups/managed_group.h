@@ -103,8 +103,11 @@ class ManagedGroup {
   // Every disk of the label by its number, then its spares, then what is known and neither, unless
   // it was removed.
   [[nodiscard]] std::vector<DiskView> disks() const;
-  // A disk by its path, the end of it behind a slash, or its number.  None, or of several: nullopt.
+  // A disk by its path, the end of it behind a slash or a #, or its number.  None, or of several:
+  // nullopt.
   [[nodiscard]] std::optional<std::uint32_t> find_disk(std::string_view text) const;
+  // Why find_disk() has none, with what to do.
+  [[nodiscard]] std::string not_found(std::string_view text) const;
   // How many more disks it can lose; none: it has lost too many.
   [[nodiscard]] std::optional<std::uint32_t> can_lose() const;
 
