@@ -352,6 +352,10 @@ Task<Status> Core::read_other(std::uint64_t block, std::uint32_t attempt, Mutabl
     return read_other_cell(stripe, cell, attempt, bytes);
   };
   const Status read = co_await with_block(block, LockMode::kShared, work);
+  const std::optional<Error> over = ended();
+  if (!read.ok() && read.error().code == Errc::kIo && over.has_value()) {
+    co_return Error{Errc::kClosed, over->context};  // another way would be tried else, for ever
+  }
   co_return read;
 }
 

@@ -304,5 +304,26 @@ TEST(Heal, WhatTheDisksDoNotSayIsNotWritten) {
   model.verify(0);
 }
 
+// Whoever tries one way after the other must come to an end.
+TEST(Heal, AGroupThatHasLostTooManyDisksHasNoOtherWays) {
+  World world(
+      77,
+      {.geometry = {.level = Level::kSingleParity, .disks = 4, .chunk_blocks = 2, .stripes = 4}});
+  Model model(world);
+  boot_all(world);
+  model.fill(0);
+  world.fail_disk(1);
+  world.fail_disk(2);
+  const Buffer block(1);
+  const auto other = [&](std::uint32_t attempt) {
+    return world.run(world.group(0)->read_other(0, attempt, block.bytes()));
+  };
+  std::uint32_t attempt = 0;
+  for (Status read = Error{Errc::kIo, ""}; !read.ok() && read.error().code == Errc::kIo;) {
+    read = other(attempt++);
+    ASSERT_LT(attempt, 20U);
+  }
+}
+
 }  // namespace
 }  // namespace duet::raid::testing

@@ -10,6 +10,7 @@
 #   upgrade  each node in turn is moved away, replaced by another build and given back
 #   moves    planned takeovers and givebacks, one after another
 #   disks    of a redundancy group: a disk fails, a spare takes its place, and a node dies meanwhile
+#   outage   of pair-shared.yaml: more disks than the group can lose are out of reach for a while
 #   paths    of pair-shared.yaml: a disk is out of reach for a while, and gets what it has missed
 #   expand   of pair-shared.yaml, once: the group spreads over its spare, too, and a node dies meanwhile
 #   hosts    of pair-shared.yaml: hosts write the virtual disk "host" through both nodes at once, beside the
@@ -31,8 +32,11 @@ RANDOM=$seed
 # shellcheck source=tests/faults/sample.sh
 . "$here/tests/faults/sample.sh"
 
+if [ "$scenario" = paths ] || [ "$scenario" = outage ]; then
+  sed -i 's/    automatic_takeover: true/&\n    disk_patience: 2s/' pair.yaml
+fi
 if [ "$scenario" = paths ]; then
-  sed -i '/    spares:/,+1d; s/shelf2.sock#c5/shelf3.sock#c5/; s/    automatic_takeover: true/&\n    disk_patience: 2s/' pair.yaml
+  sed -i '/    spares:/,+1d; s/shelf2.sock#c5/shelf3.sock#c5/' pair.yaml
   pair_kill() { kill_third_shelf; pair kill all; }
   start_third_shelf c5
 fi
@@ -174,6 +178,18 @@ disks() {
   scrub
 }
 
+# More disks than the group can lose are out of reach for a while, longer than they are waited for.
+outage() {
+  kill -9 "$(cat run/shelf2.pid)"
+  sleep 12
+  pair start > start.out
+  await a "[ab]" "in sync"
+  await b "[ab]" "in sync"
+  give_back
+  await_home
+  in_sync 6
+  scrub
+}
 # A disk is out of reach for a while, longer than it is waited for; a node dies meanwhile.
 paths() {
   local victim=$1 before after

@@ -318,7 +318,8 @@ class Group {
 
   // For the layer above, whose checksum says that a block it has read is wrong.  Gives what the
   // other disks say the block is: attempts 0, 1, ... are the different ways to compute it.
-  // Error: kNotFound: there are no more ways; kIo: this one is not possible; kFenced; kClosed.
+  // Error: kNotFound: there are no more ways; kIo: this one is not possible; kFenced; kClosed, also
+  // if more disks failed than the level allows: there is no use in trying the others.
   // REQUIRES: `bytes` is one block, aligned to 4096.
   Task<Status> read_other(std::uint64_t block, std::uint32_t attempt, MutableBytes bytes);
   // `good`, which read_other() gave, is right: writes what was wrong, wherever in its row that is.
