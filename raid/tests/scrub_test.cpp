@@ -314,6 +314,8 @@ TEST(Heal, AGroupThatHasLostTooManyDisksHasNoOtherWays) {
   model.fill(0);
   world.fail_disk(1);
   world.fail_disk(2);
+  EXPECT_FALSE(write(world, 0, 0, 6, 5).ok());
+  ASSERT_TRUE(world.run_until([&] { return world.group(0)->status().ended.has_value(); }));
   const Buffer block(1);
   const auto other = [&](std::uint32_t attempt) {
     return world.run(world.group(0)->read_other(0, attempt, block.bytes()));
