@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <memory>
 
 namespace duet::shelf {
@@ -12,14 +13,13 @@ struct alignas(kBlockBytes) BlockBuffer {
   std::array<std::byte, kBlockBytes> bytes{};
 };
 
-// Removes every registered key but mine for which `remove` says so.
-Task<Status> remove_keys(SharedDisk& disk, Reservation kind, bool (*remove)(DiskKey, DiskKey)) {
-  const Result<DiskState> state = co_await disk.read_state();
-  if (!state.ok()) {
-    co_return state.error();
-  }
-  for (const DiskKey key : state.value().keys) {
-    if (key == disk.key() || !remove(key, disk.key())) {
+using Condemned = std::function<bool(DiskKey)>;
+
+// Removes every key of `state` but mine for which `condemned` says so.
+Task<Status> remove_keys(SharedDisk& disk, const DiskState& state, Reservation kind,
+                         const Condemned& condemned) {
+  for (const DiskKey key : state.keys) {
+    if (key == disk.key() || !condemned(key)) {
       continue;
     }
     const Status removed = co_await disk.preempt_and_abort(key, kind);
@@ -30,8 +30,15 @@ Task<Status> remove_keys(SharedDisk& disk, Reservation kind, bool (*remove)(Disk
   co_return Ok{};
 }
 
-bool any_other(DiskKey /*key*/, DiskKey /*mine*/) { return true; }
-bool same_node(DiskKey key, DiskKey mine) { return node_of(key) == node_of(mine); }
+// Of those that are registered now.
+Task<Status> remove_keys(SharedDisk& disk, Reservation kind, const Condemned& condemned) {
+  const Result<DiskState> state = co_await disk.read_state();
+  if (!state.ok()) {
+    co_return state.error();
+  }
+  const Status removed = co_await remove_keys(disk, state.value(), kind, condemned);
+  co_return removed;
+}
 
 bool registered(const DiskState& state, DiskKey key) {
   return std::ranges::binary_search(state.keys, key);
@@ -83,6 +90,7 @@ Task<Status> join_disk(SharedDisk& disk, Reservation kind) {
   if (!registering.ok()) {
     co_return registering;
   }
+  const Condemned same_node = [&disk](DiskKey key) { return node_of(key) == node_of(disk.key()); };
   const Status removed = co_await remove_keys(disk, kind, same_node);
   if (!removed.ok()) {
     co_return removed;
@@ -105,6 +113,7 @@ Task<Status> fence_disk(SharedDisk& disk, Reservation kind, bool second_fence) {
     co_return Error{Errc::kRefused, "a restart of the target would forget the fence"};
   }
   // It never registers: a claimant that was itself removed must not come back by repeating this.
+  const Condemned any_other = [](DiskKey /*key*/) { return true; };
   const Status removed = co_await remove_keys(disk, kind, any_other);
   if (!removed.ok()) {
     co_return removed;
@@ -139,16 +148,11 @@ Task<Status> exclude_processes(SharedDisk& disk, std::uint8_t node, std::uint64_
   if (state.reservation == Reservation::kNone) {
     co_return Error{Errc::kRefused, "the target has lost its reservation"};
   }
-  for (const DiskKey key : state.keys) {
-    if (node_of(key) != node || incarnation_of(key) > incarnation) {
-      continue;
-    }
-    const Status removed = co_await disk.preempt_and_abort(key, state.reservation);
-    if (!removed.ok()) {
-      co_return removed;
-    }
-  }
-  co_return Ok{};
+  const Condemned old = [node, incarnation](DiskKey key) {
+    return node_of(key) == node && incarnation_of(key) <= incarnation;
+  };
+  const Status removed = co_await remove_keys(disk, state, state.reservation, old);
+  co_return removed;
 }
 
 Task<Status> swap_block(SharedDisk& disk, std::uint64_t block, ConstBytes expected,
