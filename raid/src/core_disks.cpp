@@ -84,12 +84,6 @@ bool has_failed(const LabelDisk& disk) {
   return static_cast<DiskState>(disk.state) == DiskState::kFailed;
 }
 
-// The group uses the disk, or could at any moment.
-bool in_use(const GroupLabel& label, const DiskId& id) {
-  const LabelDisk* const disk = member(label, id);
-  return disk != nullptr ? !has_failed(*disk) : is_spare(label, id);
-}
-
 void drop_spare(GroupLabel& label, const DiskId& id) {
   const auto end = label.spares.begin() + label.spare_count;
   const auto rest = std::remove(label.spares.begin(), end, id);

@@ -277,6 +277,14 @@ std::optional<std::uint32_t> member_with(const GroupLabel& label, const DiskId& 
 
 }  // namespace
 
+bool in_use(const GroupLabel& label, const DiskId& id) {
+  if (const auto index = member_with(label, id); index.has_value()) {
+    return static_cast<DiskState>(label.members[*index].state) != DiskState::kFailed;
+  }
+  const auto end = label.spares.begin() + label.spare_count;
+  return std::find(label.spares.begin(), end, id) != end;
+}
+
 bool may_be_used(const GroupLabel& newest, const GroupLabel& own) {
   const std::optional<std::uint32_t> index = member_with(newest, own.own_id);
   if (!index.has_value()) {

@@ -76,6 +76,8 @@ void set_missed(const GroupLabel& label, Regions& regions, Stripe stripe);
 // Whether the label of a disk that has failed can be of the time before: not of a group that went
 // on elsewhere with that disk, and without others that this one has had all the while.
 [[nodiscard]] bool is_of_before(const GroupLabel& label, const GroupLabel& own);
+// Whether the group uses the disk, or could at any moment: a member that has not failed, a spare.
+[[nodiscard]] bool in_use(const GroupLabel& label, const DiskId& id);
 // The disk has failed; or again.  With `may_record` it is recorded from now on what it misses, if
 // until now it missed nothing that is not.
 void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_record);

@@ -24,17 +24,8 @@ constexpr int kLooks = 1000;
 
 }  // namespace
 
-// As a member that has not failed, or as a spare.
 bool ManagedGroup::uses(const raid::DiskId& id) const {
-  const raid::GroupLabel label = group_->status().label;
-  const auto members_end = label.members.begin() + label.disks;
-  const auto member = std::find_if(label.members.begin(), members_end,
-                                   [&](const raid::LabelDisk& disk) { return disk.id == id; });
-  if (member != members_end) {
-    return static_cast<raid::DiskState>(member->state) != raid::DiskState::kFailed;
-  }
-  const auto spares_end = label.spares.begin() + label.spare_count;
-  return std::find(label.spares.begin(), spares_end, id) != spares_end;
+  return raid::in_use(group_->status().label, id);
 }
 
 Task<ManagedGroup::Removal> ManagedGroup::remove(std::string path) {
