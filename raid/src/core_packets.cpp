@@ -27,8 +27,9 @@ void Core::say_hello(NodeId to, bool answer) {
   say(to, MessageKind::kHello, view_, bytes_of(body));
 }
 
+// Who has lost too many disks tells nobody: they may be there for the others, who go on.
 void Core::report(bool even_if_nothing) {
-  if (!active_ || dying_) {
+  if (!active_ || dying_ || disks_.too_many_failed()) {
     return;
   }
   const ReportBody body = {.failed = disks_.suspects(),

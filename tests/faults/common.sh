@@ -45,6 +45,31 @@ give_back() {
   return 1
 }
 
+# Of redundancy groups.
+groups() { duet ${ask:+--node "$ask"} raid status --json 2> /dev/null || true; }  # its exit code says whether all is well
+in_sync() {  # COUNT of disks
+  local got
+  for _ in $(seq 600); do
+    got=$(groups | jq '[.groups[].disks[] | select(.state == "in_sync")] | length')
+    [ "$got" != "$1" ] || return 0
+    sleep 0.1
+  done
+  echo "$got disks are in sync, not $1:" >&2
+  duet ${ask:+--node "$ask"} raid status >&2 || true
+  return 1
+}
+# Data and check data match, says a scrub of both nodes.
+scrub() {
+  local found
+  duet raid scrub tank > scrub.out
+  for _ in $(seq 600); do
+    found=$(groups | jq -c '.groups[0].scrub | [.running, .repaired_rows, .unreadable_rows, .unsure_rows]')
+    case "$found" in "[true,"*) sleep 0.1 ;; *) break ;; esac
+  done
+  say "scrub: $found of $(groups | jq -c '.groups[0].scrub | [.done, .node_shares]')"
+  [ "$found" = "[false,0,0,0]" ]
+}
+
 # How a takeover went, from the node that did it.
 phases() { duet --node "$1" failover show | grep "^last takeover by node $1" || true; }
 

@@ -143,29 +143,6 @@ moves() {
   await_home
 }
 # Of the sample pair-shared.yaml: the disks change places from round to round.
-groups() { duet raid status --json 2> /dev/null || true; }  # its exit code says whether all is well
-in_sync() {  # COUNT of disks
-  local got
-  for _ in $(seq 600); do
-    got=$(groups | jq '[.groups[].disks[] | select(.state == "in_sync")] | length')
-    [ "$got" != "$1" ] || return 0
-    sleep 0.1
-  done
-  echo "$got disks are in sync, not $1:" >&2
-  duet raid status >&2 || true
-  return 1
-}
-# Data and check data match, says a scrub of both nodes.
-scrub() {
-  local found
-  duet raid scrub tank > scrub.out
-  for _ in $(seq 600); do
-    found=$(groups | jq -c '.groups[0].scrub | [.running, .repaired_rows, .unreadable_rows, .unsure_rows]')
-    case "$found" in "[true,"*) sleep 0.1 ;; *) break ;; esac
-  done
-  say "scrub: $found of $(groups | jq -c '.groups[0].scrub | [.done, .node_shares]')"
-  [ "$found" = "[false,0,0,0]" ]
-}
 disks() {
   local victim=$1 number=$((RANDOM % 6)) lost
   lost=$(groups | jq -r ".groups[0].disks[] | select(.number == $number).path")

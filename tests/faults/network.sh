@@ -62,6 +62,7 @@ join() {  # BRIDGE-WHO...
   for port in "$@"; do ip -n "$net-sw" link set dev "$port" up; done
 }
 
+# With RAID=LEVEL all disks are one group of that level, and each filer lives on a virtual disk of it.
 write_config() {  # FILE
   local node filer disk number
   {
@@ -75,8 +76,20 @@ pair:
   failover:
     lease: ${LEASE:-500ms}
     beat: 100ms
-nodes:
 TEXT
+    if [ -n "${RAID:-}" ]; then
+      echo "raid:"
+      echo "  - name: tank"
+      echo "    level: $RAID"
+      echo "    disks:"
+      for filer in a b; do
+        for disk in $(disks_of "$filer"); do echo "      - url: $disk"; done
+      done
+      echo "    virtual_disks:"
+      echo "      - {name: a, size: 600MiB}"
+      echo "      - {name: b, size: 600MiB}"
+    fi
+    echo "nodes:"
     for node in a b; do
       number=$([ $node = a ] && echo 1 || echo 2)
       cat << TEXT
@@ -106,7 +119,11 @@ TEXT
           - {match: 10.9.0.0/24, access: rw, squash: none}
     disks:
 TEXT
-      for disk in $(disks_of "$filer"); do echo "      - url: $disk"; done
+      if [ -n "${RAID:-}" ]; then
+        echo "      - raid: tank/$filer"
+      else
+        for disk in $(disks_of "$filer"); do echo "      - url: $disk"; done
+      fi
     done
   } > "$1"
 }

@@ -134,12 +134,31 @@ link() {
   local side
   side=$(a_node)
   cut "link-$side"
-  sleep 3
-  # Both live: nobody takes over.
-  await a a "solo"
-  await b b "solo"
+  if [ -n "${RAID:-}" ]; then
+    # Neither can write: one goes on with both filers, the other one starts anew and waits.
+    one_serves_all
+    pause
+  else
+    # Both live: nobody takes over.
+    sleep 3
+    await a a "solo"
+    await b b "solo"
+  fi
   join "link-$side"
-  await_home
+  await a "[ab]" "in sync"
+  await b "[ab]" "in sync"
+  [ -z "${RAID:-}" ] || back_home
+}
+one_serves_all() {
+  local node
+  for _ in $(seq 300); do
+    for node in a b; do
+      [ "$(duet --node $node failover show 2> /dev/null | grep -cE "^[ab] +[ab] +$node +[0-9]+ +serving")" != 2 ] || return 0
+    done
+    sleep 0.1
+  done
+  echo "neither node serves both filers" >&2
+  return 1
 }
 nobody() {
   local victim=$1
@@ -168,6 +187,21 @@ paths() {
       clients_work
     done
   done
+}
+# To more disks than the group can lose, while the other node reaches all: that one goes on.
+adapter() {
+  local victim=$1 shelf
+  if [ $((RANDOM % 2)) = 0 ]; then shelf=shelf1; else shelf=shelf2; fi
+  cut "$shelf-$victim"
+  ask=$(other "$victim")
+  await "$victim" "$ask" ""
+  phases "$ask"
+  in_sync 6
+  pause
+  join "$shelf-$victim"
+  ask=
+  await "$victim" "$(other "$victim")" "in sync"
+  back_home
 }
 isolated() {
   local victim=$1
@@ -247,6 +281,7 @@ for round in $(seq "$rounds"); do
   clients_work
 done
 
+[ -z "${RAID:-}" ] || scrub
 finish_clients
 [ -z "$guest" ] || finish_guest
 stop_softly a b

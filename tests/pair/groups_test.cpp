@@ -250,6 +250,22 @@ TEST_P(PairOnAGroup, ADiskThatWasOutOfReachIsUsedAgain) {
   expect_sound();
 }
 
+// And the dead one does not come back.
+TEST_P(PairOnAGroup, ADiskThatOnlyTheDeadDidNotReachIsUsedAgain) {
+  begin();
+  const std::size_t lost = plain_disk();
+  world.path(0, lost).cut();
+  ASSERT_TRUE(world.run_until([&] { return disk(1, lost) == raid::DiskState::kFailed; }, 100s));
+  world.run_for(std::chrono::milliseconds(GetParam() * 200));
+  EXPECT_EQ(disk(1, lost), raid::DiskState::kFailed);
+  world.kill(0);
+  ASSERT_TRUE(soon(0, 1, 5s));
+  ASSERT_TRUE(world.run_until([&] { return disk(1, lost) == raid::DiskState::kInSync; }, 60s));
+  world.path(0, lost).heal();
+  world.boot(0);
+  expect_sound();
+}
+
 // Its writes to that disk are stopped when it can be reached, and not before is it used.
 TEST_P(PairOnAGroup, ADiskThatWasOutOfReachAtATakeoverIsUsedAgain) {
   begin();

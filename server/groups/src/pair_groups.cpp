@@ -59,6 +59,9 @@ class PairGroups::Borrowed final : public BlockDevice {
   void finish(Passed& passed) {
     BlockOperation& original = passed.original;
     original.result = passed.result;
+    if (!original.result.ok()) {
+      ++access_.errors[&disk_];
+    }
     passed_.erase(passed.self);
     --access_.under_way;
     original.run();
@@ -129,13 +132,17 @@ void PairGroups::begin() {
   }
 }
 
-// A disk that is out of reach has failed for both nodes; whoever lost it knows when it is there
-// again.
+// A disk that is out of reach of one node has failed for both; whoever lost it knows when it is
+// there again, and whoever goes on alone reaches what only the other one had lost.
 Task<void> PairGroups::watch_paths(std::size_t group) {
   const ManagedGroup& watched = *groups_[group];
-  PathWatch paths([this](const Slot& slot) {
+  PathWatch paths([this, group](const Slot& slot) {
     const shelf::SharedDisk* const disk = disk_of_(*slot.configured);
-    return disk == nullptr ? shelf::DiskHealth() : disk->health();
+    if (disk == nullptr) {
+      return PathWatch::Path();
+    }
+    const shelf::DiskHealth health = disk->health();
+    return PathWatch::Path{health.connected, health.reconnects, access_[group]->errors[disk]};
   });
   while (!closing_) {
     co_await sleep(scheduler_, kPathsEvery);
@@ -143,7 +150,8 @@ Task<void> PairGroups::watch_paths(std::size_t group) {
       continue;
     }
     const std::vector<DiskView> disks = watched.disks();
-    const std::vector<std::uint32_t> back = paths.look(disks, scheduler_.now());
+    const bool alone = !raid::contains(watched.manager()->status().members, partner());
+    const std::vector<std::uint32_t> back = paths.look(disks, alone, scheduler_.now());
     for (const std::uint32_t disk : back) {
       const Status taken = co_await watched.manager()->take_back(disk);
       if (taken.ok() && on_trouble) {

@@ -2,26 +2,29 @@
 
 namespace duet::groups {
 
-std::vector<std::uint32_t> PathWatch::look(std::span<const DiskView> disks, Instant now) {
+std::vector<std::uint32_t> PathWatch::look(std::span<const DiskView> disks, bool alone,
+                                           Instant now) {
   std::vector<std::uint32_t> back;
   for (const DiskView& view : disks) {
     if (!view.number || view.slot == nullptr || view.slot->device == nullptr) {
       continue;
     }
-    Path& path = paths_[view.slot];
-    const shelf::DiskHealth health = health_of_(*view.slot);
+    Seen& seen = seen_[view.slot];
+    const Path path = path_of_(*view.slot);
     if (view.state != raid::DiskState::kFailed) {
-      path.sessions = health.reconnects;
-      path.failed = false;
+      seen.in_use = path;
+      seen.failed = false;
       continue;
     }
-    if (!path.failed) {
-      path.failed = true;
-      path.lost = !health.connected || (path.sessions && *path.sessions != health.reconnects);
+    if (!seen.failed) {
+      seen.failed = true;
+      seen.lost = !path.connected || (seen.in_use && seen.in_use->sessions != path.sessions);
+      seen.elsewhere = !seen.lost && seen.in_use && seen.in_use->errors == path.errors;
     }
-    const bool again = !path.tried || now - *path.tried >= kAgain;
-    if (path.lost && !view.kept_out && health.connected && again) {
-      path.tried = now;
+    const bool may_come = seen.lost || (seen.elsewhere && alone);
+    const bool again = !seen.tried || now - *seen.tried >= kAgain;
+    if (may_come && !view.kept_out && path.connected && again) {
+      seen.tried = now;
       back.push_back(*view.number);
     }
   }

@@ -2,9 +2,10 @@
 // again.
 //
 //   in use --its session ends, and the group fails it--> lost --connected again--> to be taken back
+//   in use --the partner alone fails it--> lost elsewhere --the partner is gone--> to be taken back
 //
-// A disk that could be reached when it failed is none of them: it gave errors, or an operator
-// failed it, and an operator decides.  A path that comes and goes is tried every kAgain at most.
+// A disk that gave errors here, or that an operator failed, is none of them: an operator decides.
+// One that is tried comes and goes every kAgain at most.
 //
 // Thread-safety: the scheduler's thread.
 
@@ -25,22 +26,29 @@ class PathWatch {
  public:
   static constexpr Duration kAgain = std::chrono::seconds(10);
 
+  struct Path {
+    bool connected = true;
+    std::uint64_t sessions = 0;
+    std::uint64_t errors = 0;  // I/O of the group that failed here
+  };
   // Of a disk that is known here.
-  using HealthOf = std::function<shelf::DiskHealth(const Slot&)>;
-  explicit PathWatch(HealthOf health_of) : health_of_(std::move(health_of)) {}
+  using PathOf = std::function<Path(const Slot&)>;
+  explicit PathWatch(PathOf path_of) : path_of_(std::move(path_of)) {}
 
-  // To be asked every second or so.  Numbers of members.
-  std::vector<std::uint32_t> look(std::span<const DiskView> disks, Instant now);
+  // To be asked every second or so.  `alone`: the partner does not use the group.  Numbers of
+  // members.
+  std::vector<std::uint32_t> look(std::span<const DiskView> disks, bool alone, Instant now);
 
  private:
-  struct Path {
-    std::optional<std::uint64_t> sessions;  // when it was last seen in use
+  struct Seen {
+    std::optional<Path> in_use;  // when it was last seen so
     bool failed = false;
-    bool lost = false;  // it could not be reached when it failed
+    bool lost = false;       // it could not be reached when it failed
+    bool elsewhere = false;  // it could, without an error
     std::optional<Instant> tried;
   };
-  const HealthOf health_of_;
-  std::map<const Slot*, Path> paths_;
+  const PathOf path_of_;
+  std::map<const Slot*, Seen> seen_;
 };
 
 }  // namespace duet::groups

@@ -21,25 +21,26 @@ struct Paths : ::testing::Test {
     view.number = 3;
     view.state = raid::DiskState::kInSync;
   }
-  Numbers look() { return watch.look(std::span(&view, 1), Instant{} + now); }
+  Numbers look() { return watch.look(std::span(&view, 1), alone, Instant{} + now); }
   void fail() { view.state = raid::DiskState::kFailed; }
   void connect() {
-    health.connected = true;
-    ++health.reconnects;
+    path.connected = true;
+    ++path.sessions;
   }
 
   sim::SimScheduler scheduler{1};
   sim::SimDisk disk{"d", 512};
   Slot slot;
   DiskView view;
-  shelf::DiskHealth health;
+  PathWatch::Path path;
+  bool alone = false;
   Duration now{};
-  PathWatch watch{[this](const Slot& /*slot*/) { return health; }};
+  PathWatch watch{[this](const Slot& /*slot*/) { return path; }};
 };
 
 TEST_F(Paths, OneThatWasOutOfReachIsTakenBackWhenItCanBeReached) {
   EXPECT_EQ(look(), Numbers());
-  health.connected = false;
+  path.connected = false;
   EXPECT_EQ(look(), Numbers());
   fail();
   EXPECT_EQ(look(), Numbers());
@@ -50,31 +51,33 @@ TEST_F(Paths, OneThatWasOutOfReachIsTakenBackWhenItCanBeReached) {
 TEST_F(Paths, AlsoIfNobodyLookedBetween) {
   EXPECT_EQ(look(), Numbers());
   fail();
-  ++health.reconnects;
+  ++path.sessions;
   EXPECT_EQ(look(), Numbers({3}));
 }
 
 TEST_F(Paths, OneThatWasNeverThereComes) {
   fail();
-  health.connected = false;
+  path.connected = false;
   EXPECT_EQ(look(), Numbers());
   connect();
   EXPECT_EQ(look(), Numbers({3}));
 }
 
 TEST_F(Paths, OneThatGaveErrorsOrThatAnOperatorFailedStaysOut) {
-  health.reconnects = 7;
+  path.sessions = 7;
+  alone = true;
   EXPECT_EQ(look(), Numbers());
+  ++path.errors;
   fail();
   EXPECT_EQ(look(), Numbers());
   now += seconds(100);
   EXPECT_EQ(look(), Numbers());
-  ++health.reconnects;  // whatever becomes of its path
+  ++path.sessions;  // whatever becomes of its path
   EXPECT_EQ(look(), Numbers());
 }
 
 TEST_F(Paths, OneThatAnOperatorKeepsOutStaysOutWhateverItsPathDoes) {
-  health.connected = false;
+  path.connected = false;
   fail();
   view.kept_out = true;
   EXPECT_EQ(look(), Numbers());
@@ -82,8 +85,27 @@ TEST_F(Paths, OneThatAnOperatorKeepsOutStaysOutWhateverItsPathDoes) {
   EXPECT_EQ(look(), Numbers());
 }
 
+TEST_F(Paths, OneThatThePartnerAloneDidNotReachIsTakenBackWhenThatIsGone) {
+  path.errors = 2;
+  EXPECT_EQ(look(), Numbers());
+  fail();
+  EXPECT_EQ(look(), Numbers());
+  now += seconds(100);
+  EXPECT_EQ(look(), Numbers());
+  alone = true;
+  EXPECT_EQ(look(), Numbers({3}));
+}
+
+TEST_F(Paths, OneThatHadFailedBeforeThisProcessBeganStaysOut) {
+  alone = true;
+  fail();
+  EXPECT_EQ(look(), Numbers());
+  ++path.sessions;
+  EXPECT_EQ(look(), Numbers());
+}
+
 TEST_F(Paths, OneThatIsRefusedIsTriedAgainAfterAWhile) {
-  health.connected = false;
+  path.connected = false;
   EXPECT_EQ(look(), Numbers());
   fail();
   connect();
@@ -95,13 +117,15 @@ TEST_F(Paths, OneThatIsRefusedIsTriedAgainAfterAWhile) {
 }
 
 TEST_F(Paths, OneThatCameBackAndThenGivesErrorsStaysOut) {
-  health.connected = false;
+  path.connected = false;
   EXPECT_EQ(look(), Numbers());
   fail();
   connect();
   EXPECT_EQ(look(), Numbers({3}));
   view.state = raid::DiskState::kRebuilding;
   EXPECT_EQ(look(), Numbers());
+  ++path.errors;
+  alone = true;
   fail();
   now += seconds(100);
   EXPECT_EQ(look(), Numbers());

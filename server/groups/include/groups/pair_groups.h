@@ -16,6 +16,7 @@
 
 #include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -84,6 +85,7 @@ class PairGroups final : public failover::SharedGroups {
   struct Access {
     std::size_t under_way = 0;                // on its disks
     std::set<const shelf::SharedDisk*> shut;  // not used while the partner may write there
+    std::map<const shelf::SharedDisk*, std::uint64_t> errors;  // I/O that failed
   };
   [[nodiscard]] raid::ColumnSet members_among(const ManagedGroup& group,
                                               std::span<shelf::SharedDisk* const> disks) const;
