@@ -106,6 +106,9 @@ Failover read_failover(Reader& reader, const Value& value, const std::string& pa
       map.duration("restart_deadline", failover.restart_deadline, milliseconds(100), seconds(600));
   failover.disk_patience =
       map.duration("disk_patience", failover.disk_patience, seconds(1), seconds(3600));
+  failover.group_disk_patience = map.find("disk_patience") != nullptr
+                                     ? failover.disk_patience
+                                     : std::max<Duration>(seconds(5), 2 * failover.lease);
   if (failover.disk_patience < failover.lease) {
     reader.fail(
         value.key_line, fmt::format("{}: disk_patience is shorter than the lease", path),

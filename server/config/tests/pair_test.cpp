@@ -211,6 +211,19 @@ TEST(PairConfig, FailoverIsReadWhole) {
   EXPECT_EQ(failover.on_crash, OnCrash::kRestartFirst);
   EXPECT_EQ(failover.restart_deadline, seconds(7));
   EXPECT_EQ(failover.disk_patience, seconds(60));
+  EXPECT_EQ(failover.group_disk_patience, seconds(60));
+}
+
+TEST(PairConfig, DisksOfGroupsAreGivenUpSoonerUnlessItSaysHowLong) {
+  const auto failover = [](const char* lines) {
+    const Outcome<Config> outcome =
+        parse(with(kPair, "    lease: 500ms\n    beat: 100ms\n", lines), "d.yaml");
+    EXPECT_TRUE(outcome.ok()) << outcome.error().text();
+    return outcome.value().failover;
+  };
+  EXPECT_EQ(failover("    lease: 500ms\n").disk_patience, seconds(30));
+  EXPECT_EQ(failover("    lease: 500ms\n").group_disk_patience, seconds(5));
+  EXPECT_EQ(failover("    lease: 4s\n").group_disk_patience, seconds(8));
 }
 
 TEST(PairConfig, TheFirstTwoDisksAreMembersAndTheNextOfFilerAArbitrates) {

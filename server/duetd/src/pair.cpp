@@ -269,7 +269,9 @@ Task<Result<std::unique_ptr<shelf::SharedDisk>>> Pair::open_disk(std::size_t dis
   shelf::OpenOptions options;
   options.key = key;
   options.name = shelf::without_password(path.text);
-  options.fail_after = machine_.config.failover.disk_patience;
+  const config::Failover& patience = machine_.config.failover;
+  options.fail_after =
+      disks_[disk].group != nullptr ? patience.group_disk_patience : patience.disk_patience;
   options.open_within = kOneAttempt;
   co_return co_await shelf::open_shared_disk(machine_.strand, std::move(url.value()),
                                              std::move(options));

@@ -210,7 +210,9 @@ struct Failover {
   Duration beat = std::chrono::milliseconds(100);
   OnCrash on_crash = OnCrash::kTakeoverFirst;
   Duration restart_deadline = std::chrono::seconds(5);  // restart-first: the partner waits so long
-  Duration disk_patience = std::chrono::seconds(30);    // I/O of a lost disk stalls, then fails
+  // I/O of a lost disk stalls, then fails.
+  Duration disk_patience = std::chrono::seconds(30);
+  Duration group_disk_patience = std::chrono::seconds(5);  // of redundancy groups, which do without
 };
 
 struct Config {
