@@ -148,18 +148,6 @@ void Core::disk_failed(std::uint32_t disk) {
   tell_of_suspects();
 }
 
-void Core::keep_out(std::uint32_t disk) {
-  DUET_CHECK(disk < geometry().disks);
-  if ((disks_.label().members[disk].flags & kKeptOut) != 0) {
-    return;
-  }
-  disks_.keep_out(one(disk));
-  reported_ |= disks_.suspects();
-  ++changes_;
-  report();
-  wake();
-}
-
 void Core::tell_of_suspects() {
   if ((disks_.suspects() & ~reported_) != 0) {
     reported_ |= disks_.suspects();

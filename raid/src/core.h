@@ -48,7 +48,6 @@ class Core final : public PeersUser, public LockTableUser {
   void node_fenced(NodeId node, std::uint64_t incarnation);
   void node_started(NodeId node, std::uint64_t incarnation);
   void disk_failed(std::uint32_t disk);
-  void keep_out(std::uint32_t disk);
   Task<Status> close();
 
   // core_disks.cpp
@@ -56,6 +55,9 @@ class Core final : public PeersUser, public LockTableUser {
   [[nodiscard]] const BlockDevice* device_called(const DiskId& id) const {
     return disks_.device_called(id);
   }
+
+  // core_wishes.cpp
+  Task<Status> keep_out(std::uint32_t disk);
   Task<Status> add_disk(Wish wish, BlockDevice& device, bool force);
   Task<Status> remove_spare(DiskId id);
   Task<Status> expand(std::span<BlockDevice* const> devices, std::span<const DiskId> ids,
@@ -63,7 +65,7 @@ class Core final : public PeersUser, public LockTableUser {
   Task<Status> add_virtual_disk(std::string name, std::uint64_t blocks);
 
   // core_return.cpp
-  Task<Status> take_back(std::uint32_t disk);
+  Task<Status> take_back(std::uint32_t disk, bool by_itself);
 
   // core_rebuild.cpp
   void set_needed(const raid::Part& part, Needed needed);
@@ -211,20 +213,28 @@ class Core final : public PeersUser, public LockTableUser {
   // core_disks.cpp
   bool arrange(GroupLabel& label) const;
   [[nodiscard]] bool arrangement_needed() const;
+  bool grant_keeping_out(GroupLabel& label) const;
   bool grant_wish(GroupLabel& label, const Wish& wish) const;
   bool grant_expansion(GroupLabel& label, const Wish& wish) const;
-  [[nodiscard]] std::optional<Status> outcome_of_expansion(const Wish& wish) const;
-  Task<Status> come_true(Wish wish);
+  [[nodiscard]] bool may_lose(const GroupLabel& label, std::uint32_t disk) const;
+  [[nodiscard]] bool seen_by_all(NodeId wisher) const;
+  [[nodiscard]] bool knows_disks_of(const Wish& wish) const;
+  void say_seen();
   Task<void> look_for_disks();
   Task<void> look_for_members();
   [[nodiscard]] bool look_is_worth_it() const;
-  [[nodiscard]] bool knows_disks_of(const Wish& wish) const;
-  Task<Status> prepare_disk(BlockDevice& device, const DiskId& id, bool force);
+
+  // core_wishes.cpp
   [[nodiscard]] std::optional<Status> outcome(const Wish& wish) const;
+  [[nodiscard]] std::optional<Status> outcome_of_expansion(const Wish& wish) const;
+  Task<Status> come_true(Wish wish);
+  Task<Status> prepare_disk(BlockDevice& device, const DiskId& id, bool force);
   Task<void> wake_after(Duration duration);
 
   // core_return.cpp
+  [[nodiscard]] static bool is_kept_out_from(const GroupLabel& label, const Wish& wish);
   [[nodiscard]] bool may_return(const LabelDisk& disk) const;
+  Task<void> look_at_failed();
   void bring_back(GroupLabel& label, std::uint32_t disk) const;
   [[nodiscard]] Regions unsettled() const;
   void note_unsettled(const Regions& regions);
@@ -385,8 +395,10 @@ class Core final : public PeersUser, public LockTableUser {
 
   // Disks that come and go.
   std::array<Wish, kNodesMax> wishes_{};  // of the nodes of this view, this one among them
-  AsyncMutex wishing_;                    // one of this node at a time
-  int looking_ = 0;                       // look_for_members() runs; nothing begins
+  using Seen = decltype(ReportBody::seen);
+  std::array<Seen, kNodesMax> seen_by_{};  // as they said in this view, and this one itself
+  AsyncMutex wishing_;                     // one of this node at a time
+  int looking_ = 0;                        // look_for_members() runs; nothing begins
 
   // Of disks that have failed.
   Regions missed_{};             // that the label is to call missed, as was asked for in this view

@@ -29,23 +29,18 @@ namespace {
 
 constexpr std::uint64_t kShareBytes = 256U << 10U;  // of one store
 
-// Disks that do not hold all that they should.
-std::uint32_t lost(const GroupLabel& label) {
-  std::uint32_t count = 0;
-  for (std::uint32_t i = 0; i < label.disks; ++i) {
-    count += static_cast<DiskState>(label.members[i].state) != DiskState::kInSync ? 1 : 0;
-  }
-  return count;
-}
-
 }  // namespace
 
+// A disk that has failed may have been used elsewhere since: what counts is on others, too.
 Task<void> Core::look_at_labels() {
   const std::vector<BlockDevice*> devices = devices_;
   for (BlockDevice* const device : devices) {
     const Result<GroupLabel> label = co_await read_label(*device);
-    if (label.ok() && label.value().group == options_.group &&
-        supersedes(label.value(), disks_.label())) {
+    if (!label.ok() || label.value().group != options_.group) {
+      continue;
+    }
+    const LabelDisk* const own = member(disks_.label(), label.value().own_id);
+    if (own != nullptr && !has_failed(*own) && supersedes(label.value(), disks_.label())) {
       disks_.adopt(label.value());
     }
   }
@@ -59,6 +54,7 @@ Task<void> Core::look_at_labels() {
 // leader that did not get to its end, and the next label overwrites the one before it.
 Task<Status> Core::read_labels() {
   co_await look_at_labels();
+  co_await look_at_failed();
   term_ = disks_.label().term + 1;
   const auto label = std::make_unique<GroupLabel>(disks_.label());
   // In a view that only the leader who is gone has begun what was not settled before, and what is
@@ -106,6 +102,7 @@ GroupLabel Core::next_label(Generation generation, NodeSet members, NodeSet hold
   label.owed = 0;
   label.term = std::max(label.term, term_);
   mark_suspects(label);
+  grant_keeping_out(label);
   say_missed(label, unsettled_);  // before a disk comes back
   say_missed(label, missed_);
   arrange(label);

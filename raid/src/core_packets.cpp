@@ -35,10 +35,10 @@ void Core::report(bool even_if_nothing) {
   const ReportBody body = {.failed = disks_.suspects(),
                            .renew = renewals_ != renewed_ ? 1U : 0U,
                            .leaving = contains(leaving_, self_) ? 1U : 0U,
-                           .kept_out = disks_.kept_out(),
-                           .wish = wishes_[number(self_)]};
-  if (body.failed == 0 && body.kept_out == 0 && body.renew == 0 && body.leaving == 0 &&
-      body.wish == Wish() && !even_if_nothing) {
+                           .wish = wishes_[number(self_)],
+                           .seen = seen_by_[number(self_)]};
+  if (body.failed == 0 && body.renew == 0 && body.leaving == 0 && body.wish == Wish() &&
+      body.seen == Seen() && !even_if_nothing) {
     return;
   }
   for_each_node(members_ & ~only(self_),
@@ -212,15 +212,14 @@ void Core::on_report(NodeId from, const ReportBody& body) {
       disks_.suspect(disk);
     }
   }
-  if (const ColumnSet kept_out = body.kept_out & first(geometry().disks);
-      (kept_out & ~disks_.kept_out()) != 0) {
-    disks_.keep_out(kept_out);
+  if (seen_by_[number(from)] != body.seen) {
+    seen_by_[number(from)] = body.seen;
     ++changes_;
     wake();
   }
   if (wishes_[number(from)] != body.wish) {
     wishes_[number(from)] = body.wish;
-    if (static_cast<WishVerb>(body.wish.verb) == WishVerb::kReturn) {
+    if (is_return(body.wish)) {
       disks_.forget_label(body.wish.id);  // what was read before it was wished may be old
     }
     ++changes_;
@@ -228,6 +227,7 @@ void Core::on_report(NodeId from, const ReportBody& body) {
     if (!knows_disks_of(body.wish)) {
       scope_.spawn(look_for_disks());
     }
+    say_seen();
   }
   renewals_ += body.renew;
   const NodeSet leaving = leaving_ | (body.leaving != 0 ? only(from) : 0);

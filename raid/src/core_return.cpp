@@ -26,6 +26,23 @@ bool Core::may_return(const LabelDisk& disk) const {
   return disks_.found_with(disk.id).has_value();
 }
 
+// Another disk may be in the place of one whose label was read long ago.
+Task<void> Core::look_at_failed() {
+  for (std::uint32_t i = 0; i < disks_.label().disks; ++i) {
+    const DiskId id = disks_.label().members[i].id;
+    BlockDevice* const device = disks_.device_called(id);
+    if (disks_.state(i) != DiskState::kFailed || !disks_.found_with(id) || device == nullptr) {
+      continue;
+    }
+    disks_.forget_label(id);
+    const Result<GroupLabel> label = co_await read_label(*device);
+    if (label.ok() && label.value().group == options_.group && label.value().own_id == id &&
+        may_be_used(disks_.label(), label.value())) {
+      disks_.found(label.value(), device);
+    }
+  }
+}
+
 void Core::bring_back(GroupLabel& label, std::uint32_t disk) const {
   LabelDisk& member = label.members[disk];
   // It got all labels before the one that says that it failed; or all but the last, which was not
@@ -115,14 +132,21 @@ bool Core::missed_due() const {
 
 // ---- an operator's verb ----
 
-Task<Status> Core::take_back(std::uint32_t disk) {
+// Only an operator takes back what an operator failed.
+bool Core::is_kept_out_from(const GroupLabel& label, const Wish& wish) {
+  return static_cast<WishVerb>(wish.verb) == WishVerb::kReturnItself &&
+         (label.members[wish.disk].flags & kKeptOut) != 0;
+}
+
+Task<Status> Core::take_back(std::uint32_t disk, bool by_itself) {
   if (disk >= disks_.label().disks) {
     co_return Error{Errc::kInvalid, "the redundancy group has no such disk"};
   }
   if (disks_.state(disk) != DiskState::kFailed) {
     co_return Error{Errc::kExists, "the disk has not failed"};
   }
-  const Wish wish = {.verb = static_cast<std::uint32_t>(WishVerb::kReturn),
+  const WishVerb verb = by_itself ? WishVerb::kReturnItself : WishVerb::kReturn;
+  const Wish wish = {.verb = static_cast<std::uint32_t>(verb),
                      .disk = disk,
                      .id = disks_.label().members[disk].id};
   disks_.forget_label(wish.id);

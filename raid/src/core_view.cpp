@@ -327,7 +327,8 @@ void Core::commit(Generation generation, const CommitBody& body) {
   renewed_ = prepared_renewals_;
   active_ = true;
   ++changes_;
-  if (label.sequence >= disks_.label().sequence) {
+  const GroupLabel& own = disks_.label();
+  if (label.sequence >= own.sequence || label.generation != own.generation) {
     disks_.adopt(label);  // else this node has read, or written, a newer one of this view
   }
   failed_in_view_ = disks_.failed();
@@ -338,6 +339,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   missed_ = {};  // who waits for it asks again
   for (std::uint8_t i = 0; i < kNodesMax; ++i) {
     wishes_[i] = NodeId{i} == self_ ? wishes_[i] : Wish();  // they are said again
+    seen_by_[i] = {};
   }
   log_.set_targets(holders_ & ~only(self_));
   locks_.begin_view(members_);
@@ -349,6 +351,7 @@ void Core::commit(Generation generation, const CommitBody& body) {
   paused_ = false;
   for_each_node(connected() & ~members_, [this](NodeId node) { say_hello(node, false); });
   report();
+  say_seen();
   begin_rebuild();
   repeat_steps();
   expansion_.done.clear();  // a disk may have come that was not written then

@@ -77,9 +77,6 @@ void Disks::adopt(const GroupLabel& label) {
       suspects_ &= ~one(i);
       away_ &= ~one(i);
     }
-    if (disk.id != before.id || (had_failed && !has_failed) || (disk.flags & kKeptOut) != 0) {
-      kept_out_ &= ~one(i);
-    }
     returns_ += had_failed && !has_failed ? 1 : 0;
     if (has_failed && disk != before) {
       found_.erase(disk.id);  // what was read of it is of the time before

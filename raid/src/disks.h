@@ -84,13 +84,6 @@ class Disks {
   // Not of another disk that had its place before.
   void note_error(std::uint32_t disk, const BlockDevice& on, const Error& error);
   void suspect(std::uint32_t disk) { suspects_ |= one(disk); }
-  // An operator says so, whatever the disk does.
-  void keep_out(ColumnSet disks) {
-    kept_out_ |= disks;
-    suspects_ |= disks;
-  }
-  // Of whom the label does not say it yet.
-  [[nodiscard]] ColumnSet kept_out() const { return kept_out_; }
   // Suspected, and the label does not say it yet.
   [[nodiscard]] ColumnSet suspects() const;
   // Of those: not for an error, but as they are not there.
@@ -116,7 +109,6 @@ class Disks {
   ColumnSet suspects_ = 0;
   ColumnSet missing_ = 0;
   ColumnSet away_ = 0;
-  ColumnSet kept_out_ = 0;
   std::uint64_t returns_ = 0;
   bool fenced_ = false;
 };

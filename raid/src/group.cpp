@@ -149,8 +149,10 @@ void Group::node_started(NodeId node, std::uint64_t incarnation) {
   core_->node_started(node, incarnation);
 }
 void Group::disk_failed(std::uint32_t disk) { core_->disk_failed(disk); }
-void Group::keep_out(std::uint32_t disk) { core_->keep_out(disk); }
-Task<Status> Group::take_back(std::uint32_t disk) { return core_->take_back(disk); }
+Task<Status> Group::keep_out(std::uint32_t disk) { return core_->keep_out(disk); }
+Task<Status> Group::take_back(std::uint32_t disk, bool by_itself) {
+  return core_->take_back(disk, by_itself);
+}
 const BlockDevice* Group::device_called(const DiskId& id) const { return core_->device_called(id); }
 void Group::add_device(BlockDevice& device) { core_->add_device(device); }
 Task<Status> Group::add_spare(BlockDevice& device, const DiskId& id, bool force) {

@@ -239,6 +239,49 @@ bool is_of_before(const GroupLabel& label, const GroupLabel& own) {
   return true;
 }
 
+bool is_spare(const GroupLabel& label, const DiskId& id) {
+  const auto end = label.spares.begin() + label.spare_count;
+  return std::find(label.spares.begin(), end, id) != end;
+}
+
+const LabelDisk* member(const GroupLabel& label, const DiskId& id) {
+  const auto end = label.members.begin() + label.disks;
+  const auto found = std::find_if(label.members.begin(), end,
+                                  [&](const LabelDisk& disk) { return disk.id == id; });
+  return found == end ? nullptr : &*found;
+}
+
+std::uint32_t lost(const GroupLabel& label) {
+  std::uint32_t count = 0;
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    count += static_cast<DiskState>(label.members[i].state) != DiskState::kInSync ? 1 : 0;
+  }
+  return count;
+}
+
+bool has_failed(const LabelDisk& disk) {
+  return static_cast<DiskState>(disk.state) == DiskState::kFailed;
+}
+
+Status may_expand(const GroupLabel& label, std::uint32_t more) {
+  if (static_cast<Level>(label.level) == Level::kMirror) {
+    return Error{Errc::kNotSupported, "a mirror cannot be spread over more disks"};
+  }
+  if (is_expanding(label)) {
+    return Error{Errc::kExists, "the redundancy group is being expanded"};
+  }
+  if (more == 0 || more > kExpandMax || label.disks + more > kDisksMax) {
+    return Error{Errc::kInvalid, "a redundancy group cannot have so many disks more"};
+  }
+  const bool whole = std::all_of(label.members.begin(), label.members.begin() + label.disks,
+                                 [](const LabelDisk& disk) {
+                                   return static_cast<DiskState>(disk.state) == DiskState::kInSync;
+                                 });
+  return whole ? Status(Ok{})
+               : Status(Error{Errc::kRefused,
+                              "a disk of the redundancy group has failed or is rebuilt"});
+}
+
 void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_record) {
   LabelDisk& failed = label.members[disk];
   const bool whole = static_cast<DiskState>(failed.state) == DiskState::kInSync &&

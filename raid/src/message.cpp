@@ -46,10 +46,36 @@ bool sane(const PrepareBody& body, const GroupLabel& label) {
          (body.holders & ~body.members) == 0 && body.holders != 0;
 }
 
+std::vector<DiskId> ids_of(const Wish& wish) {
+  std::vector<DiskId> ids;
+  switch (static_cast<WishVerb>(wish.verb)) {
+    case WishVerb::kAddSpare:
+    case WishVerb::kReplace:
+      ids.push_back(wish.id);
+      break;
+    case WishVerb::kExpand:
+      ids.push_back(wish.id);
+      ids.insert(ids.end(), wish.more.begin(), wish.more.begin() + wish.disk - 1);
+      break;
+    case WishVerb::kNone:
+    case WishVerb::kRemoveSpare:
+    case WishVerb::kAddVirtualDisk:
+    case WishVerb::kReturn:
+    case WishVerb::kReturnItself:
+    case WishVerb::kKeepOut:
+      break;
+  }
+  return ids;
+}
+
+std::string name_of(const Wish& wish) {
+  return {wish.name.begin(), std::ranges::find(wish.name, '\0')};
+}
+
 bool sane(const ReportBody& body, const GroupLabel& label) {
   const Wish& wish = body.wish;
   const bool expands = wish.verb == static_cast<std::uint32_t>(WishVerb::kExpand);
-  return wish.verb <= static_cast<std::uint32_t>(WishVerb::kReturn) &&
+  return wish.verb <= static_cast<std::uint32_t>(WishVerb::kKeepOut) &&
          (expands ? wish.disk > 0 && wish.disk <= kExpandMax : wish.disk < label.disks) &&
          wish.name.back() == '\0';
 }

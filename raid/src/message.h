@@ -99,6 +99,8 @@ enum class WishVerb : std::uint32_t {
   kExpand = 4,          // `disk` more disks: `id`, and `disk` - 1 of `more`
   kAddVirtualDisk = 5,  // one of at least `blocks` called `name`
   kReturn = 6,          // `id`, which is `disk` and has failed, is used again
+  kReturnItself = 7,    // the same, unless an operator has failed it
+  kKeepOut = 8,  // `id`, which is `disk`, has failed, and stays so until an operator's kReturn
 };
 struct Wish {
   std::uint32_t verb = 0;  // WishVerb
@@ -110,15 +112,24 @@ struct Wish {
   friend bool operator==(const Wish&, const Wish&) = default;
 };
 static_assert(sizeof(Wish) == 176);
+// Disks that the group is to get.
+std::vector<DiskId> ids_of(const Wish& wish);
+[[nodiscard]] inline bool is_return(const Wish& wish) {
+  return wish.verb == static_cast<std::uint32_t>(WishVerb::kReturn) ||
+         wish.verb == static_cast<std::uint32_t>(WishVerb::kReturnItself);
+}
+std::string name_of(const Wish& wish);
 
 struct ReportBody {
-  std::uint32_t failed = 0;    // set of disks
-  std::uint32_t renew = 0;     // 1: a session was lost, the locks must be told again
-  std::uint32_t leaving = 0;   // 1: all is settled, I go
-  std::uint32_t kept_out = 0;  // set of disks that an operator failed
+  std::uint32_t failed = 0;   // set of disks
+  std::uint32_t renew = 0;    // 1: a session was lost, the locks must be told again
+  std::uint32_t leaving = 0;  // 1: all is settled, I go
+  std::uint32_t reserved0 = 0;
   Wish wish;
+  // Of each node's wish: its id, if the sender knows all disks of it.
+  std::array<DiskId, kNodesMax> seen{};
 };
-static_assert(sizeof(ReportBody) == 192);
+static_assert(sizeof(ReportBody) == 192 + kNodesMax * sizeof(DiskId));
 
 struct StepBody {
   std::uint64_t step = 0;

@@ -248,8 +248,10 @@ class Group {
   void node_started(NodeId node, std::uint64_t incarnation);
   // Who sees it first: this disk is not to be used any more.
   void disk_failed(std::uint32_t disk);
-  // An operator says so: nor does it come back before take_back().  Also of one that has failed.
-  void keep_out(std::uint32_t disk);
+  // An operator says so: it fails for all, and does not come back before take_back().  Also of one
+  // that has failed.  Error: kRefused: the group can lose no more disks; kTryAgain: there was no
+  // leader; kIo; kFenced; kClosed.
+  Task<Status> keep_out(std::uint32_t disk);
 
   // Disks come and go.  What a node is to use it must have been given: a disk that is new is
   // given to every node, by add_device(), before one node is told what it is for.  It outlives the
@@ -268,7 +270,7 @@ class Group {
   // this comes back.  A spare takes the place of the next disk that fails, at once.
   // Error: kExists: the id is in use, or the device by this group; kNoSpace: it is too small, or
   // there are as many spares as can be; kRefused: it holds something, and `force` is not set; or
-  // the disk that is to be replaced has not failed; kIo; kTryAgain: the leader does not see the
+  // the disk that is to be replaced has not failed; kIo; kTryAgain: a node does not see the
   // device, or there was no leader; kFenced; kClosed.
   Task<Status> add_spare(BlockDevice& device, const DiskId& id, bool force);
   Task<Status> replace(std::uint32_t disk, BlockDevice& device, const DiskId& id, bool force);
@@ -276,9 +278,10 @@ class Group {
   // path was lost.  Where it is recorded what it has missed (LabelDisk::flags), only that is
   // written to it; else it is rebuilt.  Its own label must be there, and say who it is. Error:
   // kInvalid: no such disk; kExists: it has not failed; kNotFound: it does not answer, or is
-  // another; kRefused: another disk has its place by now; kTryAgain: the leader does not see it, or
-  // none leads; kFenced; kClosed.
-  Task<Status> take_back(std::uint32_t disk);
+  // another; kRefused: another disk has its place by now, or `by_itself` is set, so that no
+  // operator says this, and one failed it; kTryAgain: a node does not see it, or none leads;
+  // kFenced; kClosed.
+  Task<Status> take_back(std::uint32_t disk, bool by_itself = false);
   // A spare is none any more.  Error: kNotFound; kTryAgain; kFenced; kClosed.
   Task<Status> remove_spare(const DiskId& id);
 

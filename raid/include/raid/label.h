@@ -78,6 +78,15 @@ void set_missed(const GroupLabel& label, Regions& regions, Stripe stripe);
 [[nodiscard]] bool is_of_before(const GroupLabel& label, const GroupLabel& own);
 // Whether the group uses the disk, or could at any moment: a member that has not failed, a spare.
 [[nodiscard]] bool in_use(const GroupLabel& label, const DiskId& id);
+[[nodiscard]] bool is_spare(const GroupLabel& label, const DiskId& id);
+// Null: none.
+[[nodiscard]] const LabelDisk* member(const GroupLabel& label, const DiskId& id);
+[[nodiscard]] bool has_failed(const LabelDisk& disk);
+// How many members do not hold all that they should.
+[[nodiscard]] std::uint32_t lost(const GroupLabel& label);
+// Whether the group can get so many more disks now.  Error kNotSupported: a mirror; kExists: it is
+// being expanded; kInvalid: the number; kRefused: a disk is not in sync.
+[[nodiscard]] Status may_expand(const GroupLabel& label, std::uint32_t more);
 // The disk has failed; or again.  With `may_record` it is recorded from now on what it misses, if
 // until now it missed nothing that is not.
 void mark_failed(GroupLabel& label, std::uint32_t disk, bool away, bool may_record);

@@ -8,31 +8,20 @@ namespace duet::daemon {
 
 namespace {
 
-// Until a disk that is failed stands in the labels of the others.
-constexpr std::chrono::milliseconds kLabelWait{10};
-constexpr int kLabelWaits = 1000;
-
-Task<std::string> fail_disk(Machine& machine, const groups::ManagedGroup& group,
-                            std::uint32_t disk) {
-  const auto kept_out = [&group, disk] {
-    return (group.group().status().label.members[disk].flags & raid::kKeptOut) != 0;
-  };
-  const raid::LabelDisk before = group.group().status().label.members[disk];
-  const bool failed = static_cast<raid::DiskState>(before.state) == raid::DiskState::kFailed;
-  if (!failed && group.can_lose().value_or(0) == 0) {
+Task<std::string> fail_disk(const groups::ManagedGroup& group, std::uint32_t disk) {
+  const Status failed = co_await group.group().keep_out(disk);
+  const std::string name = group.configured().name;
+  if (failed.ok()) {
+    co_return std::string();
+  }
+  if (failed.error().code == Errc::kRefused) {
     co_return fmt::format("group {} can lose no more disks: without this one its data were lost",
-                          group.configured().name);
+                          name);
   }
-  group.group().keep_out(disk);
-  for (int i = 0; i < kLabelWaits; ++i) {
-    // A spare may have its place by then.
-    const bool replaced = group.group().status().label.members[disk].id != before.id;
-    if (kept_out() || replaced) {
-      co_return std::string();
-    }
-    co_await sleep(machine.strand, kLabelWait);
-  }
-  co_return "it is not in the labels of the other disks yet; see `duet raid status`";
+  co_return fmt::format(
+      "group {}: {}; the disk is used as before; try again when `duet failover show` says that the "
+      "groups are managed",
+      name, text_of(failed.error()));
 }
 
 // What is left to do when a disk was let go of.
@@ -89,7 +78,7 @@ Task<admin::RaidOutcome> carry_out(Machine& machine, groups::ManagedGroup* group
   if (order.verb == Verb::kScrub || order.verb == Verb::kStopScrub) {
     wrong = scrub(*group, order);
   } else if (order.verb == Verb::kFail) {
-    wrong = co_await fail_disk(machine, *group, *disk);
+    wrong = co_await fail_disk(*group, *disk);
   } else if (order.verb == Verb::kReturn) {
     wrong = co_await group->take_back(*disk, open);
   } else if (order.verb == Verb::kReplace) {

@@ -153,7 +153,7 @@ Task<void> PairGroups::watch_paths(std::size_t group) {
     const bool alone = !raid::contains(watched.manager()->status().members, partner());
     const std::vector<std::uint32_t> back = paths.look(disks, alone, scheduler_.now());
     for (const std::uint32_t disk : back) {
-      const Status taken = co_await watched.manager()->take_back(disk);
+      const Status taken = co_await watched.manager()->take_back(disk, true);
       if (taken.ok() && on_trouble) {
         on_trouble("redundancy group " + watched.configured().name + ": disk " +
                    std::to_string(disk) + " can be reached again, and is used again");

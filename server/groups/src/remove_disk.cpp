@@ -1,11 +1,11 @@
 // A disk leaves a group's hands.
 //
-//   a spare: the label says that it is none --+
-//   failed, replaced: the label says so ------+--> shut, idle --> still not used? --> erase -->
-//   close
+//   a spare: the label says that it is none --------------+
+//   failed: the label says that it does not come back ----+--> shut, idle --> still not used?
+//   replaced: the label does not name it any more --------+      --> erase --> close
 //
-// Shut comes first: should another node begin to use the disk meanwhile, it fails here, and so for
-// all, before anything counts on it.
+// Nobody but an operator, at the other node, could begin to use the disk meanwhile.  While it is
+// shut, it fails here, and so for all; and if it is in use when it has been erased, it has failed.
 
 #include <fmt/format.h>
 
@@ -46,13 +46,17 @@ Task<ManagedGroup::Removal> ManagedGroup::remove(std::string path) {
                                 configured_.name, path);
     co_return removal;
   }
+  Status given_up = Ok{};
   if (view->spare) {
     const raid::DiskId id = *view->id;
-    const Status removed = co_await group_->remove_spare(id);
-    if (!removed.ok()) {
-      removal.wrong = refusal_of(removed.error(), path);
-      co_return removal;
-    }
+    given_up = co_await group_->remove_spare(id);
+  } else if (view->number && view->id) {
+    const std::uint32_t number = *view->number;
+    given_up = co_await group_->keep_out(number);
+  }
+  if (!given_up.ok()) {
+    removal.wrong = refusal_of(given_up.error(), path);
+    co_return removal;
   }
   removal.missed = view->number.has_value();
   Slot& slot = *known;
@@ -91,6 +95,7 @@ Task<void> ManagedGroup::let_go(Slot& slot, Removal& removal) {
   }
   std::string left = co_await erase(disk.disk());
   removal.left = std::move(left);
+  give_up_if_used(slot);
   if (connect_) {
     disk.set_shut(false);  // its session is the node's
     co_return;
@@ -101,14 +106,33 @@ Task<void> ManagedGroup::let_go(Slot& slot, Removal& removal) {
   removal.closed = true;
 }
 
-// What the other node gave to the group need not be known here yet.
+void ManagedGroup::give_up_if_used(const Slot& slot) const {
+  const raid::GroupLabel label = group_->status().label;
+  for (std::uint32_t i = 0; i < label.disks; ++i) {
+    if (slot.id == label.members[i].id && uses(*slot.id)) {
+      group_->disk_failed(i);
+    }
+  }
+}
+
+// By this node's label, or by a newer one on the disk itself: what the other node gave to the group
+// need not be known here yet.
+bool ManagedGroup::is_used_by(const raid::GroupLabel& label) const {
+  const raid::GroupLabel own = group_->status().label;
+  return label.group == id_ &&
+         raid::in_use(raid::supersedes(label, own) ? label : own, label.own_id);
+}
+
 Task<bool> ManagedGroup::carries_used_label(BlockDevice& disk) const {
   const Result<raid::GroupLabel> label = co_await raid::read_label(disk);
-  co_return label.ok() && label.value().group == id_&& uses(label.value().own_id);
+  co_return label.ok() && is_used_by(label.value());
 }
 
 // Only what this group has no use for.  Empty, or why it was left.
 Task<std::string> ManagedGroup::erase(BlockDevice& disk) const {
+  if (disk.block_count() == 0) {
+    co_return "this node does not reach it";
+  }
   const Result<raid::GroupLabel> label = co_await raid::read_label(disk);
   if (!label.ok() && label.error().code == Errc::kNotFound) {
     co_return std::string();
@@ -119,7 +143,7 @@ Task<std::string> ManagedGroup::erase(BlockDevice& disk) const {
   if (label.value().group != id_) {
     co_return "it is a disk of another redundancy group";
   }
-  if (uses(label.value().own_id)) {
+  if (is_used_by(label.value())) {
     co_return "it is a disk that the group uses, under another path";
   }
   const Status erased = co_await raid::erase_disk(disk);

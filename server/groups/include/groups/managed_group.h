@@ -156,7 +156,9 @@ class ManagedGroup {
   [[nodiscard]] bool is_slot_of(const Slot& slot, const raid::DiskId& id) const;
   [[nodiscard]] bool uses(const raid::DiskId& id) const;
   Task<void> let_go(Slot& slot, Removal& removal);
+  [[nodiscard]] bool is_used_by(const raid::GroupLabel& label) const;
   Task<bool> carries_used_label(BlockDevice& disk) const;
+  void give_up_if_used(const Slot& slot) const;
   Task<std::string> erase(BlockDevice& disk) const;
   // Null: why not is in `wrong`.
   Slot* take(const std::string& path, const Opener& open, std::string& wrong);
