@@ -9,11 +9,13 @@
 #   frozen     SIGSTOP of a node; SIGCONT after the takeover: it must not serve or write
 #   link       the link is cut, and joined
 #   nobody     a node loses the client network: the operator moves its filer
+#   adapter    with RAID: a node loses its paths to one shelf, and more disks than the group can
 #   paths      each path from a node to a shelf is cut in turn, and joined
 #   isolated   a node loses link, shelves and clients, and comes back
 #   moves      planned takeovers and givebacks
 #   kernel     Linux kernel clients through kills, deaths and moves
 # Fails when a client sees an error, a file is not as its client left it, or the check is not clean.
+# RAID=LEVEL: all disks are one group of that level, which both filers share.
 # SEED=N repeats a run's choices; KEEP=1 leaves the directory.  77: not possible here.
 set -euo pipefail
 
