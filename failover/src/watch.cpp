@@ -24,7 +24,7 @@ Task<void> PairNode::run() {
   }
   beater_.start();
   if (groups_.groups != nullptr && !halted_) {
-    groups_.groups->begin();
+    scope_.spawn(begin_groups());
     scope_.spawn(watch_groups());
   }
   while (!halted_) {

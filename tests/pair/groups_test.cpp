@@ -320,6 +320,24 @@ TEST_P(PairOnAGroup, ADiskThatWasOutOfReachAtATakeoverIsUsedAgain) {
   expect_sound();
 }
 
+// Its serving strands hang from the start, so it never beats: a fence could not name it.
+TEST_P(PairOnAGroup, WhoHasNeverBeatenIsNotWaitedFor) {
+  begin();
+  ASSERT_TRUE(hands_over(1, 1));
+  world.kill(1);
+  ASSERT_TRUE(world.run_until([&] { return state(0) == failover::GroupsState::kAlone; }, 5s));
+  world.boot(1);
+  world.pair(1).progress = [] { return false; };
+  world.run_for(4s);
+  world.kill(1);
+  const std::uint64_t before = world.oracle.filer(0).replies;
+  world.run_for(4s);
+  EXPECT_EQ(state(0), failover::GroupsState::kAlone);
+  EXPECT_GT(world.oracle.filer(0).replies, before + 100);
+  world.boot(1);
+  expect_sound();
+}
+
 // It could be fenced when the others were out of reach, so it is not shut any longer.
 TEST_P(PairOnAGroup, ADiskThatIsFencedLaterIsNotShutAnyLonger) {
   begin();

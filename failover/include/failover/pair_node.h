@@ -379,6 +379,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<Status> let_in_group_disk(std::size_t disk);
   void shut_out_of_groups(const Claim& claim);
   [[nodiscard]] bool reaches_lease_of_partner(const std::vector<shelf::SharedDisk*>& left) const;
+  Task<void> begin_groups();
   Task<void> watch_groups();
   [[nodiscard]] bool partner_is_missed() const;
   Task<void> groups_ready(Claim& claim);
