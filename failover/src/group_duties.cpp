@@ -49,7 +49,7 @@ bool PairNode::must_arbitrate() const {
   const Evidence now = evidence();
   return now.link == LinkEvidence::kLost && now.mailbox == MailboxEvidence::kBoth &&
          now.beat == BeatEvidence::kChanging && now.mirror == MirrorEvidence::kSynced &&
-         record_readable_ && guard_.may_answer() && !conflict_ && !leaving_;
+         record_readable_ && guard_.may_answer() && !conflict_ && !leaving_ && !members_differ();
 }
 
 // Incarnations of a node grow.  One that has not beaten has not begun to manage the groups (see
@@ -180,7 +180,8 @@ Task<void> PairNode::watch_groups() {
     const Instant now = scheduler_.now();
     const Evidence partner = evidence();
     const bool graced = now - entered_at_ >= options_.start_grace;
-    const bool silent = is_dead(partner) && groups_need_partner() && !members_behind() && graced;
+    const bool right = !members_behind() && !members_differ();
+    const bool silent = is_dead(partner) && groups_need_partner() && right && graced;
     lived = silent ? lived : now;
     managed = partner_is_missed() ? managed : now;
     // Where the loop can act, it comes first: it takes over what the partner served, too.
