@@ -72,7 +72,8 @@ void add_replace(CLI::App& group, Action& action) {
   replace->footer(
       "It is rebuilt while the filer serves; see it with `duet disk list`.  Then write its path "
       "into the configuration file in place of the other.  A disk that has not failed is taken "
-      "out first: `duet disk fail`.");
+      "out first: `duet disk fail`.  In a pair an old disk that carries a mailbox or the owner "
+      "record stays listed at both nodes until that is elsewhere; the answer says how.");
   replace->callback([&action, wanted] {
     action = [wanted](Session& session) {
       return session.done(

@@ -283,7 +283,9 @@ void add_replace(CLI::App& group, Action& action) {
   replace->add_flag("--force", wanted->force, "Also if it holds something, which is lost");
   replace->footer(
       "It is rebuilt while the filer serves; see it with `duet raid status`.  Then write its path "
-      "into the configuration file in place of the other.");
+      "into the configuration file in place of the other.  In a pair an old disk that carries a "
+      "mailbox or the owner record stays listed at both nodes until that is elsewhere; the answer "
+      "says how.");
   replace->callback([&action, wanted] {
     action = [wanted](Session& session) {
       return session.done(

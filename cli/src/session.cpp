@@ -236,7 +236,15 @@ Exit Session::done(const Answer& answer, const std::string& message) {
   if (!answer.ok()) {
     return fail(answer);
   }
-  fmt::print("{}\n", options_.json ? Json{{"ok", true}}.dump() : message);
+  const std::string note = answer.json.is_object() ? answer.json.value("note", std::string()) : "";
+  Json json = {{"ok", true}};
+  if (!note.empty()) {
+    json["note"] = note;
+  }
+  fmt::print("{}\n", options_.json ? json.dump() : message);
+  if (!note.empty() && !options_.json) {
+    fmt::print("{}\n", note);
+  }
   return Exit::kOk;
 }
 

@@ -64,7 +64,8 @@ class Session {
   // Prints one error: text to stderr, and with --json an object to stdout.
   Exit fail(Exit code, const std::string& message);
 
-  // A change without a result: "NAME created", or with --json the answer.
+  // A change without a result: "NAME created" and the note that came with the answer, if one did;
+  // with --json the answer.
   Exit done(const Answer& answer, const std::string& message);
 
  private:

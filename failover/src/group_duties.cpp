@@ -49,11 +49,11 @@ bool PairNode::must_arbitrate() const {
   const Evidence now = evidence();
   return now.link == LinkEvidence::kLost && now.mailbox == MailboxEvidence::kBoth &&
          now.beat == BeatEvidence::kChanging && now.mirror == MirrorEvidence::kSynced &&
-         record_readable_ && guard_.may_answer() && !conflict_ && !leaving_;
+         record_readable_ && guard_.may_answer() && !conflict_ && !leaving_ && !members_differ();
 }
 
-// Incarnations of a node grow.  One that has not beaten has not begun to manage the groups: it
-// finds out itself that a fence removed keys while it joined the disks.
+// Incarnations of a node grow.  One that has not beaten has not begun to manage the groups (see
+// begin_groups()): it finds out itself that a fence removed keys while it joined the disks.
 std::uint64_t PairNode::newest_partner() const {
   std::uint64_t newest = 0;
   if (observer_.beat()) {
@@ -133,7 +133,7 @@ Task<void> PairNode::fence_those_left(std::uint64_t incarnation, std::uint64_t e
         continue;
       }
       const Status excluded = co_await shelf::exclude_processes(
-          *disk, static_cast<std::uint8_t>(peer_number()), incarnation);
+          *disk, static_cast<std::uint8_t>(peer_number()), incarnation, options_.second_fence);
       if (excluded.ok() && exclusion == exclusions_) {
         std::erase(left_, disk);
         step("shut out of a disk that is back");
@@ -154,6 +154,18 @@ bool PairNode::partner_is_missed() const {
   return link_up() && groups_.groups->lacks(static_cast<std::uint64_t>(link_.status().peer));
 }
 
+// A member of the groups' view that died before its first beat could not be named by a fence, and
+// be waited for without end.
+Task<void> PairNode::begin_groups() {
+  while (!beater_.renewed() && !halted_) {
+    co_await sleep(scheduler_, std::chrono::milliseconds(2));
+  }
+  if (!halted_) {
+    step("begin the groups");
+    groups_.groups->begin();
+  }
+}
+
 // Beside the loop: what that waits for may be a group, which waits for the end of the partner.
 // Nothing changes hands here, so it is done whatever keeps this node from a takeover.
 Task<void> PairNode::watch_groups() {
@@ -168,7 +180,8 @@ Task<void> PairNode::watch_groups() {
     const Instant now = scheduler_.now();
     const Evidence partner = evidence();
     const bool graced = now - entered_at_ >= options_.start_grace;
-    const bool silent = is_dead(partner) && groups_need_partner() && !members_behind() && graced;
+    const bool right = !members_behind() && !members_differ();
+    const bool silent = is_dead(partner) && groups_need_partner() && right && graced;
     lived = silent ? lived : now;
     managed = partner_is_missed() ? managed : now;
     // Where the loop can act, it comes first: it takes over what the partner served, too.

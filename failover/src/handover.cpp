@@ -90,6 +90,11 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
     result.push_back({.reason = "this node does not know the partner's mailbox members",
                       .remedy = "repair this node's paths to the partner's disks"});
   }
+  if (members_differ()) {
+    result.push_back({.reason = "the nodes do not go by the same mailbox members",
+                      .remedy = "make both configurations name the same disks: duet failover show "
+                                "at each node names those that it goes by"});
+  }
   for (std::uint32_t filer = 0; filer < kFilers; ++filer) {
     const bool its = !record_ || record_->owners[filer].owner == peer_number();
     if (its && !reaches_disks_of(filer)) {

@@ -18,6 +18,8 @@ namespace duet::failover {
 namespace {
 
 constexpr Duration kAnswerWithin = std::chrono::milliseconds(500);
+// A disk that does not say who it is within this is taken for who it was.
+constexpr Duration kIdentifiedWithin = std::chrono::milliseconds(200);
 constexpr mailbox::DiskIdentity kNobody{};
 
 constexpr std::string_view kWaits =
@@ -65,7 +67,8 @@ bool PairNode::knows_all() const {
   return entered_ && place && members && !conflict_ && !halted_;
 }
 
-void PairNode::tell_partner(const KnowledgeMessage& asked) {
+Task<void> PairNode::tell_partner(KnowledgeMessage asked) {
+  co_await identify_anew();
   KnowledgeMessage answer;
   answer.verb = static_cast<std::uint32_t>(KnowledgeVerb::kLater);
   answer.to = asked.incarnation;
@@ -74,13 +77,7 @@ void PairNode::tell_partner(const KnowledgeMessage& asked) {
     answer.verb = static_cast<std::uint32_t>(KnowledgeVerb::kKnown);
     answer.place = arbiter_.generation();
     answer.place_disk = disks_[arbitration_].identity;
-    for (std::uint32_t node = 0; node < mailbox::kNodes; ++node) {
-      std::vector<mailbox::DiskIdentity> disks;
-      for (const std::size_t i : members_[node].disks) {
-        disks.push_back(disks_[i].identity);
-      }
-      answer.members[node] = to_message(members_[node].generation, disks);
-    }
+    put_members(answer);
     answer.disk_count = static_cast<std::uint32_t>(disks_.size());
     for (std::size_t i = 0; i < disks_.size(); ++i) {
       answer.disks[i] = disks_[i].identity;
@@ -88,6 +85,39 @@ void PairNode::tell_partner(const KnowledgeMessage& asked) {
   }
   step("tell the partner");
   static_cast<void>(send(answer));
+}
+
+void PairNode::put_members(KnowledgeMessage& message) const {
+  for (std::uint32_t node = 0; node < mailbox::kNodes; ++node) {
+    std::vector<mailbox::DiskIdentity> disks;
+    for (const std::size_t i : members_[node].disks) {
+      disks.push_back(disks_[i].identity);
+    }
+    message.members[node] = to_message(members_[node].generation, disks);
+  }
+}
+
+// A redundancy group's disk gets or loses its label while this node runs, and whoever starts knows
+// it by what is there now.  Other disks keep theirs: another one in such a place is a stranger.
+Task<void> PairNode::identify_anew() {
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    const bool here = !is_away(i) && disks_[i].disk->health().connected;
+    if (disks_[i].grouped && here && identify && identified_.insert(i).second) {
+      scope_.spawn(identify_disk(i));
+    }
+  }
+  const Instant deadline = scheduler_.now() + kIdentifiedWithin;
+  while (!identified_.empty() && scheduler_.now() < deadline) {
+    co_await sleep(scheduler_, std::chrono::milliseconds(1));
+  }
+}
+
+Task<void> PairNode::identify_disk(std::size_t disk) {
+  const Result<mailbox::DiskIdentity> found = co_await identify(disk);
+  identified_.erase(disk);
+  if (found.ok()) {
+    disks_[disk].identity = found.value();
+  }
 }
 
 // ------------------------------------------------------------------------------- who asks
@@ -114,7 +144,13 @@ void PairNode::on_knowledge_message(ConstBytes bytes) {
     return;
   }
   if (message.verb == static_cast<std::uint32_t>(KnowledgeVerb::kAsk)) {
-    tell_partner(message);
+    scope_.spawn(tell_partner(message));
+  } else if (message.verb == static_cast<std::uint32_t>(KnowledgeVerb::kMembers)) {
+    // As both are now: what one that is silent by then agreed to may get another label.
+    peer_says_ = message;
+    if (!members_differ()) {
+      peer_says_.reset();
+    }
   } else if (message.to == static_cast<std::uint64_t>(options_.self.incarnation) &&
              message.number == asked_number_) {
     told_ = message;
@@ -123,6 +159,7 @@ void PairNode::on_knowledge_message(ConstBytes bytes) {
 
 // Read first, asked then: what the partner says is no older than what was read.
 Task<bool> PairNode::enter_by_word() {
+  co_await identify_anew();
   std::vector<std::size_t> mine;
   std::uint64_t record = 0;  // the greatest generation that a disk holds
   for (std::size_t i = 0; i < disks_.size(); ++i) {
@@ -276,6 +313,14 @@ void PairNode::say_waiting() {
     return;
   }
   step("waits to enter");
+  if (waits_for_ == kStrangeMember) {
+    tell(Severity::kCritical,
+         "this node cannot start: by what the disks say one that its configuration lacks is a "
+         "mailbox member",
+         "list that disk in its configuration again, as the partner has it; one that got another "
+         "label is known by the partner: start that");
+    return;
+  }
   tell(
       Severity::kCritical, "this node cannot start without a disk, as nobody tells it enough",
       "repair the disk that duet failover show names, or start the partner; see OPERATIONS.md, \"A "

@@ -116,8 +116,13 @@ Task<bool> PairNode::learn_members(std::uint32_t node) {
     note_newest(read);
   }
   if (const std::optional<mailbox::Membership> found = read.of(generation);
-      found && generation > 0 && adopt(node, *found)) {
-    co_return true;
+      found && generation > 0) {
+    const bool adopted = adopt(node, *found);
+    if (!adopted && !entered_) {
+      // Its node beats on that disk: whoever watched others would take its silence for death.
+      waits_for_ = kStrangeMember;
+    }
+    co_return adopted;
   }
   if (!read.all || (generation > 0 && members_[node].known)) {
     co_return false;
@@ -136,6 +141,63 @@ Task<bool> PairNode::learn_members(std::uint32_t node) {
          "replace a member to write them anew: duet failover member replace", node);
   }
   co_return adopt(node, configured);
+}
+
+// Whoever watches other disks than the partner beats on takes it for dead, so each tells what it
+// goes by.
+void PairNode::say_which_members() {
+  if (!entered_ || !link_up()) {
+    return;
+  }
+  KnowledgeMessage message;
+  message.verb = static_cast<std::uint32_t>(KnowledgeVerb::kMembers);
+  put_members(message);
+  static_cast<void>(send(message));
+}
+
+// By what the partner's newest process said last, if that was something else than this node knew,
+// and also if that is silent by now.  Of different
+// generations the newer counts, and it is learned.  One that says nothing is as it ever was.
+bool PairNode::members_differ() const {
+  if (!peer_says_ || peer_says_->incarnation != peer_incarnation_) {
+    return false;
+  }
+  for (std::uint32_t node = 0; node < mailbox::kNodes; ++node) {
+    const Members& mine = members_[node];
+    const KnownMembers& theirs = peer_says_->members[node];
+    if (!mine.known || theirs.generation != mine.generation) {
+      continue;
+    }
+    const bool same = std::ranges::all_of(mine.disks, [&](std::size_t disk) {
+      return std::ranges::find(theirs.disks, disks_[disk].identity) != theirs.disks.end();
+    });
+    if (!same || theirs.count != mine.disks.size()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// A label that has changed is read again by both; what lasts is for the operator.
+void PairNode::follow_differences() {
+  if (!members_differ()) {
+    agreed_at_ = scheduler_.now();
+    if (std::exchange(differ_told_, false)) {
+      tell(Severity::kInformation, "both nodes go by the same mailbox members again", "");
+    }
+    return;
+  }
+  if (identified_.empty()) {
+    scope_.spawn(identify_anew());
+  }
+  if (!differ_told_ && scheduler_.now() - agreed_at_ >= 2 * options_.retry) {
+    differ_told_ = true;
+    step("members differ");
+    tell(Severity::kCritical,
+         "the nodes do not go by the same mailbox members: neither takes over by silence",
+         "duet failover show at each node names them: make both configurations name the same "
+         "disks, and restart the node whose configuration changed");
+  }
 }
 
 void PairNode::say_members(std::uint32_t node) {

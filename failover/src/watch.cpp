@@ -14,7 +14,7 @@ Task<void> PairNode::run() {
     say_waiting();
     co_await sleep(scheduler_, options_.retry);
   }
-  entered_at_ = scheduler_.now();
+  entered_at_ = agreed_at_ = scheduler_.now();
   waits_for_ = {};
   for (Slot& slot : filers_) {
     slot.waits_for = {};
@@ -24,7 +24,7 @@ Task<void> PairNode::run() {
   }
   beater_.start();
   if (groups_.groups != nullptr && !halted_) {
-    groups_.groups->begin();
+    scope_.spawn(begin_groups());
     scope_.spawn(watch_groups());
   }
   while (!halted_) {
@@ -34,6 +34,7 @@ Task<void> PairNode::run() {
     co_await look();
     follow_late_disks();
     co_await follow_members();
+    follow_differences();
     co_await follow_place();
     co_await follow_record();
     co_await prepare_for();
@@ -81,6 +82,11 @@ Task<bool> PairNode::enter() {
   } else {
     knows = co_await enter_by_reading();
   }
+  if (!knows && waits_for_ == kStrangeMember) {
+    // Its partner may know which disk that is now: one of a group has got another label.
+    knows = co_await enter_by_word();
+    waits_for_ = knows ? std::string_view() : kStrangeMember;
+  }
   if (knows && !may_hold_record(arbitration_)) {
     waits_for_ = "a disk for the owner record whose target can compare and swap";
     co_return false;
@@ -89,6 +95,7 @@ Task<bool> PairNode::enter() {
 }
 
 Task<bool> PairNode::enter_by_reading() {
+  waits_for_ = {};
   for (std::uint32_t node = 0; node < mailbox::kNodes; ++node) {
     const bool learned = co_await learn_members(node);
     if (!learned) {
@@ -282,7 +289,8 @@ Task<void> PairNode::act() {
     const bool known_dead = evidence().words == WordsEvidence::kDead;
     const bool heard = link_.status().session > 0;
     const bool graced = scheduler_.now() - entered_at_ >= options_.start_grace;
-    const bool watched = known_dead || (!members_behind() && (heard || graced));
+    const bool right = !members_behind() && !members_differ();
+    const bool watched = known_dead || (right && (heard || graced));
     const bool due = scheduler_.now() >= may_take_at_ && !leaving_ && (watched || forced);
     if (due && (forced || options_.automatic_takeover) && !conflict_) {
       co_await take_over(forced);
@@ -425,6 +433,7 @@ void PairNode::describe() {
 void PairNode::say_state() {
   static_cast<void>(
       send(PairVerb::kState, 0, arbiter_.generation(), members_[my_number()].generation, 0));
+  say_which_members();
 }
 
 void PairNode::alarm(Alarm alarm) {

@@ -44,6 +44,14 @@ bool registered(const DiskState& state, DiskKey key) {
   return std::ranges::binary_search(state.keys, key);
 }
 
+// A fence that the target forgets would let the fenced write again.
+Status can_fence(const SharedDisk& disk, bool second_fence) {
+  if (!disk.features().survives_power_loss && !second_fence) {
+    return Error{Errc::kRefused, "a restart of the target would forget the fence"};
+  }
+  return Ok{};
+}
+
 // The reservation is mine, of this kind.
 Task<Status> hold(SharedDisk& disk, Reservation kind) {
   const Result<DiskState> state = co_await disk.read_state();
@@ -109,8 +117,9 @@ Task<Status> join_disk(SharedDisk& disk, Reservation kind) {
 }
 
 Task<Status> fence_disk(SharedDisk& disk, Reservation kind, bool second_fence) {
-  if (!disk.features().survives_power_loss && !second_fence) {
-    co_return Error{Errc::kRefused, "a restart of the target would forget the fence"};
+  const Status able = can_fence(disk, second_fence);
+  if (!able.ok()) {
+    co_return able;
   }
   // It never registers: a claimant that was itself removed must not come back by repeating this.
   const Condemned any_other = [](DiskKey /*key*/) { return true; };
@@ -136,7 +145,12 @@ Task<Status> fence_disk(SharedDisk& disk, Reservation kind, bool second_fence) {
   co_return Ok{};
 }
 
-Task<Status> exclude_processes(SharedDisk& disk, std::uint8_t node, std::uint64_t incarnation) {
+Task<Status> exclude_processes(SharedDisk& disk, std::uint8_t node, std::uint64_t incarnation,
+                               bool second_fence) {
+  const Status able = can_fence(disk, second_fence);
+  if (!able.ok()) {
+    co_return able;
+  }
   const Result<DiskState> found = co_await disk.read_state();
   if (!found.ok()) {
     co_return found.error();

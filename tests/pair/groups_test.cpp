@@ -1,6 +1,7 @@
 // The pair on a redundancy group that both nodes manage (failover/shared_groups.h).
 
 #include "pair_fixture.h"
+#include "sim/sim_entropy.h"
 
 namespace duet::pair {
 namespace {
@@ -38,11 +39,47 @@ class PairOnAGroup : public Pair {
                ? static_cast<raid::DiskState>(group.group().status().label.members[number].state)
                : raid::DiskState::kRebuilding;
   }
+  // To its end, while all else goes on.
+  void run_task(std::uint32_t node, Task<void> task) {
+    TaskScope scope(world.process(node)->scheduler);
+    scope.spawn(std::move(task));
+    ASSERT_TRUE(world.run_until([&] { return scope.idle(); }, 60s));
+  }
+  [[nodiscard]] bool takes_back(std::uint32_t node, std::uint32_t number) {
+    bool taken = false;
+    run_task(node, take_back(*world.process(node)->groups->all().front(), number, taken));
+    return taken;
+  }
+  // Another disk in its place, behind the same path.
+  [[nodiscard]] std::string replaces(std::uint32_t node, std::uint32_t number) {
+    groups::ManagedGroup& group = *world.process(node)->groups->all().front();
+    group.group().keep_out(number);
+    const auto failed = [&] { return disk(node, number) == raid::DiskState::kFailed; };
+    EXPECT_TRUE(world.run_until(failed, 10s));
+    sim::SimEntropy entropy(GetParam());
+    std::string wrong = "not done";
+    run_task(node, replace(group, number, entropy, wrong));
+    return wrong;
+  }
   // So that what is checked behind this is the group's own doing.
   void expect_sound() {
     ASSERT_TRUE(all_well());
     ASSERT_TRUE(shared());
     EXPECT_EQ(world.scrub(), "");
+  }
+
+ private:
+  static Task<void> take_back(const groups::ManagedGroup& group, std::uint32_t number,
+                              bool& taken) {
+    const Status done = co_await group.group().take_back(number);
+    taken = done.ok();
+  }
+  static Task<void> replace(groups::ManagedGroup& group, std::uint32_t number, Entropy& entropy,
+                            std::string& wrong) {
+    const auto open = [](const config::Disk&) -> Result<std::unique_ptr<BlockDevice>> {
+      return Error{Errc::kRefused, "it is configured"};
+    };
+    wrong = co_await group.replace(number, std::to_string(number), /*force=*/true, open, entropy);
   }
 };
 INSTANTIATE_TEST_SUITE_P(Seeds, PairOnAGroup, ::testing::Range<std::uint64_t>(1, 21));
@@ -280,6 +317,55 @@ TEST_P(PairOnAGroup, ADiskThatWasOutOfReachAtATakeoverIsUsedAgain) {
   EXPECT_GE(world.steps["shut out of a disk that is back"], 1U);
   world.process(0)->scheduler.thaw();
   ASSERT_TRUE(world.run_until([&] { return world.steps["halt"] > 0; }, 5s));
+  expect_sound();
+}
+
+// Its serving strands hang from the start, so it never beats: a fence could not name it.
+TEST_P(PairOnAGroup, WhoHasNeverBeatenIsNotWaitedFor) {
+  begin();
+  ASSERT_TRUE(hands_over(1, 1));
+  world.kill(1);
+  ASSERT_TRUE(world.run_until([&] { return state(0) == failover::GroupsState::kAlone; }, 5s));
+  world.boot(1);
+  world.pair(1).progress = [] { return false; };
+  world.run_for(4s);
+  world.kill(1);
+  const std::uint64_t before = world.oracle.filer(0).replies;
+  world.run_for(4s);
+  EXPECT_EQ(state(0), failover::GroupsState::kAlone);
+  EXPECT_GT(world.oracle.filer(0).replies, before + 100);
+  world.boot(1);
+  expect_sound();
+}
+
+// It could be fenced when the others were out of reach, so it is not shut any longer.
+TEST_P(PairOnAGroup, ADiskThatIsFencedLaterIsNotShutAnyLonger) {
+  begin();
+  const auto lost = static_cast<std::uint32_t>(plain_disk());
+  Process& process = *world.process(0);
+  const auto disk_at = [&](std::size_t number) { return process.disks[number % kDisks].get(); };
+  process.groups->partner_fenced(0, std::vector{disk_at(lost)});
+  ASSERT_TRUE(world.run_until([&] { return disk(0, lost) == raid::DiskState::kFailed; }, 5s));
+  process.groups->partner_fenced(0, std::vector{disk_at(lost + 1), disk_at(lost + 2)});
+  ASSERT_TRUE(takes_back(0, lost));
+  ASSERT_TRUE(world.run_until([&] { return disk(0, lost) == raid::DiskState::kInSync; }, 60s));
+  expect_sound();
+}
+
+// It has a new label by then, which node a has not read.
+TEST_P(PairOnAGroup, ADiskThatThePartnerGaveIsCountedWhenItIsLeft) {
+  begin();
+  const auto given = static_cast<std::uint32_t>(plain_disk());
+  ASSERT_EQ(replaces(1, given), "");
+  ASSERT_TRUE(world.run_until([&] { return disk(0, given) == raid::DiskState::kInSync; }, 60s));
+  Process& process = *world.process(0);
+  const std::vector<shelf::SharedDisk*> two{process.disks[given].get(),
+                                            process.disks[(given + 1) % kDisks].get()};
+  process.groups->partner_fenced(0, two);
+  world.run_for(2s);
+  ASSERT_EQ(world.steps["halt"], 0U);
+  EXPECT_FALSE(process.groups->ended()) << "it is waited for: the group cannot do without both";
+  EXPECT_EQ(disk(0, given), raid::DiskState::kInSync);
   expect_sound();
 }
 

@@ -96,6 +96,8 @@ enum class KnowledgeVerb : std::uint32_t {
   kAsk = 1,    // what do you know?
   kKnown = 2,  // this, and it stays so until you agree to a change or are told of it
   kLater = 3,  // ask again: something is under way, or I have not entered myself
+  // Said, not asked for: `members` are what I go by.  A node that knows no such verb drops it.
+  kMembers = 4,
 };
 
 struct KnownMembers {

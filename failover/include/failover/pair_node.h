@@ -49,6 +49,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "failover/filer_host.h"
@@ -197,7 +198,8 @@ class PairNode final : private interconnect::ChannelUser {
   std::function<Status()> fence_partner;
   std::function<void()> on_renewed;  // the lease, while filers may be served here
   std::function<void()> on_halt;     // a newer process of this node is there: exit
-  // Reads the identity of a disk that was late and is here.  REQUIRED where a disk is late.
+  // Reads the identity of a disk that is here: of one that was late, and again of a redundancy
+  // group's, which may get or lose its label.  REQUIRED where a disk is late.
   std::function<Task<Result<mailbox::DiskIdentity>>(std::size_t disk)> identify;
   // Solo or back: as nvlog asks.  Called to start a CP.
   std::function<void(std::uint32_t filer)> on_want_cp;
@@ -222,6 +224,8 @@ class PairNode final : private interconnect::ChannelUser {
     std::uint64_t refusals = 0;  // in a row; each makes the next opening wait longer
     bool by_operator = false;    // handed here by a partner that goes on: it stays until asked for
   };
+  static constexpr std::string_view kStrangeMember =
+      "a disk that is a mailbox member, as the disks say, and that this configuration lacks";
   struct Members {  // of one node
     bool known = false;
     std::uint64_t generation = 0;
@@ -347,7 +351,13 @@ class PairNode final : private interconnect::ChannelUser {
   [[nodiscard]] bool is_away(std::size_t disk) const;
   [[nodiscard]] bool members_behind() const;
   [[nodiscard]] bool knows_all() const;
-  void tell_partner(const KnowledgeMessage& asked);
+  Task<void> tell_partner(KnowledgeMessage asked);
+  void put_members(KnowledgeMessage& message) const;
+  Task<void> identify_anew();
+  Task<void> identify_disk(std::size_t disk);
+  void say_which_members();
+  [[nodiscard]] bool members_differ() const;
+  void follow_differences();
   void ask_what_is_known();
   void on_knowledge_message(ConstBytes bytes);
   Status send(const KnowledgeMessage& message);
@@ -379,6 +389,7 @@ class PairNode final : private interconnect::ChannelUser {
   Task<Status> let_in_group_disk(std::size_t disk);
   void shut_out_of_groups(const Claim& claim);
   [[nodiscard]] bool reaches_lease_of_partner(const std::vector<shelf::SharedDisk*>& left) const;
+  Task<void> begin_groups();
   Task<void> watch_groups();
   [[nodiscard]] bool partner_is_missed() const;
   Task<void> groups_ready(Claim& claim);
@@ -440,7 +451,11 @@ class PairNode final : private interconnect::ChannelUser {
   mailbox::MembersWriter note_writer_;
   bool relearn_ = false;  // the partner's members changed
   Instant relearn_at_{};
-  std::uint64_t peer_members_ = 0;  // generation, as the partner says
+  std::uint64_t peer_members_ = 0;             // generation, as the partner says
+  std::optional<KnowledgeMessage> peer_says_;  // which disks the mailboxes are, both nodes'
+  Instant agreed_at_{};                        // about that, last
+  bool differ_told_ = false;
+  std::set<std::size_t> identified_;  // disks of which the identity is being read anew
   bool replacing_ = false;
   std::uint64_t replacements_ = 0;
   std::string_view replacement_error_;

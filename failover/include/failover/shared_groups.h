@@ -35,7 +35,7 @@ class SharedGroups {
   virtual ~SharedGroups() = default;
 
   // This process has joined every disk that it reaches; of no older one of this node anything is
-  // under way.  Called once.
+  // under way; and its partner can read that it exists.  Called once, or never.
   virtual void begin() = 0;
   [[nodiscard]] virtual GroupsState state() const = 0;
   // This process cannot go on: a disk has refused it, or a group that it managed has lost too many

@@ -266,7 +266,11 @@ Task<Response> Api::State::raid(const Request& request, const Parts& parts) {
   if (!done.wrong.empty()) {
     co_return refusal(409, "refused", done.wrong, "`duet raid status` names groups and disks");
   }
-  co_return reply(Json::object());
+  Json json = Json::object();
+  if (!done.note.empty()) {
+    json["note"] = done.note;
+  }
+  co_return reply(json);
 }
 
 void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {

@@ -76,6 +76,8 @@ class ApiTest : public testing::Test {
       outcome.wrong = "there is no redundancy group " + order.group;
     } else if (order.verb == RaidOrder::Verb::kRemoveDisk) {
       outcome.note = "it can be pulled";
+    } else if (order.verb == RaidOrder::Verb::kReplace) {
+      outcome.note = "leave the old one listed";
     }
     co_return outcome;
   }
@@ -168,9 +170,10 @@ TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(asked_.group, "tank");
   EXPECT_EQ(asked_.disk, "d1");
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kFail);
-  EXPECT_EQ(
-      call("POST", "/v1/raid/tank/replace", R"({"disk": "d1", "path": "n", "force": true})").status,
-      200);
+  const Response replaced =
+      call("POST", "/v1/raid/tank/replace", R"({"disk": "d1", "path": "n", "force": true})");
+  EXPECT_EQ(replaced.status, 200);
+  EXPECT_EQ(Json::parse(replaced.body), (Json{{"note", "leave the old one listed"}}));
   EXPECT_EQ(asked_.verb, RaidOrder::Verb::kReplace);
   EXPECT_EQ(asked_.path, "n");
   EXPECT_TRUE(asked_.force);

@@ -518,6 +518,14 @@ Task<admin::RaidOutcome> refuse(std::string wrong) {
   co_return outcome;
 }
 
+Task<admin::RaidOutcome> with_note(Task<admin::RaidOutcome> order, std::string note) {
+  admin::RaidOutcome outcome = co_await std::move(order);
+  if (outcome.wrong.empty()) {
+    outcome.note = std::move(note);
+  }
+  co_return outcome;
+}
+
 }  // namespace
 
 DiskAccess Pair::disk_access(std::uint32_t filer) {
@@ -545,6 +553,10 @@ DiskAccess Pair::disk_access(std::uint32_t filer) {
                    "after the other"};
     };
     groups::ManagedGroup* const group = groups_->find(order.group);
+    if (order.verb == admin::RaidOrder::Verb::kReplace) {
+      std::string note = note_on(order);  // before the new disk has its number
+      return with_note(carry_out(machine_, group, std::move(order), open), std::move(note));
+    }
     return carry_out(machine_, group, std::move(order), open);
   };
   return access;

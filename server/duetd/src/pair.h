@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "address/address_claim.h"
+#include "carried.h"
 #include "client_book.h"
 #include "failover/pair_node.h"
 #include "group_watch.h"
@@ -104,6 +105,9 @@ class Pair final : public Role {
   [[nodiscard]] std::string url_of(std::size_t disk) const;
   // Why the pair itself needs the disk, with a remedy; empty: it does not.
   [[nodiscard]] std::string what_it_carries(const std::string& url) const;
+  // What is to be said when another disk takes its place in a group; may be nothing.
+  [[nodiscard]] std::string note_on(const admin::RaidOrder& order) const;
+  [[nodiscard]] std::vector<CarryingDisk> carrying_disks() const;
   [[nodiscard]] std::optional<std::size_t> disk_named(const std::string& name) const;
   Task<admin::Response> failover_request(const admin::Request& request, const std::string& verb);
   Task<admin::Response> take_over(const admin::Request& request);

@@ -194,27 +194,34 @@ std::optional<std::size_t> Pair::disk_named(const std::string& name) const {
   return found;
 }
 
+std::vector<CarryingDisk> Pair::carrying_disks() const {
+  std::vector<CarryingDisk> list;
+  for (std::size_t i = 0; i < disks_.size() && disks_[i].carries; ++i) {
+    list.push_back({url_of(i), disks_[i].filer});
+  }
+  return list;
+}
+
 std::string Pair::what_it_carries(const std::string& url) const {
   const std::optional<std::size_t> disk = disk_named(url);
-  if (!disk) {
-    return {};
-  }
-  const failover::PairStatus status = pair_->status();
-  for (std::uint32_t node = 0; node < failover::kFilers; ++node) {
-    const std::vector<std::size_t>& members = status.members[node].disks;
-    if (std::ranges::find(members, *disk) != members.end()) {
-      return fmt::format(
-          "disk {0} is a mailbox member of node {1}; give it another one first: `duet failover "
-          "member replace {0} OTHER`",
-          url, kNames[node]);
+  const std::vector<CarryingDisk> disks = carrying_disks();
+  return disk && *disk < disks.size() ? what_is_carried(pair_->status(), disks, *disk)
+                                      : std::string();
+}
+
+// Also by its number in the group.
+std::string Pair::note_on(const admin::RaidOrder& order) const {
+  const groups::ManagedGroup* const group = groups_->find(order.group);
+  const auto number = group != nullptr && group->managed() ? group->find_disk(order.disk)
+                                                           : std::optional<std::uint32_t>();
+  const std::vector<CarryingDisk> disks = carrying_disks();
+  for (std::size_t i = 0; number && i < disks.size(); ++i) {
+    const groups::Slot* const slot = group->disks()[*number].slot;
+    if (slot != nullptr && slot->configured == disks_[i].configured) {
+      return note_on_replaced(pair_->status(), disks, i);
     }
   }
-  return status.arbitration == *disk
-             ? fmt::format(
-                   "disk {} has the owner record; move that first: `duet failover "
-                   "arbitration move OTHER`",
-                   url)
-             : "";
+  return {};
 }
 
 // Which disks carry the mailboxes and the owner record, as they say themselves.

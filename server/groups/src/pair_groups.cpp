@@ -265,6 +265,10 @@ void PairGroups::partner_fenced(std::uint64_t incarnation,
   for (std::size_t i = 0; i < groups_.size(); ++i) {
     const ManagedGroup& group = *groups_[i];
     Access& access = *access_[i];
+    // Whoever made up for an older exclusion has stopped, and what was not left is fenced now.
+    std::erase_if(access.shut, [left](const shelf::SharedDisk* disk) {
+      return std::ranges::find(left, disk) == left.end();
+    });
     if (!can_leave(group, left)) {
       if (on_trouble) {
         on_trouble("redundancy group " + group.configured().name +
@@ -273,7 +277,6 @@ void PairGroups::partner_fenced(std::uint64_t incarnation,
       }
       continue;
     }
-    access.shut.clear();
     for (const Slot& slot : group.slots()) {
       shelf::SharedDisk* const disk = disk_of_(*slot.configured);
       if (std::ranges::find(left, disk) != left.end()) {
@@ -300,17 +303,15 @@ void PairGroups::tell_fenced(raid::Group& manager) const {
   manager.node_fenced(partner(), fenced_ * kTries + kTries - 1);
 }
 
-// Which of the label's disks are among those that were left, as far as is known.
+// Which of the label's disks are among those that were left, as far as is known; also of those that
+// the partner gave to the group.
 raid::ColumnSet PairGroups::members_among(const ManagedGroup& group,
                                           std::span<shelf::SharedDisk* const> disks) const {
-  const raid::GroupLabel label = group.manager()->status().label;
   raid::ColumnSet result = 0;
-  for (std::uint32_t i = 0; i < label.disks; ++i) {
-    const bool among = std::ranges::any_of(group.slots(), [&](const Slot& slot) {
-      return slot.id == label.members[i].id &&
-             std::ranges::find(disks, disk_of_(*slot.configured)) != disks.end();
-    });
-    result |= among ? raid::one(i) : 0;
+  for (const DiskView& view : group.disks()) {
+    const bool among = view.number && view.slot != nullptr &&
+                       std::ranges::find(disks, disk_of_(*view.slot->configured)) != disks.end();
+    result |= among ? raid::one(*view.number) : 0;
   }
   return result;
 }

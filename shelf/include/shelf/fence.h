@@ -23,10 +23,12 @@ Task<Status> join_disk(SharedDisk& disk, Reservation kind);
 // reservation of the other kind.  kTryAgain: a key was registered meanwhile.
 Task<Status> fence_disk(SharedDisk& disk, Reservation kind, bool second_fence = false);
 
-// Afterwards no process of `node` up to `incarnation` can write, and nothing of theirs is under way;
-// newer ones may.  For a disk that was out of reach when they were fenced elsewhere.
-// kFenced: my key is not there; kRefused: without a reservation everybody may write.
-Task<Status> exclude_processes(SharedDisk& disk, std::uint8_t node, std::uint64_t incarnation);
+// Afterwards no process of `node` up to `incarnation` can write, and nothing of theirs is under
+// way; newer ones may.  For a disk that was out of reach when they were fenced elsewhere. kFenced:
+// my key is not there; kRefused: without a reservation everybody may write, or as in fence_disk()
+// the target cannot be the only fence.
+Task<Status> exclude_processes(SharedDisk& disk, std::uint8_t node, std::uint64_t incarnation,
+                               bool second_fence = false);
 
 // Rule 3, "compare-and-swap or under exclusive reservation": SharedDisk::compare_and_swap() where
 // the target offers it.  Elsewhere it removes every other key, reads, compares, writes durably and

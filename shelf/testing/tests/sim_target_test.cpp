@@ -311,6 +311,8 @@ TEST_P(SimTargetTest, ATargetMayForgetAndOfferLess) {
   EXPECT_ERRC(now(fence_disk(*a, kWe)), Errc::kRefused);
   EXPECT_OK(now(fence_disk(*a, kWe, true)));
   EXPECT_ERRC(now(do_write(*b, 3, TestBlock(1))), Errc::kFenced);
+  EXPECT_ERRC(now(exclude_processes(*a, node_of(kB1), incarnation_of(kB1))), Errc::kRefused);
+  EXPECT_OK(now(exclude_processes(*a, node_of(kB1), incarnation_of(kB1), true)));
   shelf.kill();
   shelf.start();
   EXPECT_TRUE(now(do_state(*a)).value().keys.empty());

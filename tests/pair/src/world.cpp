@@ -258,6 +258,14 @@ Task<Result<mailbox::DiskIdentity>> World::identify(std::size_t disk, shelf::Sha
   co_return identity(disk);
 }
 
+bool World::is_configured_member(std::uint32_t node, std::size_t disk) const {
+  const auto& wrong = misconfigured_[node];
+  if (wrong && (disk == wrong->first || disk == wrong->second)) {
+    return disk == wrong->second;
+  }
+  return disk % kDisksPerFiler < kRootDisks;
+}
+
 void World::boot(std::uint32_t node) {
   DUET_CHECK(processes_[node] == nullptr);
   const std::int64_t ppm = node == 0 ? options_.drift_ppm : -options_.drift_ppm;
@@ -283,7 +291,7 @@ void World::boot(std::uint32_t node) {
     }
     disks.push_back({.disk = process->disks.back().get(),
                      .filer = static_cast<std::uint32_t>(i / kDisksPerFiler),
-                     .member = i % kDisksPerFiler < kRootDisks,
+                     .member = is_configured_member(node, i),
                      .identity = away ? mailbox::DiskIdentity{} : identity(i),
                      .late = late,
                      .grouped = options_.groups});

@@ -8,7 +8,9 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "groups/pair_groups.h"
 #include "interconnect/sim/sim_link.h"
@@ -129,7 +131,12 @@ class World {
     return {disk + 1, exchanged_[disk] ? 8U : 7U};
   }
   // Another disk, with what is on this one, stands in its place for who opens it from now on.
-  void exchange(std::size_t disk) { exchanged_[disk] = true; }
+  void exchange(std::size_t disk, bool exchanged = true) { exchanged_[disk] = exchanged; }
+  // By the configuration of this node, when it boots, disk `to` is a member and not `from`.
+  void misconfigure(std::uint32_t node, std::size_t from, std::size_t to) {
+    misconfigured_[node] = {from, to};
+  }
+  void configure(std::uint32_t node) { misconfigured_[node].reset(); }
   bool auto_restart = false;  // of nodes killed by kill_soon()
 
  private:
@@ -142,6 +149,7 @@ class World {
   };
   void format();
   void format_group();
+  [[nodiscard]] bool is_configured_member(std::uint32_t node, std::size_t disk) const;
   void check_root(std::uint32_t filer, const sim::SimDisk& disk, std::uint64_t block);
   [[nodiscard]] bool counts_in_group(std::size_t disk) const;
   [[nodiscard]] std::unique_ptr<shelf::SharedDisk> connect(Process& process, std::uint32_t node,
@@ -168,6 +176,7 @@ class World {
   std::array<bool, 2> kill_soon_{};
   std::array<bool, 2> restart_soon_{};
   std::array<bool, kDisks> exchanged_{};
+  std::array<std::optional<std::pair<std::size_t, std::size_t>>, 2> misconfigured_;
   std::multimap<Instant, std::function<void()>> due_;
   std::uint64_t values_ = 0;
   TaskScope scope_;
