@@ -297,6 +297,13 @@ TEST_F(ApiTest, ADiskIsOrderedByItsPathAlone) {
   }
   EXPECT_THAT(refused("fail", {{"disk", "c5"}}), HasSubstr("no redundancy group pool"));
   EXPECT_EQ(asked_.disk, "shelf+unix://run/x.sock#c5");
+  // As the configuration file may name it, with the key's file.
+  groups_[1].disks[1].path = "shelf+tls://192.0.2.7:7420/c6";
+  EXPECT_EQ(call("POST", "/v1/disks/replace",
+                 R"({"disk": "shelf+tls://192.0.2.7:7420/c6?key_file=k", "path": "n"})")
+                .status,
+            409);
+  EXPECT_EQ(asked_.disk, "shelf+tls://192.0.2.7:7420/c6");
   // What the group says against it.
   EXPECT_THAT(refused("fail", {{"disk", "run/p0"}}), HasSubstr("no redundancy group pool"));
 }

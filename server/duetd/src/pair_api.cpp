@@ -9,7 +9,6 @@
 #include "admin/reply.h"
 #include "admin/version.h"
 #include "pair.h"
-#include "shelf/linux/disk_url.h"
 
 namespace duet::daemon {
 
@@ -172,16 +171,14 @@ Json Pair::filer_json(std::uint32_t filer) const {
   return json;
 }
 
-std::string Pair::url_of(std::size_t disk) const {
-  return shelf::without_password(disks_[disk].configured->path.text);
-}
+std::string Pair::url_of(std::size_t disk) const { return disks_[disk].configured->shown(); }
 
 // By its URL, or by the name at the end of it if only one has that.
 std::optional<std::size_t> Pair::disk_named(const std::string& name) const {
   std::optional<std::size_t> found;
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::string url = url_of(i);
-    if (url == name) {
+    if (url == name || disks_[i].configured->path.text == name) {
       return i;
     }
     if (url.substr(url.find_last_of("#/") + 1) == name) {
@@ -556,8 +553,7 @@ admin::Metrics Pair::pair_metrics() const {
   }
   for (const Disk& disk : disks_) {
     metrics.gauge("duet_disk_connected", "1: this node reaches the disk.",
-                  disk.device->health().connected ? 1 : 0,
-                  {{"disk", shelf::without_password(disk.configured->path.text)}});
+                  disk.device->health().connected ? 1 : 0, {{"disk", disk.configured->shown()}});
   }
   return metrics;
 }

@@ -12,7 +12,7 @@
 
 namespace duet::groups {
 
-// Whether this is the path of the disk, with its password or without.
+// Whether this is the path of the disk: as written, or as shown.
 [[nodiscard]] bool is_called(const Slot& slot, std::string_view path);
 // What the group says against the disk, for people, with a remedy.
 [[nodiscard]] std::string refusal_of(const Error& error, const std::string& path);

@@ -327,7 +327,7 @@ std::optional<std::uint32_t> ManagedGroup::find_disk(std::string_view text) cons
     if (!view.number) {
       continue;
     }
-    const std::string path = view.slot == nullptr ? "" : view.slot->configured->path.text;
+    const std::string path = view.slot == nullptr ? "" : view.slot->configured->shown();
     const bool named = ends_with(path, text) || (is_number && *view.number == number);
     if (named && found) {
       return std::nullopt;
@@ -341,7 +341,7 @@ std::string ManagedGroup::not_found(std::string_view text) const {
   for (const DiskView& view : disks()) {
     const bool named =
         view.slot != nullptr && !view.number &&
-        (is_called(*view.slot, text) || ends_with(view.slot->configured->path.text, text));
+        (is_called(*view.slot, text) || ends_with(view.slot->configured->shown(), text));
     if (named) {
       const std::string shown = view.slot->configured->shown();
       return view.spare ? fmt::format("disk {} is a spare of group {}, and holds nothing", shown,
