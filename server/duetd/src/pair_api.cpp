@@ -171,6 +171,26 @@ Json Pair::filer_json(std::uint32_t filer) const {
   return json;
 }
 
+// By the worst of them: state() is what fences go by, and calls them shared as soon as one is.
+std::string Pair::groups_text() const {
+  const raid::NodeId partner{static_cast<std::uint8_t>(1 - number())};
+  std::string unmanaged;
+  std::string alone;
+  for (const std::unique_ptr<groups::ManagedGroup>& group : groups_->all()) {
+    const std::string& name = group->configured().name;
+    if (!group->managed()) {
+      unmanaged += (unmanaged.empty() ? ": " : ", ") + name;
+    } else if (!raid::contains(group->group().status().members, partner)) {
+      alone += (alone.empty() ? ": " : ", ") + name;
+    }
+  }
+  if (!unmanaged.empty()) {
+    return name_of(failover::GroupsState::kWaiting) + unmanaged;
+  }
+  return alone.empty() ? name_of(failover::GroupsState::kShared)
+                       : name_of(failover::GroupsState::kAlone) + alone;
+}
+
 std::string Pair::url_of(std::size_t disk) const { return disks_[disk].configured->shown(); }
 
 // By its URL, or by the name at the end of it if only one has that.
@@ -330,7 +350,7 @@ Json Pair::status_json() const {
                {"disks", disks_json()},
                {"events", events}};
   if (groups_ != nullptr) {
-    json["groups"] = name_of(groups_->state());
+    json["groups"] = groups_text();
   }
   if (status.last_takeover) {
     json["last_takeover"] = phases_json(*status.last_takeover);
