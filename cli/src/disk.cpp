@@ -67,21 +67,25 @@ void add_replace(CLI::App& group, Action& action) {
       group.add_subcommand("replace", "A new disk takes the place of one that failed");
   replace->add_option("PATH", wanted->disk, "The one that failed: its path or URL, or the end")
       ->required();
-  replace->add_option("NEW", wanted->path, "The new one; may be the same path")->required();
+  replace->add_option("NEW", wanted->path, "The new one; alone it may be the same path")
+      ->required();
   replace->add_flag("--force", wanted->force, "Also if it holds something, which is lost");
   replace->footer(
       "It is rebuilt while the filer serves; see it with `duet disk list`.  Then write its path "
       "into the configuration file in place of the other.  A disk that has not failed is taken "
-      "out first: `duet disk fail`.  In a pair an old disk that carries a mailbox or the owner "
-      "record stays listed at both nodes until that is elsewhere; the answer says how.");
+      "out first: `duet disk fail`.  In a pair NEW must be in the configuration of both nodes "
+      "before, and a new disk behind the same URL takes a restart of both, one after the other; an "
+      "old disk that carries a mailbox or the owner record stays listed at both until that is "
+      "elsewhere, and the answer says how.");
   replace->callback([&action, wanted] {
     action = [wanted](Session& session) {
       return session.done(
           session.call("POST", "/v1/disks/replace",
                        {{"disk", wanted->disk}, {"path", wanted->path}, {"force", wanted->force}}),
-          fmt::format("{} is being rebuilt in place of {}; now write it into the configuration "
-                      "file",
-                      wanted->path, wanted->disk));
+          fmt::format("{} is being rebuilt in place of {}; now {}", wanted->path, wanted->disk,
+                      session.in_pair()
+                          ? "move it to that one's place in both nodes' configuration files"
+                          : "write it into the configuration file"));
     };
   });
 }

@@ -133,17 +133,16 @@ std::string open_memory(const config::Config& config, const config::Memory& memo
 Result<std::unique_ptr<shelf::SharedDisk>> reach_shared(os::EpollScheduler& scheduler,
                                                         const config::Disk& disk,
                                                         shelf::DiskKey key) {
-  Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(disk.path.text);
+  Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(disk.url());
   DUET_CHECK(url.ok());  // the configuration's reader saw to it
-  const shelf::OpenOptions options{
-      .key = key, .name = shelf::without_password(disk.path.text), .fail_after = kShelfPatience};
+  const shelf::OpenOptions options{.key = key, .name = disk.shown(), .fail_after = kShelfPatience};
   return run(scheduler, shelf::open_shared_disk(scheduler, std::move(url.value()), options));
 }
 
 std::string open_shared(os::EpollScheduler& scheduler, const config::Config& config,
                         const config::Disk& disk, shelf::DiskKey key,
                         std::unique_ptr<shelf::SharedDisk>& to) {
-  const std::string name = shelf::without_password(disk.path.text);
+  const std::string name = disk.shown();
   auto opened = reach_shared(scheduler, disk, key);
   if (opened.ok()) {
     to = std::move(opened.value());

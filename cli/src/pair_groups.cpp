@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "groups/overlay.h"
-#include "shelf/linux/disk_url.h"
 
 namespace duet::cli {
 
@@ -44,7 +43,7 @@ groups::OfflineGroup& PairGroups::make(const config::RaidGroup& group,
     const bool spare = std::ranges::any_of(
         group.spares, [&](const config::Disk& each) { return &each == configured; });
     own.push_back({.configured = configured,
-                   .name = shelf::without_password(configured->path.text),
+                   .name = configured->shown(),
                    .spare = spare,
                    .device = disk.device,
                    .problem = disk.problem});

@@ -126,17 +126,29 @@ void show_scrub(const Json& scrub) {
   show_trouble(scrub);
 }
 
+// No figures: this node knows none.
+void show_unmanaged(const Json& group) {
+  fmt::print("group {}: {}, NOT managed by this node: {}\n", group.value("name", std::string()),
+             group.value("level", std::string()), group.value("reason", std::string()));
+  show_disks(group);
+}
+
 void show_groups(const Json& json) {
   const Json groups = json.value("groups", Json::array());
   if (groups.empty()) {
-    fmt::print("the filer lives on no redundancy group\n");
+    fmt::print("no redundancy group is configured for this node\n");
   }
   bool first = true;
   for (const Json& group : groups) {
-    fmt::print("{}group {}: {}, {}, {} more may fail; {} in stripes of {}, chunks of {}\n",
-               std::exchange(first, false) ? "" : "\n", group.value("name", std::string()),
-               group.value("level", std::string()), group.value("state", std::string()),
-               number(group, "can_lose"), config::size_text(number(group, "bytes")),
+    fmt::print("{}", std::exchange(first, false) ? "" : "\n");
+    if (!group.value("managed", true)) {
+      show_unmanaged(group);
+      continue;
+    }
+    fmt::print("group {}: {}, {}, {} more may fail; {} in stripes of {}, chunks of {}\n",
+               group.value("name", std::string()), group.value("level", std::string()),
+               group.value("state", std::string()), number(group, "can_lose"),
+               config::size_text(number(group, "bytes")),
                config::size_text(number(group, "stripe_bytes")),
                config::size_text(number(group, "chunk_bytes")));
     for (const Json& disk : group.value("virtual_disks", Json::array())) {
@@ -164,8 +176,7 @@ void show_groups(const Json& json) {
 // that cannot be reached says nothing.
 Json ask_for_hosts(Session& session) {
   Json views = Json::object();
-  const config::Config* const pair = session.options().url.empty() ? session.config() : nullptr;
-  if (pair == nullptr || !pair->is_pair()) {
+  if (!session.in_pair()) {
     Answer answer = session.call("GET", "/v1/nbd");
     if (answer.ok()) {
       const std::string node = answer.json.value("node", std::string());
@@ -173,7 +184,7 @@ Json ask_for_hosts(Session& session) {
     }
     return views;
   }
-  for (const config::Node& node : pair->nodes) {
+  for (const config::Node& node : session.config()->nodes) {
     if (session.options().node.empty() || session.options().node == node.name) {
       Answer answer = session.ask_hosts(node);
       if (answer.ok()) {
@@ -230,6 +241,10 @@ Exit status(Session& session) {
   return well ? Exit::kOk : Exit::kFailed;
 }
 
+std::string files_text(Session& session) {
+  return session.in_pair() ? "both nodes' configuration files" : "the configuration file";
+}
+
 // Options of all that changes a group.
 struct Wanted {
   std::string group, disk, path, name, size;
@@ -279,22 +294,24 @@ void add_replace(CLI::App& group, Action& action) {
   replace->add_option("GROUP", wanted->group, "The group")->required();
   replace->add_option("DISK", wanted->disk, "The one that failed: its path, the end, or number")
       ->required();
-  replace->add_option("PATH", wanted->path, "The new one; may be the same path")->required();
+  replace->add_option("PATH", wanted->path, "The new one; alone it may be the same path")
+      ->required();
   replace->add_flag("--force", wanted->force, "Also if it holds something, which is lost");
   replace->footer(
       "It is rebuilt while the filer serves; see it with `duet raid status`.  Then write its path "
-      "into the configuration file in place of the other.  In a pair an old disk that carries a "
-      "mailbox or the owner record stays listed at both nodes until that is elsewhere; the answer "
-      "says how.");
+      "into the configuration file in place of the other.  In a pair it must be in the "
+      "configuration of both nodes before, and a new disk behind the same URL takes a restart of "
+      "both, one after the other; an old disk that carries a mailbox or the owner record stays "
+      "listed at both until that is elsewhere, and the answer says how.");
   replace->callback([&action, wanted] {
     action = [wanted](Session& session) {
       return session.done(
           session.call("POST", "/v1/raid/" + wanted->group + "/replace",
                        {{"disk", wanted->disk}, {"path", wanted->path}, {"force", wanted->force}}),
-          fmt::format(
-              "{} is being rebuilt in place of disk {}; now write it into the configuration "
-              "file",
-              wanted->path, wanted->disk));
+          fmt::format("{} is being rebuilt in place of disk {}; now {}", wanted->path, wanted->disk,
+                      session.in_pair()
+                          ? "move it to that one's place in both nodes' configuration files"
+                          : "write it into the configuration file"));
     };
   });
 }
@@ -312,14 +329,14 @@ void add_spare(CLI::App& group, Action& action) {
       const std::string path = "/v1/raid/" + wanted->group + "/spare";
       return wanted->remove
                  ? session.done(session.call("DELETE", path, {{"path", wanted->path}}),
-                                fmt::format("{} is no spare any more; now remove it from the "
-                                            "configuration file",
-                                            wanted->path))
-                 : session.done(session.call("POST", path,
-                                             {{"path", wanted->path}, {"force", wanted->force}}),
-                                fmt::format("{} is a spare of {}; now add it to `spares` in the "
-                                            "configuration file",
-                                            wanted->path, wanted->group));
+                                fmt::format("{} is no spare any more; now remove it from {}",
+                                            wanted->path, files_text(session)))
+                 : session.done(
+                       session.call("POST", path,
+                                    {{"path", wanted->path}, {"force", wanted->force}}),
+                       fmt::format("{} is a spare of {}; now {} it to `spares` in {}", wanted->path,
+                                   wanted->group, session.in_pair() ? "move" : "add",
+                                   files_text(session)));
     };
   });
 }
@@ -339,9 +356,12 @@ void add_add(CLI::App& group, Action& action) {
       return session.done(
           session.call("POST", "/v1/raid/" + wanted->group + "/add",
                        {{"paths", wanted->paths}, {"force", wanted->force}}),
-          fmt::format("{} spreads over {} more; now write {} into the configuration file",
-                      wanted->group, wanted->paths.size() == 1 ? "one disk" : "some disks",
-                      wanted->paths.size() == 1 ? "it" : "them"));
+          fmt::format("{} spreads over {} more; now {} {} {} {}", wanted->group,
+                      wanted->paths.size() == 1 ? "one disk" : "some disks",
+                      session.in_pair() ? "move" : "write",
+                      wanted->paths.size() == 1 ? "it" : "them",
+                      session.in_pair() ? "behind the others of its `disks` in" : "into",
+                      files_text(session)));
     };
   });
 }

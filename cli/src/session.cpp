@@ -84,6 +84,11 @@ std::string Session::wrong_name(const config::Config& config) const {
   return {};
 }
 
+bool Session::in_pair() {
+  const config::Config* const found = options_.url.empty() ? config() : nullptr;
+  return found != nullptr && found->is_pair();
+}
+
 const config::Node* Session::node() {
   const config::Config* all = config();
   if (all == nullptr) {

@@ -41,6 +41,8 @@ class Session {
 
   // Null: it cannot be used, or --node or --filer name nothing in it; the first call says so.
   const config::Config* config();
+  // By the configuration here; one that is reached by --url alone is not known to be a pair.
+  bool in_pair();
   // The node that --node names, or the first one.
   const config::Node* node();
 

@@ -50,6 +50,10 @@ std::string log_text(const Json& log) {
 }
 
 std::string group_text(const Json& group) {
+  if (!group.value("managed", true)) {
+    return fmt::format("{}: {}, NOT managed by this node", group.value("name", std::string()),
+                       group.value("level", std::string()));
+  }
   const Json counters = group.value("counters", Json::object());
   const std::uint64_t whole = number(counters, "whole_stripe_updates");
   const std::uint64_t all =

@@ -120,8 +120,10 @@ std::vector<Veto> PairNode::takeover_vetoes() const {
                       .remedy = "configure a second fence, or use another target"});
   }
   if (groups_.groups != nullptr && groups_.groups->state() == GroupsState::kWaiting) {
-    result.push_back({.reason = "a redundancy group is not managed by this node",
-                      .remedy = "see duet raid status; start the partner if it ran alone last"});
+    result.push_back(
+        {.reason = "a redundancy group is not managed by this node",
+         .remedy = "duet failover show names the disks out of reach, the trace (redundancy_group) "
+                   "says what a group lacks; start the partner if it ran alone last"});
   }
   return result;
 }

@@ -80,7 +80,9 @@ Task<void> PairNode::exclude(Claim& claim) {
   if (!shut.ok()) {
     may_take_at_ = scheduler_.now() + 2 * back_off(refused_takeovers_);
     ++refused_takeovers_;
-    tell(Severity::kCritical, shut.error().context, "see duet raid status; it is tried again");
+    tell(Severity::kCritical, shut.error().context,
+         "duet failover show names the disks out of reach, the trace (redundancy_group) "
+         "says what a group lacks; it is tried again");
     co_return;
   }
   co_await second_wait(claim);

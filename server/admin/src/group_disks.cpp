@@ -17,9 +17,14 @@ struct GroupDisk {
   RaidDiskInfo disk;
 };
 
+// A path says nothing of a key; the configuration file may, behind a URL.
+bool is_whole(const std::string& path, const std::string& name) {
+  return path == name || name.starts_with(path + "?key_file=");
+}
+
 // By all of its path or URL, or by the end of it behind a slash or a #.
 bool names(const std::string& path, const std::string& name) {
-  return path == name ||
+  return is_whole(path, name) ||
          (!name.empty() && (path.ends_with("/" + name) || path.ends_with("#" + name)));
 }
 
@@ -69,7 +74,7 @@ Response no_group_disk(const Context& context, const std::string& name) {
 std::variant<GroupDisk, Response> find_disk(const Context& context, const std::string& name) {
   std::vector<GroupDisk> found;
   for (GroupDisk& each : group_disks(context)) {
-    if (each.disk.path == name) {
+    if (is_whole(each.disk.path, name)) {
       return std::move(each);
     }
     if (names(each.disk.path, name)) {

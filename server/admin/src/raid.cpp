@@ -76,9 +76,14 @@ Json group_json(const RaidGroupInfo& group) {
   for (const RaidGroupInfo::VirtualDisk& disk : group.virtual_disks) {
     virtual_disks.push_back({{"name", disk.name}, {"bytes", disk.bytes}});
   }
+  if (!group.managed) {
+    return {{"name", group.name},       {"level", group.level},    {"state", group.state()},
+            {"managed", group.managed}, {"reason", group.why_not}, {"disks", disks}};
+  }
   Json json = {{"name", group.name},
                {"level", group.level},
                {"state", group.state()},
+               {"managed", group.managed},
                {"can_lose", group.can_lose.value_or(0)},
                {"redundancy", group.redundancy},
                {"chunk_bytes", group.chunk_bytes},
@@ -273,16 +278,15 @@ Task<Response> Api::State::raid(const Request& request, const Parts& parts) {
   co_return reply(json);
 }
 
-void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
+namespace {
+
+// The figures of those that this node manages.
+void add_managed(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
   const auto number = [](std::uint64_t value) { return static_cast<double>(value); };
   for (const RaidGroupInfo& group : groups) {
     metrics.gauge("duet_raid_can_lose_disks",
                   "Disks that the group can still lose; -1: too few left.",
                   group.can_lose ? number(*group.can_lose) : -1, {{"group", group.name}});
-  }
-  for (const RaidGroupInfo& group : groups) {
-    metrics.gauge("duet_raid_degraded", "1: it can lose fewer disks than when all is well.",
-                  group.state() == "optimal" ? 0 : 1, {{"group", group.name}});
   }
   for (const RaidGroupInfo& group : groups) {
     for (const RaidDiskInfo& disk : group.disks) {
@@ -377,6 +381,21 @@ void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
     metrics.counter("duet_raid_settles_total", "Flushes of all disks to end intents.",
                     number(group.settles), {{"group", group.name}});
   }
+}
+
+}  // namespace
+
+void add_raid(Metrics& metrics, const std::vector<RaidGroupInfo>& groups) {
+  std::vector<RaidGroupInfo> managed;
+  for (const RaidGroupInfo& group : groups) {
+    metrics.gauge("duet_raid_degraded",
+                  "1: it can lose fewer disks than when all is well, or is not managed here.",
+                  group.state() == "optimal" ? 0 : 1, {{"group", group.name}});
+    if (group.managed) {
+      managed.push_back(group);
+    }
+  }
+  add_managed(metrics, managed);
 }
 
 }  // namespace duet::admin

@@ -13,6 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 using testing::HasSubstr;
+using testing::Not;
 
 Task<ServerCounters> counted() {
   ServerCounters counters;
@@ -165,6 +166,40 @@ TEST_F(ApiTest, RedundancyGroupsAreToldWithTheirDisksAndWhatTheyWrote) {
   EXPECT_EQ(get("/v1/raid")["groups"][0]["state"], "failed");
 }
 
+TEST_F(ApiTest, AGroupThatIsNotManagedHereIsToldWithoutFigures) {
+  RaidGroupInfo well = {.name = "pool", .can_lose = 1, .redundancy = 1};
+  RaidGroupInfo away = {
+      .name = "tank",
+      .level = "raid6",
+      .managed = false,
+      .why_not = "too few disks; put them back",
+      .disks = {
+          {.path = "run/d0", .number = std::nullopt, .state = "unknown", .problem = "no reach"}}};
+  groups_ = {well, away};
+  const Json groups = get("/v1/raid")["groups"];
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0]["managed"], true);
+  EXPECT_EQ(groups[1], (Json{{"name", "tank"},
+                             {"level", "raid6"},
+                             {"state", "not_managed"},
+                             {"managed", false},
+                             {"reason", "too few disks; put them back"},
+                             {"disks",
+                              {{{"path", "run/d0"},
+                                {"state", "unknown"},
+                                {"problem", "no reach"},
+                                {"blocks_put_right", 0}}}}}));
+  const std::string metrics = call("GET", "/metrics").body;
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_degraded{group=\"tank\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_degraded{group=\"pool\"} 0\n"));
+  EXPECT_THAT(metrics, HasSubstr("duet_raid_can_lose_disks{group=\"pool\"} 1\n"));
+  EXPECT_THAT(metrics, Not(HasSubstr("duet_raid_can_lose_disks{group=\"tank\"}")));
+  EXPECT_THAT(metrics, Not(HasSubstr("duet_raid_reads_total{group=\"tank\"}")));
+  // Its disks have their names, so that an order reaches what says why it is refused.
+  EXPECT_EQ(call("POST", "/v1/disks/fail", R"({"disk": "d0"})").status, 200);
+  EXPECT_EQ(asked_.group, "tank");
+}
+
 TEST_F(ApiTest, ADiskOfAGroupIsFailedByName) {
   EXPECT_EQ(call("POST", "/v1/raid/tank/fail", R"({"disk": "d1"})").status, 200);
   EXPECT_EQ(asked_.group, "tank");
@@ -300,6 +335,13 @@ TEST_F(ApiTest, ADiskIsOrderedByItsPathAlone) {
   }
   EXPECT_THAT(refused("fail", {{"disk", "c5"}}), HasSubstr("no redundancy group pool"));
   EXPECT_EQ(asked_.disk, "shelf+unix://run/x.sock#c5");
+  // As the configuration file may name it, with the key's file.
+  groups_[1].disks[1].path = "shelf+tls://192.0.2.7:7420/c6";
+  EXPECT_EQ(call("POST", "/v1/disks/replace",
+                 R"({"disk": "shelf+tls://192.0.2.7:7420/c6?key_file=k", "path": "n"})")
+                .status,
+            409);
+  EXPECT_EQ(asked_.disk, "shelf+tls://192.0.2.7:7420/c6");
   // What the group says against it.
   EXPECT_THAT(refused("fail", {{"disk", "run/p0"}}), HasSubstr("no redundancy group pool"));
 }

@@ -18,7 +18,8 @@ void use_path(Reader& reader, Lines& used, const Path& path) {
   if (path.text.find('\0') != std::string::npos) {
     return reader.fail(path.line, "a path holds a zero byte", "write another path");
   }
-  const std::string plain = std::filesystem::path(path.text).lexically_normal().string();
+  const std::string plain =
+      std::filesystem::path(shelf::without_key_file(path.text)).lexically_normal().string();
   const auto [place, fresh] = used.emplace(plain, path.line);
   if (!fresh) {
     reader.fail(path.line,

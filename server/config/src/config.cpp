@@ -20,7 +20,13 @@ std::string ConfigError::text() const {
   return fmt::format("{}: {}; {}", where, message, remedy);
 }
 
-std::string Disk::shown() const { return shelf::without_password(path.text); }
+std::string Disk::shown() const {
+  return shelf::without_password(shelf::without_key_file(path.text));
+}
+
+std::string Disk::url() const {
+  return key_file.empty() ? path.text : path.text + "?key_file=" + key_file;
+}
 
 const Node* Config::node(std::string_view name) const {
   for (const Node& candidate : nodes) {

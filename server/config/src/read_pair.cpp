@@ -124,7 +124,7 @@ bool add_key_file(const shelf::DiskUrl& url, const Config& config, Disk& disk) {
     return true;
   }
   if (config.shelf_key_file) {
-    disk.path.text += "?key_file=" + config.shelf_key_file->text;
+    disk.key_file = config.shelf_key_file->text;
   }
   return config.shelf_key_file.has_value();
 }

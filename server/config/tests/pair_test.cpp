@@ -184,8 +184,25 @@ TEST(PairConfig, DisksOfShelvesOverTlsGetTheKeyOfAllOrTheirOwn) {
       "d.yaml");
   ASSERT_TRUE(outcome.ok()) << outcome.error().text();
   const std::vector<Disk>& disks = outcome.value().filers[0].disks;
-  EXPECT_EQ(disks[0].path.text, "shelf+tls://192.0.2.7:7420/a0?key_file=/etc/duet/shelf.key");
+  EXPECT_EQ(disks[0].url(), "shelf+tls://192.0.2.7:7420/a0?key_file=/etc/duet/shelf.key");
+  EXPECT_EQ(disks[2].url(), "shelf+tls://192.0.2.7:7420/a2?key_file=own.key");
+  // Operators name them as they stand in the file, and are shown no key's path.
+  EXPECT_EQ(disks[0].path.text, "shelf+tls://192.0.2.7:7420/a0");
+  EXPECT_EQ(disks[0].shown(), "shelf+tls://192.0.2.7:7420/a0");
   EXPECT_EQ(disks[2].path.text, "shelf+tls://192.0.2.7:7420/a2?key_file=own.key");
+  EXPECT_EQ(disks[2].shown(), "shelf+tls://192.0.2.7:7420/a2");
+}
+
+TEST(PairConfig, AnotherKeyFileMakesNoOtherDisk) {
+  const std::string text =
+      with(with(with(kTcpPair, "    key_file: /etc/duet/pair.key\n",
+                     "    key_file: /etc/duet/pair.key\n  shelf_key_file: /etc/duet/shelf.key\n"),
+                "shelf+tcp://192.0.2.7:7420/a0", "shelf+tls://192.0.2.7:7420/a0"),
+           "shelf+tcp://192.0.2.7:7420/a2", "shelf+tls://192.0.2.7:7420/a0?key_file=own.key");
+  const Outcome<Config> outcome = parse(text, "d.yaml");
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_NE(outcome.error().message.find("a0?key_file=own.key is used twice"), std::string::npos)
+      << outcome.error().message;
 }
 
 TEST(PairConfig, TwoMachinesMayShareTheirKernelsDisks) {

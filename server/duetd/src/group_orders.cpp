@@ -58,8 +58,10 @@ Task<admin::RaidOutcome> carry_out(Machine& machine, groups::ManagedGroup* group
   using Verb = admin::RaidOrder::Verb;
   admin::RaidOutcome outcome;
   if (group == nullptr || !group->managed()) {
-    outcome.wrong =
-        fmt::format("there is no redundancy group {} that this node manages", order.group);
+    outcome.wrong = group == nullptr
+                        ? fmt::format("there is no redundancy group {}", order.group)
+                        : fmt::format("group {} is configured and not managed here: {}",
+                                      order.group, group->why_not_managed());
     co_return outcome;
   }
   if (order.verb == Verb::kRemoveDisk) {

@@ -28,7 +28,7 @@ std::string state_of(const groups::DiskView& view) {
   return "unknown";
 }
 
-admin::RaidDiskInfo disk_info(const groups::DiskView& view) {
+admin::RaidDiskInfo disk_info(const groups::ManagedGroup& group, const groups::DiskView& view) {
   const std::string state = state_of(view);
   const bool used = state == "in_sync" || state == "rebuilding" || state == "spare";
   admin::RaidDiskInfo info = {.number = view.number, .state = state};
@@ -37,7 +37,7 @@ admin::RaidDiskInfo disk_info(const groups::DiskView& view) {
   } else {
     info.path = view.slot->configured->shown();
     info.bytes = view.slot->device == nullptr ? 0 : view.slot->device->block_count() * kBlockBytes;
-    info.problem = used ? "" : view.slot->problem;
+    info.problem = used ? group.absence_of(*view.slot) : group.problem_of(*view.slot);
     if (info.problem.empty() && view.kept_out) {
       info.problem = "an operator failed it";
     }
@@ -153,13 +153,28 @@ admin::RaidGroupInfo info_of(const groups::ManagedGroup& managed, Instant now) {
     info.loose_regions += static_cast<std::uint64_t>(std::popcount(word));
   }
   for (const groups::DiskView& view : managed.disks()) {
-    info.disks.push_back(disk_info(view));
+    info.disks.push_back(disk_info(managed, view));
     if (view.number) {
       info.disks.back().blocks_put_right = counters.put_right[*view.number];
     }
   }
   for (const raid::VirtualDiskEntry& entry : raid::virtual_disks_of(status.label)) {
     info.virtual_disks.push_back({entry.name, entry.part.blocks * kBlockBytes});
+  }
+  return info;
+}
+
+admin::RaidGroupInfo unmanaged_info(const groups::ManagedGroup& group) {
+  const config::RaidGroup& configured = group.configured();
+  admin::RaidGroupInfo info = {.name = configured.name,
+                               .level = std::string(config::level_name(configured.level)),
+                               .managed = false,
+                               .why_not = group.why_not_managed()};
+  for (const groups::Slot& slot : group.slots()) {
+    info.disks.push_back({.path = slot.configured->shown(),
+                          .number = std::nullopt,
+                          .state = "unknown",
+                          .problem = group.problem_of(slot)});
   }
   return info;
 }
@@ -175,14 +190,15 @@ std::string text_of(const admin::RaidDiskInfo& disk) {
                               : fmt::format("{} ({}: {})", name, disk.state, disk.problem);
 }
 
+// Also those that failed here and of which no label can say so any more: too few are left.
 std::string lost_disks(const admin::RaidGroupInfo& group) {
   std::string text;
   for (const admin::RaidDiskInfo& disk : group.disks) {
-    if (disk.number && disk.state != "in_sync") {
+    if (disk.number && (disk.state != "in_sync" || !disk.problem.empty())) {
       text += (text.empty() ? "" : ", ") + text_of(disk);
     }
   }
-  return text;
+  return text.empty() ? "no label could be written to say which" : text;
 }
 
 }  // namespace
@@ -209,9 +225,7 @@ std::string wrong_data_remedy(const admin::RaidGroupInfo& group, const admin::Ra
 std::vector<admin::RaidGroupInfo> GroupWatch::infos() const {
   std::vector<admin::RaidGroupInfo> infos;
   for (const std::unique_ptr<groups::ManagedGroup>& group : groups_) {
-    if (group->managed()) {
-      infos.push_back(info_of(*group, scheduler_.now()));
-    }
+    infos.push_back(group->managed() ? info_of(*group, scheduler_.now()) : unmanaged_info(*group));
   }
   return infos;
 }
@@ -219,11 +233,15 @@ std::vector<admin::RaidGroupInfo> GroupWatch::infos() const {
 std::vector<std::string> GroupWatch::warnings() const {
   std::vector<std::string> list;
   for (const admin::RaidGroupInfo& group : infos()) {
-    if (group.state() == "failed") {
-      list.push_back(
-          fmt::format("redundancy group {} has lost more disks than it can: {}; put them back and "
-                      "restart duetd",
-                      group.name, lost_disks(group)));
+    if (!group.managed) {
+      list.push_back(fmt::format("redundancy group {} is not managed by this node: {}", group.name,
+                                 group.why_not));
+    } else if (group.state() == "failed") {
+      list.push_back(fmt::format("redundancy group {} has lost more disks than it can: {}; {}",
+                                 group.name, lost_disks(group),
+                                 groups_.front()->in_pair()
+                                     ? "put them back; filers then open by themselves"
+                                     : "put them back and restart duetd"));
     } else if (group.state() == "degraded") {
       list.push_back(fmt::format(
           "redundancy group {} is degraded, {}: {}; replace what has failed", group.name,

@@ -24,10 +24,11 @@ class GroupWatch {
       : scheduler_(scheduler), groups_(groups), scope_(scheduler) {}
 
   // From now on the trace is written; what is wrong already stands there at once.  Of a group that
-  // is not managed here nothing is said.
+  // is not managed here whoever opens it says why.
   void start();
   void stop() { scope_.cancel(); }
 
+  // Of all of the configuration that are this node's.
   [[nodiscard]] std::vector<admin::RaidGroupInfo> infos() const;
   // Of groups that are not as they should be, each with its remedy.
   [[nodiscard]] std::vector<std::string> warnings() const;

@@ -88,7 +88,7 @@ supervisor::WordsPlace words_place(const config::Config& config, const std::stri
   // Which of them are members is on the disks, and may change while the node runs.
   for (const config::PairDisk& disk : config.pair_disks()) {
     if (disk.carries && disk.filer == node) {
-      place.members.push_back(shelf::DiskUrl::parse(disk.disk->path.text).value());
+      place.members.push_back(shelf::DiskUrl::parse(disk.disk->url()).value());
     }
   }
   return place;
@@ -263,12 +263,11 @@ Task<int> Pair::begin() {
 
 Task<Result<std::unique_ptr<shelf::SharedDisk>>> Pair::open_disk(std::size_t disk,
                                                                  shelf::DiskKey key) {
-  const config::Path& path = disks_[disk].configured->path;
-  Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(path.text);
+  Result<shelf::DiskUrl> url = shelf::DiskUrl::parse(disks_[disk].configured->url());
   DUET_CHECK(url.ok());  // the configuration's reader saw to it
   shelf::OpenOptions options;
   options.key = key;
-  options.name = shelf::without_password(path.text);
+  options.name = url_of(disk);
   const config::Failover& patience = machine_.config.failover;
   options.fail_after =
       disks_[disk].group != nullptr ? patience.group_disk_patience : patience.disk_patience;
@@ -741,8 +740,7 @@ std::vector<admin::DiskInfo> Pair::disk_infos(std::uint32_t filer) const {
   }
   for (const Disk& disk : disks_) {
     if (disk.filer == filer && disk.group == nullptr) {
-      infos.push_back({shelf::without_password(disk.configured->path.text),
-                       disk.device->block_count() * kBlockBytes});
+      infos.push_back({disk.configured->shown(), disk.device->block_count() * kBlockBytes});
     }
   }
   return infos;

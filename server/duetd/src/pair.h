@@ -102,6 +102,7 @@ class Pair final : public Role {
   [[nodiscard]] nlohmann::json filer_json(std::uint32_t filer) const;
   [[nodiscard]] nlohmann::json disks_json() const;
   [[nodiscard]] nlohmann::json mailbox_json() const;
+  [[nodiscard]] std::string groups_text() const;
   [[nodiscard]] std::string url_of(std::size_t disk) const;
   // Why the pair itself needs the disk, with a remedy; empty: it does not.
   [[nodiscard]] std::string what_it_carries(const std::string& url) const;

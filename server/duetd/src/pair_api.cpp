@@ -9,7 +9,6 @@
 #include "admin/reply.h"
 #include "admin/version.h"
 #include "pair.h"
-#include "shelf/linux/disk_url.h"
 
 namespace duet::daemon {
 
@@ -172,16 +171,34 @@ Json Pair::filer_json(std::uint32_t filer) const {
   return json;
 }
 
-std::string Pair::url_of(std::size_t disk) const {
-  return shelf::without_password(disks_[disk].configured->path.text);
+// By the worst of them: state() is what fences go by, and calls them shared as soon as one is.
+std::string Pair::groups_text() const {
+  const raid::NodeId partner{static_cast<std::uint8_t>(1 - number())};
+  std::string unmanaged;
+  std::string alone;
+  for (const std::unique_ptr<groups::ManagedGroup>& group : groups_->all()) {
+    const std::string& name = group->configured().name;
+    if (!group->managed()) {
+      unmanaged += (unmanaged.empty() ? ": " : ", ") + name;
+    } else if (!raid::contains(group->group().status().members, partner)) {
+      alone += (alone.empty() ? ": " : ", ") + name;
+    }
+  }
+  if (!unmanaged.empty()) {
+    return name_of(failover::GroupsState::kWaiting) + unmanaged;
+  }
+  return alone.empty() ? name_of(failover::GroupsState::kShared)
+                       : name_of(failover::GroupsState::kAlone) + alone;
 }
+
+std::string Pair::url_of(std::size_t disk) const { return disks_[disk].configured->shown(); }
 
 // By its URL, or by the name at the end of it if only one has that.
 std::optional<std::size_t> Pair::disk_named(const std::string& name) const {
   std::optional<std::size_t> found;
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::string url = url_of(i);
-    if (url == name) {
+    if (url == name || disks_[i].configured->path.text == name) {
       return i;
     }
     if (url.substr(url.find_last_of("#/") + 1) == name) {
@@ -340,7 +357,7 @@ Json Pair::status_json() const {
                {"disks", disks_json()},
                {"events", events}};
   if (groups_ != nullptr) {
-    json["groups"] = name_of(groups_->state());
+    json["groups"] = groups_text();
   }
   if (status.last_takeover) {
     json["last_takeover"] = phases_json(*status.last_takeover);
@@ -563,8 +580,7 @@ admin::Metrics Pair::pair_metrics() const {
   }
   for (const Disk& disk : disks_) {
     metrics.gauge("duet_disk_connected", "1: this node reaches the disk.",
-                  disk.device->health().connected ? 1 : 0,
-                  {{"disk", shelf::without_password(disk.configured->path.text)}});
+                  disk.device->health().connected ? 1 : 0, {{"disk", disk.configured->shown()}});
   }
   return metrics;
 }

@@ -19,16 +19,6 @@ bool holds_intents_of(const PersistentMemory& memory, const raid::GroupId& id) {
   return header && header->group == id;
 }
 
-std::string_view remedy_of(Errc code) {
-  if (code == Errc::kIo) {
-    return "put the disks that are missing back, or correct their paths; if they are lost for "
-           "good, "
-           "so is the group: `duet init --force` makes it anew, without what it held";
-  }
-  return code == Errc::kRefused ? "put the disks that are missing back, or correct their paths"
-                                : "correct the paths of its disks";
-}
-
 // The end of a path, behind a slash or, of a shelf's URL, a #.
 bool ends_with(std::string_view path, std::string_view text) {
   if (text.empty() || path.size() <= text.size() || !path.ends_with(text)) {
@@ -41,12 +31,14 @@ bool ends_with(std::string_view path, std::string_view text) {
 }  // namespace
 
 ManagedGroup::ManagedGroup(Scheduler& scheduler, const std::string& file,
-                           const config::RaidGroup& configured, raid::NodeId self, Connect connect)
+                           const config::RaidGroup& configured, raid::NodeId self, Connect connect,
+                           Absence absence)
     : scheduler_(scheduler),
       file_(file),
       configured_(configured),
       self_(self),
       connect_(std::move(connect)),
+      absence_(std::move(absence)),
       changing_(scheduler) {
   for (const config::Disk& disk : configured.disks) {
     slots_.push_back({.configured = &disk});
@@ -100,6 +92,9 @@ Task<std::vector<Result<raid::GroupLabel>>> ManagedGroup::read_labels() {
     } else {
       slot.problem = text_of(label.error());
     }
+    if (!absence_of(slot).empty()) {
+      slot.problem = "it was not reached when the group began";
+    }
     labels.push_back(std::move(label));
   }
   co_return labels;
@@ -121,22 +116,29 @@ std::string ManagedGroup::find_group(const PersistentMemory& memory,
   return {};
 }
 
+// Null: none is this group's.
+const raid::GroupLabel* ManagedGroup::newest(
+    const std::vector<Result<raid::GroupLabel>>& labels) const {
+  const raid::GroupLabel* found = nullptr;
+  for (const Result<raid::GroupLabel>& label : labels) {
+    if (label.ok() && label.value().group == id_ &&
+        (found == nullptr || raid::supersedes(label.value(), *found))) {
+      found = &label.value();
+    }
+  }
+  return found;
+}
+
 // Whether no disk that is not there can have a newer label than those that are.  The only node that
 // manages a group notes each view in its memory before it is in a label; a view that the memory
 // knows nothing of is one that ended in order, and in that nothing was written any more.
 bool ManagedGroup::knows_newest(const PersistentMemory& memory,
                                 const std::vector<Result<raid::GroupLabel>>& labels) const {
   const std::optional<raid::MemoryHeader> header = header_of(memory);
-  const raid::GroupLabel* newest = nullptr;
-  for (const Result<raid::GroupLabel>& label : labels) {
-    if (label.ok() && label.value().group == id_ &&
-        (newest == nullptr || raid::supersedes(label.value(), *newest))) {
-      newest = &label.value();
-    }
-  }
-  return newest != nullptr && newest->nodes == raid::only(self_) && header &&
-         header->group == id_ && header->node == raid::number(self_) && header->generation != 0 &&
-         header->generation <= newest->generation;
+  const raid::GroupLabel* const label = newest(labels);
+  return label != nullptr && label->nodes == raid::only(self_) && header && header->group == id_ &&
+         header->node == raid::number(self_) && header->generation != 0 &&
+         header->generation <= label->generation;
 }
 
 // After an orderly stop the intents hold nothing, so memory that is another may take their place.
@@ -157,8 +159,7 @@ std::string ManagedGroup::ready_memory(PersistentMemory& memory,
   }
   const Result<raid::Assembly> assembly = raid::assemble(id_, labels, /*force=*/false);
   if (!assembly.ok()) {
-    return fmt::format("{}: {}; {}", place(), text_of(assembly.error()),
-                       remedy_of(assembly.error().code));
+    return refused_start(assembly.error(), labels);
   }
   const raid::GroupLabel& label = assembly.value().label;
   if ((label.holders | label.owed) != 0) {
@@ -180,6 +181,12 @@ Task<std::string> ManagedGroup::open(PersistentMemory& memory, std::uint64_t inc
 }
 
 Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t incarnation) {
+  std::string wrong = co_await begin(memory, incarnation);
+  trouble_ = wrong;
+  co_return wrong;
+}
+
+Task<std::string> ManagedGroup::begin(PersistentMemory& memory, std::uint64_t incarnation) {
   const std::vector<Result<raid::GroupLabel>> labels = co_await read_labels();
   std::string wrong = find_group(memory, labels);
   if (wrong.empty()) {
@@ -209,12 +216,12 @@ Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t in
   auto opened =
       co_await raid::Group::open(scheduler_, std::move(devices), memory, *peers_, options);
   if (!opened.ok()) {
-    co_return fmt::format("{}: {}; {}", place(), text_of(opened.error()),
-                          remedy_of(opened.error().code));
+    co_return refused_start(opened.error(), labels);
   }
   group_ = std::move(opened.value());
   for (const raid::Assembly::Refusal& refusal : group_->refused()) {
-    owners[refusal.candidate]->problem = text_of(refusal.why);
+    Slot& owner = *owners[refusal.candidate];
+    owner.problem = absence_of(owner).empty() ? text_of(refusal.why) : owner.problem;
   }
   co_return std::string();
 }
@@ -222,12 +229,14 @@ Task<std::string> ManagedGroup::start(PersistentMemory& memory, std::uint64_t in
 Task<std::string> ManagedGroup::manage() {
   const Status active = co_await group_->wait_active();
   if (!active.ok()) {
-    co_return fmt::format("{}: {}; {}", place(), text_of(active.error()),
-                          remedy_of(active.error().code));
+    trouble_ = fmt::format("{}: {}; {}", place(), text_of(active.error()),
+                           remedy_of(active.error().code, group_->status().label.disks));
+    co_return trouble_;
   }
   std::string wrong = make_virtual_disks(scheduler_, file_, configured_, *group_, virtual_disks_);
   managed_ = wrong.empty();
   if (!managed_) {
+    trouble_ = wrong;
     virtual_disks_.clear();
     const Status closed = co_await group_->close();
     static_cast<void>(closed);  // what is told is why
@@ -327,7 +336,7 @@ std::optional<std::uint32_t> ManagedGroup::find_disk(std::string_view text) cons
     if (!view.number) {
       continue;
     }
-    const std::string path = view.slot == nullptr ? "" : view.slot->configured->path.text;
+    const std::string path = view.slot == nullptr ? "" : view.slot->configured->shown();
     const bool named = ends_with(path, text) || (is_number && *view.number == number);
     if (named && found) {
       return std::nullopt;
@@ -341,7 +350,7 @@ std::string ManagedGroup::not_found(std::string_view text) const {
   for (const DiskView& view : disks()) {
     const bool named =
         view.slot != nullptr && !view.number &&
-        (is_called(*view.slot, text) || ends_with(view.slot->configured->path.text, text));
+        (is_called(*view.slot, text) || ends_with(view.slot->configured->shown(), text));
     if (named) {
       const std::string shown = view.slot->configured->shown();
       return view.spare ? fmt::format("disk {} is a spare of group {}, and holds nothing", shown,
@@ -413,19 +422,17 @@ Slot* ManagedGroup::take(const std::string& path, const Opener& open, std::strin
   return &slots_.back();
 }
 
-std::string refusal_of(const Error& error, const std::string& path) {
-  const std::string_view remedy = error.code == Errc::kRefused ? "; --force gives up what it holds"
-                                  : error.code == Errc::kNoSpace ? "; give a larger disk"
-                                                                 : "";
-  return fmt::format("disk {}: {}{}", path, text_of(error), remedy);
-}
-
 // A disk that is blank, or is to lose what it holds, known to the group.  Null: `wrong` says why
 // not.
 Task<Slot*> ManagedGroup::take_blank(const std::string& path, bool force, const Opener& open,
                                      std::string& wrong) {
   Slot* const slot = take(path, open, wrong);
   if (slot == nullptr) {
+    co_return nullptr;
+  }
+  if (const std::string away = absence_of(*slot); !away.empty()) {
+    wrong =
+        fmt::format("disk {}: {}; `duet failover show` names the disks out of reach", path, away);
     co_return nullptr;
   }
   const Status blank = co_await must_be_blank(*slot->device);
@@ -497,6 +504,11 @@ Task<std::string> ManagedGroup::take_back(std::uint32_t disk, Opener open) {
   if (taken.ok() && slot != nullptr) {
     slot->problem.clear();
   }
+  const Slot* const at = disks()[disk].slot;  // also one whose label was never read
+  const std::string away = !taken.ok() && at != nullptr ? absence_of(*at) : "";
+  if (!away.empty()) {
+    co_return fmt::format("disk {} of group {}: {}", disk, configured_.name, away);
+  }
   const std::string_view remedy =
       taken.ok() || taken.error().code != Errc::kNotFound
           ? ""
@@ -538,8 +550,10 @@ Task<std::string> ManagedGroup::add_virtual_disk(std::string name, std::uint64_t
   const std::uint64_t blocks = (bytes + kBlockBytes - 1) / kBlockBytes;
   const Status added = co_await group_->add_virtual_disk(name, blocks);
   if (!added.ok()) {
-    co_return fmt::format("virtual disk {} of group {}: {}", name, configured_.name,
-                          text_of(added.error()));
+    const std::string room =
+        added.error().code == Errc::kNoSpace ? room_text(group_->status().label) : "";
+    co_return fmt::format("virtual disk {} of group {}: {}{}", name, configured_.name,
+                          text_of(added.error()), room);
   }
   co_return std::string();
 }

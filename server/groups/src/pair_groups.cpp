@@ -92,8 +92,12 @@ PairGroups::PairGroups(Scheduler& scheduler, const config::Config& config, const
     };
     intents_.push_back(std::make_unique<MemorySlice>(mirror, part.offset, part.bytes));
     Access& access = *access_.emplace_back(std::make_unique<Access>());
-    groups_.push_back(
-        std::make_unique<ManagedGroup>(scheduler, config.file, *configured[i], self_, connect));
+    const auto absence = [this, &access](const config::Disk& disk) {
+      const shelf::SharedDisk* const found = disk_of_(disk);
+      return found == nullptr ? std::string() : absence_of(*found, access);
+    };
+    groups_.push_back(std::make_unique<ManagedGroup>(scheduler, config.file, *configured[i], self_,
+                                                     connect, absence));
     const std::string wrong = groups_.back()->open_disks(
         [&](const config::Disk& disk) -> Result<std::unique_ptr<BlockDevice>> {
           return std::unique_ptr<BlockDevice>(new Borrowed(scheduler, *disk_of_(disk), access));
@@ -111,6 +115,24 @@ PairGroups::PairGroups(Scheduler& scheduler, const config::Config& config, const
       }
     }
   }
+}
+
+// The shelf says of a new image under an old name that it is another disk; this process stays with
+// the one it knew.
+std::string PairGroups::absence_of(const shelf::SharedDisk& disk, const Access& access) {
+  const shelf::DiskHealth health = disk.health();
+  if (!health.connected) {
+    const std::string why(health.last_error);
+    if (why.starts_with("another disk")) {
+      return "another disk is behind this URL now; restart both nodes, one after the other, and "
+             "give the order again";
+    }
+    return "this node does not reach it" + (why.empty() ? "" : ": " + why);
+  }
+  return access.shut.contains(&disk)
+             ? "it could not be reached when the partner was shut out; it is used again by itself "
+               "when that is made up for, else restart this node"
+             : "";
 }
 
 // What works on a group ends before it does.

@@ -493,7 +493,9 @@ TEST(NodeGroups, RoomThatMoreDisksGiveGoesToAnotherVirtualDisk) {
   ASSERT_TRUE(world.run(write(world.device(), 5, blocks)).ok());
   constexpr std::uint64_t kMiB = 1U << 20U;
   const auto add = [&] { return world.run(world.tank().add_virtual_disk("more", kMiB)); };
-  EXPECT_THAT(add(), HasSubstr("virtual disk more of group tank: "));
+  EXPECT_EQ(add(),
+            "virtual disk more of group tank: the redundancy group has no room for it in one "
+            "piece; the largest free piece has 0 B, and `duet raid add` makes more");
   world.add_disk("small", kDiskBlocks / 2);
   world.add_disk("n0", kDiskBlocks);
   const auto expand = [&](const std::vector<std::string>& paths) {
@@ -508,6 +510,13 @@ TEST(NodeGroups, RoomThatMoreDisksGiveGoesToAnotherVirtualDisk) {
   ASSERT_TRUE(world.scheduler.run_until([&] { return group.status().expansion.disks_before == 0; },
                                         50'000'000));
   EXPECT_EQ(world.tank().disks().size(), 5U) << "the small one is known, and not used";
+  const auto largest = [&] {
+    const raid::Part last = raid::virtual_disks_of(group.status().label).back().part;
+    return config::size_text((group.geometry().block_count() - last.first_block - last.blocks) *
+                             kBlockBytes);
+  };
+  const std::string wide = world.run(world.tank().add_virtual_disk("wide", 100 * kMiB));
+  EXPECT_THAT(wide, HasSubstr("the largest free piece has " + largest() + ", and"));
   EXPECT_EQ(add(), "");
   EXPECT_THAT(add(), HasSubstr("virtual disk more of group tank: "));
   world.close();

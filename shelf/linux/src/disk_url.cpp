@@ -79,6 +79,10 @@ std::string without_password(std::string_view url) {
   return std::string(url.substr(0, percent)) + std::string(url.substr(at));
 }
 
+std::string_view without_key_file(std::string_view url) {
+  return url.starts_with("shelf+tls://") ? url.substr(0, url.find('?')) : url;
+}
+
 Result<os::TcpAddress> parse_address(std::string_view text) {
   constexpr Error kWrong{Errc::kInvalid, "an address is 192.0.2.7:7420 or [2001:db8::7]:7420"};
   const std::size_t colon = text.rfind(':');

@@ -64,5 +64,13 @@ TEST(DiskUrl, PasswordsAreNotShown) {
   }
 }
 
+TEST(DiskUrl, AKeyFileIsNoneOfADisksName) {
+  EXPECT_EQ(without_key_file("shelf+tls://h:7/d0?key_file=/etc/duet/shelf.key"),
+            "shelf+tls://h:7/d0");
+  for (const char* const all : {"shelf+tls://h:7/d0", "shelf+tcp://h:7/d0?", "run/d0?.img", ""}) {
+    EXPECT_EQ(without_key_file(all), all);
+  }
+}
+
 }  // namespace
 }  // namespace duet::shelf

@@ -14,16 +14,21 @@ namespace duet::admin {
 struct RaidDiskInfo {
   std::string path;                     // empty: no disk of the configuration
   std::optional<std::uint32_t> number;  // in the group; none: it is no member
-  std::string state;                    // "in_sync", "rebuilding", "failed", "spare", "unused"
-  std::string problem;                  // why it is not used; may be none
-  std::uint64_t bytes = 0;              // 0: it is not there
+  // "in_sync", "rebuilding", "failed", "spare", "unused"; "unknown": of a group not managed here.
+  std::string state;
+  std::string problem;      // why it is not used; may be none
+  std::uint64_t bytes = 0;  // 0: it is not there
   // Of it, wrong or unreadable and repaired by this node, since the start or since it joined.
   std::uint64_t blocks_put_right = 0;
 };
 
 struct RaidGroupInfo {
   std::string name;
-  std::string level;                      // "raid6"
+  std::string level;  // "raid6"
+  // False: the configuration names it, and this node does not manage it.  Then `why_not` says why,
+  // with a remedy, `disks` are the configuration's, and the rest says nothing.
+  bool managed = true;
+  std::string why_not;
   std::optional<std::uint32_t> can_lose;  // disks, from now on; none: it has lost too many
   std::uint32_t redundancy = 0;           // the same when all is well
   std::uint64_t chunk_bytes = 0;
@@ -84,9 +89,12 @@ struct RaidGroupInfo {
   std::uint64_t others_read = 0;             // ways that were tried to compute such a block
   std::uint64_t rebuilt = 0, passed_by = 0;  // stripes: of new disks; those that nobody needed
 
-  // "optimal", "degraded", "failed".
+  // "optimal", "degraded", "failed", "not_managed".
   [[nodiscard]] std::string_view state() const {
-    return !can_lose ? "failed" : *can_lose < redundancy ? "degraded" : "optimal";
+    return !managed                 ? "not_managed"
+           : !can_lose              ? "failed"
+           : *can_lose < redundancy ? "degraded"
+                                    : "optimal";
   }
   [[nodiscard]] std::uint64_t updates() const { return whole_stripes + read_modify + reconstruct; }
   [[nodiscard]] std::uint64_t whole_percent() const {

@@ -101,7 +101,7 @@ struct Node {
 };
 
 struct Disk {
-  Path path;                     // of a pair: the disk's URL (shelf/linux/disk_url.h)
+  Path path;                     // of a pair: the disk's URL as written; url() opens it
   std::uint64_t size_bytes = 0;  // of the image `duet init` makes; 0: it must exist
   bool mailbox = false;          // of a pair: a mailbox member of the home node of filer `home`
   bool arbitration = false;      // of a pair: holds the owner record
@@ -110,9 +110,13 @@ struct Disk {
   std::uint32_t home = 0;
   // A virtual disk of a redundancy group, by its names; then `path` is "GROUP/DISK", for messages.
   std::string group, virtual_disk;
+  // Of a pair's disk at a shelf over TLS whose URL names none.
+  std::string key_file;
   [[nodiscard]] bool is_virtual() const { return !group.empty(); }
-  // For people: its path, without a password.
+  // For people: its path, without a password or the path of a key.
   [[nodiscard]] std::string shown() const;
+  // Of a pair's disk, with its key's path: for shelf::DiskUrl (shelf/linux/disk_url.h).
+  [[nodiscard]] std::string url() const;
 };
 
 struct VirtualDisk {

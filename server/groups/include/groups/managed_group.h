@@ -61,10 +61,14 @@ class ManagedGroup {
   // Gives the other managers of a group.
   using Connect = std::function<std::unique_ptr<raid::Peers>(const raid::GroupId&)>;
 
+  // Why this node does not reach or use a disk now; empty: it does, as far as is known.
+  using Absence = std::function<std::string(const config::Disk&)>;
+
   // `file`: the configuration's, for messages.  `connect`: in a pair; else there are no others.
+  // `absence`: where disks may be away for a while.
   // REQUIRES: what is borrowed outlives it.
   ManagedGroup(Scheduler& scheduler, const std::string& file, const config::RaidGroup& configured,
-               raid::NodeId self, Connect connect = nullptr);
+               raid::NodeId self, Connect connect = nullptr, Absence absence = nullptr);
   ~ManagedGroup();
   ManagedGroup(const ManagedGroup&) = delete;
   ManagedGroup& operator=(const ManagedGroup&) = delete;
@@ -94,6 +98,12 @@ class ManagedGroup {
   [[nodiscard]] raid::Group* manager() const { return group_.get(); }
   // manage() came to a good end.
   [[nodiscard]] bool managed() const { return managed_; }
+  // Why it is not managed, with a remedy.  REQUIRES: !managed().
+  [[nodiscard]] std::string why_not_managed() const;
+  // Why this node cannot reach or use a disk at the moment; empty: it can, as far as is known.
+  [[nodiscard]] std::string absence_of(const Slot& slot) const;
+  // The same, or why the group did not take the disk or lost it; may be empty.
+  [[nodiscard]] std::string problem_of(const Slot& slot) const;
 
   // REQUIRES: managed(), for all below.
 
@@ -141,16 +151,24 @@ class ManagedGroup {
   // Leaves nothing to finish.  REQUIRES: nothing is under way on its virtual disks.
   Task<Status> close();
 
+  // Others may manage it, too.
+  [[nodiscard]] bool in_pair() const { return connect_ != nullptr; }
   [[nodiscard]] const config::RaidGroup& configured() const { return configured_; }
   [[nodiscard]] const std::deque<Slot>& slots() const { return slots_; }
 
  private:
   [[nodiscard]] std::string place() const;
   Task<std::vector<Result<raid::GroupLabel>>> read_labels();
+  Task<std::string> begin(PersistentMemory& memory, std::uint64_t incarnation);
   std::string find_group(const PersistentMemory& memory,
                          const std::vector<Result<raid::GroupLabel>>& labels);
   std::string ready_memory(PersistentMemory& memory,
                            const std::vector<Result<raid::GroupLabel>>& labels) const;
+  [[nodiscard]] const raid::GroupLabel* newest(
+      const std::vector<Result<raid::GroupLabel>>& labels) const;
+  [[nodiscard]] std::string refused_start(
+      const Error& error, const std::vector<Result<raid::GroupLabel>>& labels) const;
+  [[nodiscard]] std::string remedy_of(Errc code, std::uint32_t disks) const;
   [[nodiscard]] bool knows_newest(const PersistentMemory& memory,
                                   const std::vector<Result<raid::GroupLabel>>& labels) const;
   [[nodiscard]] bool is_slot_of(const Slot& slot, const raid::DiskId& id) const;
@@ -174,6 +192,7 @@ class ManagedGroup {
   const config::RaidGroup& configured_;
   const raid::NodeId self_;
   const Connect connect_;
+  const Absence absence_;
   std::unique_ptr<raid::Peers> peers_;
   std::deque<config::Disk> added_;  // disks that came later
   std::deque<Slot> slots_;
@@ -182,6 +201,7 @@ class ManagedGroup {
   raid::GroupId id_{};
   bool knows_newest_ = false;
   bool managed_ = false;
+  std::string trouble_;  // of the last start
   std::unique_ptr<raid::Group> group_;
   std::vector<std::unique_ptr<raid::VirtualDisk>> virtual_disks_;
 };

@@ -87,6 +87,8 @@ class PairGroups final : public failover::SharedGroups {
     std::set<const shelf::SharedDisk*> shut;  // not used while the partner may write there
     std::map<const shelf::SharedDisk*, std::uint64_t> errors;  // I/O that failed
   };
+  // Empty: it can be used, as far as is known.
+  static std::string absence_of(const shelf::SharedDisk& disk, const Access& access);
   [[nodiscard]] raid::ColumnSet members_among(const ManagedGroup& group,
                                               std::span<shelf::SharedDisk* const> disks) const;
   [[nodiscard]] bool can_leave(const ManagedGroup& group,

@@ -34,6 +34,9 @@ struct DiskUrl {
 // For messages: the URL without the password that one of an iSCSI unit may hold.
 [[nodiscard]] std::string without_password(std::string_view url);
 
+// For names: the URL of a disk over TLS without the key file behind it.
+[[nodiscard]] std::string_view without_key_file(std::string_view url);
+
 // "192.0.2.7:7420", "[::1]:7420".  kInvalid.
 [[nodiscard]] Result<os::TcpAddress> parse_address(std::string_view text);
 
