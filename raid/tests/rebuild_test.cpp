@@ -47,6 +47,26 @@ void verify(World& world, Model& model, std::size_t node) {
   model.verify_disks();
 }
 
+// Each row can be computed, if not from the same disks.
+TEST(Rebuild, BlocksThatCannotBeReadInDifferentRowsDoNotStopIt) {
+  World world(39, {.geometry = kDouble, .spares = 1, .step_stripes = 1});
+  Model model(world);
+  boot_all(world);
+  model.fill(0);
+  ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+  for (const auto& process : world.processes) {
+    for (const std::uint32_t row : {0U, 1U}) {
+      process->connections.faulty[2 + row]->arm({.fault = sim::Fault::kReadError,
+                                                 .block = kDouble.disk_block(Stripe{7}, row),
+                                                 .always = true});
+    }
+  }
+  world.group(0)->disk_failed(0);
+  ASSERT_TRUE(world.run_until([&] { return !whole(world, 0); }));
+  ASSERT_TRUE(world.run_until([&] { return all_whole(world); })) << "it does not end";
+  verify(world, model, 1);
+}
+
 class RebuildLevels : public ::testing::TestWithParam<Geometry> {};
 
 TEST_P(RebuildLevels, ASpareTakesThePlaceOfAFailedDiskAndThenTheNextMayFail) {

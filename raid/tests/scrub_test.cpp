@@ -69,17 +69,6 @@ TEST(Scrub, WithADiskLostDoubleParityStillSeesThatSomethingIsWrong) {
   EXPECT_EQ(scrubbed(world, 1).counts, (ScrubCounts{.unsure = 1}));
 }
 
-TEST(Scrub, WhatCannotBeReadIsWrittenAgain) {
-  World world(45, {.geometry = kSingle, .nodes = 1, .step_stripes = 1});
-  Model model(world);
-  fill_and_flush(world, model);
-  const std::uint64_t block = kSingle.disk_block(Stripe{5}, 0);
-  sim::FaultyBlockDevice& disk = *world.processes[0]->connections.faulty[2];
-  disk.arm({.fault = sim::Fault::kReadError, .block = block});
-  EXPECT_EQ(scrubbed(world, 0).counts, (ScrubCounts{.unreadable = 2}));
-  model.verify_disks();
-}
-
 TEST(Scrub, GoesOnWhenANodeDiesAndWhenOneComes) {
   World world(
       46, {.geometry = kDouble, .nodes = 3, .step_stripes = 1, .background_blocks_per_s = 20'000});
