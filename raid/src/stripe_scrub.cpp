@@ -264,7 +264,8 @@ Task<std::uint64_t> StripeIo::heal(Sheet& sheet, ColumnSet sources) {
       wrong |= one(i);
     }
   }
-  co_await put(sheet, wrong);
+  // And to disks that are being rebuilt: they may have been written from what was wrong.
+  co_await put(sheet, wrong | (rest & disks_.rebuilding(sheet.of)));
   wrong &= disks_.writable(sheet.of);
   count_put_right(sheet.of, wrong, sheet.rows);
   co_return count(wrong);
