@@ -142,7 +142,8 @@ Task<void> StripeIo::scrub_whole(Sheet& sheet, const ScrubRules& rules, ScrubRep
 }
 
 // The columns of a row that does not match that are to be put right: the one that is wrong for
-// sure, or all check columns that the data does not fit, or none.
+// sure, or all check columns that the data does not fit, or none.  Who trusts the data knows more
+// than syndromes tell: all check data that missed an update looks as if the data were wrong.
 ColumnSet StripeIo::judge(Sheet& syndromes, std::uint32_t row, ColumnSet wrong,
                           const ScrubRules& rules, ScrubReport& report) {
   const Stripe stripe = syndromes.of.stripe;
@@ -151,7 +152,11 @@ ColumnSet StripeIo::judge(Sheet& syndromes, std::uint32_t row, ColumnSet wrong,
     ++report.counts.loose;
     return wrong;
   }
-  const std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
+  std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
+  if (column.has_value() && rules.trust_data && (data(syndromes) & one(*column)) != 0 &&
+      geometry(syndromes).level != Level::kMirror) {
+    column.reset();
+  }
   if (!column.has_value() && !rules.trust_data) {
     report.matches = false;
     if (loose) {
