@@ -438,9 +438,10 @@ class Core final : public PeersUser, public LockTableUser {
     Instant began{};
     Sweep sweep;
     std::array<ScrubReport, kNodesMax> reports{};  // of each node
-    Regions left{};        // with a step that is done, and not all of which matches
-    bool matches = true;   // of the step that this node does: what is done of it
-    bool touched = false;  // something of it was written, or must be on the disks for good
+    Regions left{};           // with a step that is done, and not all of which matches
+    bool matches = true;      // of the step that this node does: what is done of it
+    bool touched = false;     // something of it was written, or must be on the disks for good
+    std::uint32_t tries = 0;  // of it, that failed
     std::optional<Error> trouble;
   };
   Scrub scrub_;

@@ -29,6 +29,9 @@ namespace {
 
 constexpr std::uint64_t kWindow = 4;  // steps of each node above what is done by all
 constexpr Duration kRetry = std::chrono::milliseconds(200);
+// Of a step in which a row can be neither read nor computed: by then disks that only were away are
+// back, or known to have failed, and what is left is damage.
+constexpr std::uint32_t kTries = 5;
 
 void add(ScrubCounts& to, const ScrubCounts& counts) {
   to.repaired += counts.repaired;
@@ -242,6 +245,7 @@ Task<void> Core::scrub() {
       continue;
     }
     const ScrubName name = scrub_.of;
+    const ScrubCounts before = scrub_.reports[number(self_)].counts;
     scrub_.matches = true;
     scrub_.touched = false;
     const Status done = co_await for_each_stripe(*step, &Core::scrub_stripe);
@@ -251,12 +255,17 @@ Task<void> Core::scrub() {
       continue;
     }
     if (done.ok()) {
+      scrub_.tries = 0;
       scrub_.trouble.reset();
       tell_of_scrub_step(*step, matches);
       note_scrub_step(self_, *step, matches);
       continue;
     }
+    ++scrub_.tries;
     scrub_.trouble = done.error();
+    // What was not put right is found again.
+    scrub_.reports[number(self_)].counts.unsure = before.unsure;
+    scrub_.reports[number(self_)].counts.loose_left = before.loose_left;
     notice_end();
     co_await sleep(scheduler_, kRetry);
   }
@@ -281,6 +290,7 @@ Task<Status> Core::scrub_stripe(PlacedStripe stripe) {
   ScrubRules rules;
   rules.trust_data =
       same_disks && scrub_.of.kind == static_cast<std::uint32_t>(ScrubKind::kTrustData);
+  rules.pass_by_lost = scrub_.tries >= kTries;
   if (loose) {
     rules.unneeded = [this, stripe](std::uint32_t row) { return unneeded(stripe, row); };
   }

@@ -11,6 +11,8 @@ namespace {
 
 constexpr Error kTooManyFailed = {Errc::kIo,
                                   "more disks of the redundancy group failed than it can lose"};
+constexpr Error kRowLost = {
+    Errc::kIo, "more blocks of a row of the redundancy group cannot be read than it can lose"};
 constexpr Error kRefusedByDisk = {Errc::kFenced,
                                   "a disk of the redundancy group refused this node"};
 
@@ -21,6 +23,10 @@ void for_each_column(ColumnSet set, Visit visit) {
   for (; set != 0; set &= set - 1) {
     visit(static_cast<std::uint32_t>(std::countr_zero(set)));
   }
+}
+
+bool covers(const Span& span, std::uint32_t row) {
+  return row >= span.first && row - span.first < span.count;
 }
 
 // The first `wanted` columns of `set`.
@@ -126,7 +132,8 @@ void StripeIo::note_read(Sheet& sheet, const IoBatch& batch) {
   }
 }
 
-Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
+Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed,
+                              const std::array<Span, kDisksMax>& given) {
   for (;;) {
     const ColumnSet missing = needed & ~sheet.have;
     if (missing == 0) {
@@ -135,6 +142,10 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
     if (disks_.fenced()) {
       co_return kRefusedByDisk;
     }
+    if (sheet.bad != 0 && sheet.rows > 1) {
+      const Status done = co_await obtain_by_rows(sheet, needed, given);
+      co_return done;
+    }
     const ColumnSet readable = (disks_.readable(sheet.of) & ~sheet.bad) | sheet.have;
     if ((missing & ~readable) == 0) {
       co_await read(sheet, missing);
@@ -142,7 +153,7 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
     }
     const std::uint32_t columns = geometry(sheet).data_columns();
     if (count(readable) < columns) {
-      co_return kTooManyFailed;
+      co_return sheet.bad != 0 ? kRowLost : kTooManyFailed;
     }
     if (count(sheet.have) >= columns) {
       codec(sheet).decode(sheet.columns(sheet.have | missing), sheet.have, missing, sheet.bytes());
@@ -155,6 +166,28 @@ Task<Status> StripeIo::obtain(Sheet& sheet, ColumnSet needed) {
     const std::uint32_t lacking = columns - std::min(columns, count(sheet.have) + count(wanted));
     co_await read(sheet, wanted | some(others, lacking));
   }
+}
+
+// Something of a column could not be read: that may be one block of it.
+Task<Status> StripeIo::obtain_by_rows(Sheet& sheet, ColumnSet needed,
+                                      const std::array<Span, kDisksMax>& given) {
+  const ColumnSet missing = needed & ~sheet.have;
+  for (std::uint32_t row = sheet.first_row; row < sheet.first_row + sheet.rows; ++row) {
+    ColumnSet wanted = 0;
+    for_each_column(missing, [&](std::uint32_t column) {
+      wanted |= covers(given[column], row) ? 0 : one(column);
+    });
+    Sheet alone(sheet.of, row, 1);
+    const Status obtained = co_await obtain(alone, wanted);
+    if (!obtained.ok()) {
+      co_return obtained;
+    }
+    for_each_column(wanted, [&](std::uint32_t column) {
+      std::ranges::copy(alone.column(column), sheet.cells(column, row, 1).begin());
+    });
+  }
+  sheet.have |= missing;
+  co_return Ok{};
 }
 
 void StripeIo::encode(Sheet& sheet) {
@@ -234,7 +267,7 @@ Task<Status> StripeIo::plan(Sheet& sheet, Sheet& fresh, const std::array<Span, k
     }
   }
   // With what was read or computed of the columns that are not wholly written.
-  const Status obtained = co_await obtain(sheet, rest);
+  const Status obtained = co_await obtain(sheet, rest, spans);
   if (!obtained.ok()) {
     co_return obtained;
   }

@@ -105,6 +105,8 @@ struct Update {
 // What a scrub does about rows that do not match.
 struct ScrubRules {
   bool trust_data = false;  // ScrubKind::kTrustData
+  // A row in which more cannot be read than can be computed is counted, and is no error.
+  bool pass_by_lost = false;
   // Of a stripe that a rebuild may have passed by: whether nobody needs the row's data.  Null: of
   // another.
   std::function<bool(std::uint32_t row)> unneeded;
@@ -121,9 +123,15 @@ class StripeIo {
  public:
   StripeIo(Disks& disks, GroupCounters& counters) : disks_(disks), counters_(counters) {}
 
-  // Brings the columns of `needed` into the sheet; what cannot be read is computed.
-  // Error: kIo: too few columns can be read; kFenced.
-  Task<Status> obtain(Sheet& sheet, ColumnSet needed);
+  // Brings the columns of `needed` into the sheet; what cannot be read is computed, row by row:
+  // only the blocks that cannot be read, as another row may be wrong in what they are computed
+  // from. `given`: cells that need not be obtained; what the sheet has there is not said. REQUIRES:
+  // nothing of the sheet is borrowed. Error: kIo: too few columns of a row can be read; kFenced.
+  Task<Status> obtain(Sheet& sheet, ColumnSet needed, const std::array<Span, kDisksMax>& given);
+  Task<Status> obtain(Sheet& sheet, ColumnSet needed) {
+    static constexpr std::array<Span, kDisksMax> kNone{};
+    return obtain(sheet, needed, kNone);
+  }
 
   // Reads these cells, which the sheet has borrowed; those it cannot read it does not have then.
   Task<void> read_cells(Sheet& sheet, const std::array<Span, kDisksMax>& spans);
@@ -155,8 +163,8 @@ class StripeIo {
   Task<void> put(Sheet& sheet, ColumnSet columns);
 
   // Reads all columns and compares them; writes what is wrong for sure, or by the rules.
-  // REQUIRES: the sheet has all rows, and nothing yet; nobody writes them.
-  // Error: kIo: too few columns can be read; kFenced.
+  // REQUIRES: the sheet has nothing yet; nobody writes its rows.
+  // Error: kIo: too few columns of a row can be read, the others are done; kFenced.
   Task<Status> scrub(Sheet& sheet, const ScrubRules& rules, ScrubReport& report);
 
   // Ways to compute the column from others.
@@ -176,6 +184,9 @@ class StripeIo {
 
  private:
   Task<void> read(Sheet& sheet, ColumnSet columns);
+  Task<Status> obtain_by_rows(Sheet& sheet, ColumnSet needed,
+                              const std::array<Span, kDisksMax>& given);
+  Task<void> read_or_zero(Sheet& sheet, std::uint32_t column);
   static void overlay(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans);
   void modify(Sheet& sheet, Sheet& fresh, const std::array<Span, kDisksMax>& spans,
               ColumnSet check);
@@ -183,6 +194,9 @@ class StripeIo {
   Task<Status> recover_partial(const FoundIntent& found);
   void note_read(Sheet& sheet, const IoBatch& batch);
   void note_errors(const IoBatch& batch);
+  Task<Status> scrub_by_rows(Sheet& sheet, const ScrubRules& rules, ScrubReport& report);
+  Task<Status> write_again(Sheet& sheet, ColumnSet bad, const ScrubRules& rules,
+                           ScrubReport& report);
   Task<void> scrub_whole(Sheet& sheet, const ScrubRules& rules, ScrubReport& report);
   ColumnSet judge(Sheet& syndromes, std::uint32_t row, ColumnSet wrong, const ScrubRules& rules,
                   ScrubReport& report);

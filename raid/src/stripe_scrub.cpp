@@ -29,7 +29,7 @@ std::uint32_t highest(ColumnSet set) { return static_cast<std::uint32_t>(std::bi
 }  // namespace
 
 void ScrubReport::add(const ScrubFinding& finding) {
-  if (first.size() < kScrubRowsMax) {
+  if (first.size() < kScrubRowsMax && std::ranges::find(first, finding) == first.end()) {
     first.push_back(finding);
   }
 }
@@ -47,17 +47,10 @@ Task<Status> StripeIo::scrub(Sheet& sheet, const ScrubRules& rules, ScrubReport&
   }
   const ColumnSet bad = sheet.bad & readable;
   if (bad != 0) {
-    const Status computed = co_await obtain(sheet, bad);
-    if (!computed.ok()) {
-      co_return computed;
-    }
-    co_await put(sheet, bad);
-    count_put_right(sheet.of, bad, sheet.rows);
-    report.counts.unreadable += std::uint64_t{count(bad)} * sheet.rows;
-    report.add(
-        {sheet.of.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
-    report.matches = false;  // the others were not compared
-    co_return Ok{};
+    Task<Status> task = sheet.rows > 1 ? scrub_by_rows(sheet, rules, report)
+                                       : write_again(sheet, bad, rules, report);
+    const Status done = co_await std::move(task);
+    co_return done;
   }
   if (sheet.have == all(sheet)) {
     co_await scrub_whole(sheet, rules, report);
@@ -68,6 +61,44 @@ Task<Status> StripeIo::scrub(Sheet& sheet, const ScrubRules& rules, ScrubReport&
   if (!loose) {
     scrub_partly(sheet, report);
   }
+  co_return Ok{};
+}
+
+// A block that cannot be read says nothing of the column's other blocks, and what they would be
+// computed from may be wrong.
+Task<Status> StripeIo::scrub_by_rows(Sheet& sheet, const ScrubRules& rules, ScrubReport& report) {
+  std::optional<Error> failed;
+  for (std::uint32_t row = sheet.first_row; row < sheet.first_row + sheet.rows; ++row) {
+    Sheet alone(sheet.of, row, 1);
+    const Status done = co_await scrub(alone, rules, report);
+    if (!done.ok()) {
+      failed = done.error();
+    }
+  }
+  if (failed.has_value()) {
+    co_return *failed;
+  }
+  co_return Ok{};
+}
+
+// One row, in which these columns cannot be read.
+Task<Status> StripeIo::write_again(Sheet& sheet, ColumnSet bad, const ScrubRules& rules,
+                                   ScrubReport& report) {
+  report.matches = false;  // the others are not compared
+  const Status computed = co_await obtain(sheet, bad);
+  const bool lost =
+      !computed.ok() && rules.pass_by_lost && !disks_.fenced() && !disks_.too_many_failed();
+  if (!computed.ok() && !lost) {
+    co_return computed;
+  }
+  report.add({sheet.of.stripe, sheet.first_row, static_cast<std::uint32_t>(std::countr_zero(bad))});
+  if (lost) {
+    ++report.counts.unsure;
+    co_return Ok{};
+  }
+  co_await put(sheet, bad);
+  count_put_right(sheet.of, bad, sheet.rows);
+  report.counts.unreadable += count(bad);
   co_return Ok{};
 }
 
@@ -111,7 +142,8 @@ Task<void> StripeIo::scrub_whole(Sheet& sheet, const ScrubRules& rules, ScrubRep
 }
 
 // The columns of a row that does not match that are to be put right: the one that is wrong for
-// sure, or all check columns that the data does not fit, or none.
+// sure, or all check columns that the data does not fit, or none.  Who trusts the data knows more
+// than syndromes tell: all check data that missed an update looks as if the data were wrong.
 ColumnSet StripeIo::judge(Sheet& syndromes, std::uint32_t row, ColumnSet wrong,
                           const ScrubRules& rules, ScrubReport& report) {
   const Stripe stripe = syndromes.of.stripe;
@@ -120,7 +152,11 @@ ColumnSet StripeIo::judge(Sheet& syndromes, std::uint32_t row, ColumnSet wrong,
     ++report.counts.loose;
     return wrong;
   }
-  const std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
+  std::optional<std::uint32_t> column = wrong_column(syndromes, row, wrong);
+  if (column.has_value() && rules.trust_data && (data(syndromes) & one(*column)) != 0 &&
+      geometry(syndromes).level != Level::kMirror) {
+    column.reset();
+  }
   if (!column.has_value() && !rules.trust_data) {
     report.matches = false;
     if (loose) {
@@ -233,7 +269,8 @@ Task<std::uint64_t> StripeIo::heal(Sheet& sheet, ColumnSet sources) {
       wrong |= one(i);
     }
   }
-  co_await put(sheet, wrong);
+  // And to disks that are being rebuilt: they may have been written from what was wrong.
+  co_await put(sheet, wrong | (rest & disks_.rebuilding(sheet.of)));
   wrong &= disks_.writable(sheet.of);
   count_put_right(sheet.of, wrong, sheet.rows);
   co_return count(wrong);

@@ -94,6 +94,40 @@ class CrashPoint {
   Model model_;
 };
 
+// A dead node's cells were in the cache of a disk, whose power goes at any turn of the takeover and
+// is back before anybody sees it.
+TEST(Crash, ADiskMayLoseWhatADeadNodeDidNotFlushAtEveryTurnOfTheTakeover) {
+  for (const Geometry& g :
+       {Geometry{.level = Level::kSingleParity, .disks = 4, .chunk_blocks = 2, .stripes = 2},
+        Geometry{.level = Level::kMirror, .disks = 2, .chunk_blocks = 2, .stripes = 4}}) {
+    bool over = false;
+    for (std::uint64_t turns = 0; !over && turns < 2'000; ++turns) {
+      SCOPED_TRACE(::testing::Message() << "turn " << turns);
+      World world(turns, {.geometry = g});
+      Model model(world);
+      world.boot(0);
+      world.boot(1);
+      ASSERT_TRUE(world.run_until([&] { return world.active(0) && world.active(1); }));
+      model.fill(0);
+      ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+      model.write(0, 0, 1, WriteKind::kFresh);
+      model.kill(0);
+      world.fence(0, world.dead_incarnation);
+      std::uint64_t left = turns;
+      const auto alone = [&] { return world.active(1) && world.group(1)->status().members == 2; };
+      ASSERT_TRUE(world.scheduler.run_until([&] { return left-- == 0 || alone(); }));
+      over = alone();
+      world.blink_disk(g.disk_of(Stripe{0}, 0), sim::SimDisk::Keep::kNothing);
+      ASSERT_TRUE(world.run_until(alone));
+      model.verify(1);
+      ASSERT_TRUE(world.run(world.group(1)->flush()).ok());
+      model.verify_disks();
+      ASSERT_FALSE(HasFailure());
+    }
+    EXPECT_TRUE(over);
+  }
+}
+
 struct Mode {
   std::string_view name;
   WriteKind kind;

@@ -106,6 +106,39 @@ void use_until_over(World& world, Model& model, std::size_t disks, std::uint64_t
       << "seed " << seed << what(world);
 }
 
+// Check data is wrong in one row, and in another a block cannot be read: what can be read is moved
+// as it is, and only the block is computed.  So where other columns cannot be read in other rows.
+TEST(Expand, ABlockThatCannotBeReadIsComputedAndNoOther) {
+  for (const std::uint32_t columns : {1U, 2U}) {
+    World world(9, options(kSingle, 1));
+    Model model(world);
+    boot_all(world);
+    model.fill(0);
+    ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+    const Stripe stripe{7};
+    if (columns == 1) {
+      world.disks[kSingle.disk_of(stripe, 3)]->flip_bit(kSingle.disk_block(stripe, 0), 9, 1);
+    }
+    for (std::uint32_t column = 0; column < columns; ++column) {
+      for (const auto& process : world.processes) {
+        process->connections.faulty[kSingle.disk_of(stripe, column)]->arm(
+            {.fault = sim::Fault::kReadError,
+             .block = kSingle.disk_block(stripe, 1 - column),
+             .until_written = true});
+      }
+    }
+    ASSERT_TRUE(expand(world, 0, 4, 1).ok());
+    ASSERT_TRUE(world.run_until([&] { return over(world, 5); })) << what(world);
+    for (const auto& process : world.processes) {
+      for (const auto& disk : process->connections.faulty) {
+        disk->disarm();
+      }
+    }
+    verify_expanded(world, model, 1);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
 // It was there before the disks came, and comes into the view when they are members.
 TEST(Expand, ANodeThatComesLooksForTheNewDisksBeforeItReadsOrWrites) {
   for (const bool reads_first : {true, false}) {

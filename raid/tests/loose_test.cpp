@@ -173,6 +173,30 @@ TEST(LooseStripes, WhatARebuildPassesByMeanwhileStaysLoose) {
   }
 }
 
+TEST(LooseStripes, ARowThatIsLostLeavesItsRegionLooseAndNoOther) {
+  World world(95, {.geometry = kSingle, .spares = 1, .step_stripes = 2});
+  Model model(world);
+  ask_the_model(world, model);
+  fill_and_flush(world, model);
+  make_loose(world, model);
+  std::uint32_t lost = 0;
+  for (std::uint32_t column = 0; lost < 2; ++column) {
+    if (kSingle.disk_of(Stripe{9}, column) != 1) {  // where the spare is now
+      make_unreadable(world, 9, column, 1);
+      ++lost;
+    }
+  }
+  const ScrubStatus status = scrubbed(world, 0);
+  EXPECT_EQ(status.counts.unsure, 1U);
+  EXPECT_EQ(status.counts.unreadable, 0U);
+  ASSERT_TRUE(
+      world.run_until([&] { return !is_loose(world.group(1)->status().label, Stripe{14}); }));
+  for (std::uint64_t stripe = 0; stripe < 24; ++stripe) {
+    EXPECT_EQ(is_loose(world.group(1)->status().label, Stripe{stripe}), stripe == 8 || stripe == 9)
+        << stripe;
+  }
+}
+
 TEST(LooseStripes, AWriteThatFailsMeanwhileLeavesThemLoose) {
   for (const sim::Fault fault : {sim::Fault::kWriteError, sim::Fault::kFlushError}) {
     for (std::uint64_t skip = 0; skip < 3; ++skip) {

@@ -47,6 +47,56 @@ void verify(World& world, Model& model, std::size_t node) {
   model.verify_disks();
 }
 
+// Each row can be computed, if not from the same disks.
+TEST(Rebuild, BlocksThatCannotBeReadInDifferentRowsDoNotStopIt) {
+  World world(39, {.geometry = kDouble, .spares = 1, .step_stripes = 1});
+  Model model(world);
+  boot_all(world);
+  model.fill(0);
+  ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+  for (const auto& process : world.processes) {
+    for (const std::uint32_t row : {0U, 1U}) {
+      process->connections.faulty[2 + row]->arm({.fault = sim::Fault::kReadError,
+                                                 .block = kDouble.disk_block(Stripe{7}, row),
+                                                 .always = true});
+    }
+  }
+  world.group(0)->disk_failed(0);
+  ASSERT_TRUE(world.run_until([&] { return !whole(world, 0); }));
+  ASSERT_TRUE(world.run_until([&] { return all_whole(world); })) << "it does not end";
+  verify(world, model, 1);
+}
+
+// A column is wrong, and nobody knows yet: what is computed from it is wrong, too.  Whoever heals
+// the row heals the new disk, which nobody reads there yet.
+TEST(Rebuild, WhatIsHealedMeanwhileIsRightOnTheNewDiskToo) {
+  constexpr Geometry kThree = {
+      .level = Level::kMirror, .disks = 3, .chunk_blocks = 2, .stripes = 24};
+  for (const Geometry& g : {kDouble, kThree}) {
+    World world(40, {.geometry = g,
+                     .nodes = 1,
+                     .spares = 1,
+                     .step_stripes = 8,
+                     .background_blocks_per_s = 2'000});
+    Model model(world);
+    boot_all(world);
+    model.fill(0);
+    ASSERT_TRUE(world.run(world.group(0)->flush()).ok());
+    sim::SimDisk& disk = *world.disks[g.disk_of(Stripe{0}, 1)];
+    const sim::SimDisk::Block good = disk.block(g.disk_block(Stripe{0}, 0));
+    disk.flip_bit(g.disk_block(Stripe{0}, 0), 9, 1);
+    world.group(0)->disk_failed(g.disk_of(Stripe{0}, 0));
+    ASSERT_TRUE(world.run_until([&] { return world.group(0)->counters().rebuilt >= 2; }));
+    const std::uint64_t block = g == kDouble ? g.chunk_blocks : 0;
+    ASSERT_TRUE(world.run(world.group(0)->repair(block, good)).ok());
+    EXPECT_EQ(world.group(0)->counters().healed, 1U);
+    EXPECT_EQ(world.group(0)->status().rebuild.recorded, 0U) << "the label is not there yet";
+    ASSERT_TRUE(world.run_until([&] { return all_whole(world); }));
+    verify(world, model, 0);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
 class RebuildLevels : public ::testing::TestWithParam<Geometry> {};
 
 TEST_P(RebuildLevels, ASpareTakesThePlaceOfAFailedDiskAndThenTheNextMayFail) {

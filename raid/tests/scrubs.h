@@ -23,6 +23,17 @@ inline void turn_a_bit(World& world, std::uint64_t stripe, std::uint32_t column,
   world.disks[g.disk_of(Stripe{stripe}, column)]->flip_bit(g.disk_block(Stripe{stripe}, row),
                                                            100 + row, 3);
 }
+// One cell, at all nodes, until it is written.
+inline void make_unreadable(World& world, std::uint64_t stripe, std::uint32_t column,
+                            std::uint32_t row) {
+  const Geometry& g = world.options_.geometry;
+  for (const auto& process : world.processes) {
+    process->connections.faulty[g.disk_of(Stripe{stripe}, column)]->arm(
+        {.fault = sim::Fault::kReadError,
+         .block = g.disk_block(Stripe{stripe}, row),
+         .until_written = true});
+  }
+}
 inline bool scrub_is_over(World& world, std::size_t node) {
   const ScrubStatus scrub = world.group(node)->status().scrub;
   return !scrub.running && scrub.done == scrub.stripes;

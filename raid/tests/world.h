@@ -13,6 +13,7 @@
 #include <deque>
 #include <functional>
 #include <iostream>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -336,28 +337,60 @@ class World {
   }
 
   // A shelf's port: a fenced node gets nothing through; a flush fails after the shelf has lost its
-  // power, and what this node had written.
+  // power, and with it what this node had written and not flushed.
   class Gate final : public BlockDevice {
    public:
     Gate(Scheduler& scheduler, BlockDevice& disk) : scheduler_(scheduler), disk_(disk) {}
     [[nodiscard]] std::uint64_t block_count() const override { return disk_.block_count(); }
     [[nodiscard]] std::string_view name() const override { return disk_.name(); }
-    void begin_anew() override { lost_writes = false; }
+    void begin_anew() override { lost_writes_ = false; }
     void start(BlockOperation& operation) override {
-      if (!closed && (!lost_writes || operation.kind != BlockOperation::Kind::kFlush)) {
-        disk_.start(operation);
+      if (!closed && (!lost_writes_ || operation.kind != BlockOperation::Kind::kFlush)) {
+        Passed& passed = under_way_.emplace_back(*this, operation);
+        passed.self = std::prev(under_way_.end());
+        disk_.start(passed);
         return;
       }
       operation.result =
           closed ? Error{Errc::kFenced, "fenced"} : Error{Errc::kIo, "writes were lost"};
       scheduler_.post(operation);
     }
+    void lose_power() { lost_writes_ = lost_writes_ || written_ > flushed_; }
     bool closed = false;
-    bool lost_writes = false;
 
    private:
+    struct Passed final : BlockOperation {
+      Passed(Gate& owner, BlockOperation& what)
+          : gate(owner), original(what), written(owner.written_) {
+        kind = what.kind;
+        fresh = what.fresh;
+        block = what.block;
+        parts = what.parts;
+      }
+      void run() override { gate.finish(*this); }
+      Gate& gate;
+      BlockOperation& original;
+      std::uint64_t written;  // before it
+      std::list<Passed>::iterator self;
+    };
+    void finish(Passed& passed) {
+      BlockOperation& operation = passed.original;
+      operation.result = passed.result;
+      if (passed.kind == BlockOperation::Kind::kWrite) {
+        ++written_;
+      } else if (passed.kind == BlockOperation::Kind::kFlush && passed.result.ok()) {
+        flushed_ = std::max(flushed_, passed.written);
+      }
+      under_way_.erase(passed.self);
+      operation.run();
+    }
+
     Scheduler& scheduler_;
     BlockDevice& disk_;
+    bool lost_writes_ = false;
+    std::uint64_t written_ = 0;
+    std::uint64_t flushed_ = 0;  // of those
+    std::list<Passed> under_way_;
   };
 
   // Disks and the way to them, of one process.
@@ -566,17 +599,21 @@ class World {
   // And it loses its power, and what was not flushed.
   void cut_disk(std::size_t disk) {
     fail_disk(disk);
-    for (const auto& process : processes) {
-      if (process != nullptr) {
-        process->connections.gates[disk]->lost_writes = true;
-      }
-    }
+    blink_disk(disk);
+  }
+  // It loses its power and is back at once: who has lost nothing that he wrote does not hear of it.
+  void blink_disk(std::size_t disk, sim::SimDisk::Keep keep = sim::SimDisk::Keep::kAny) {
     DUET_CHECK(run_until([&] {
       return std::ranges::all_of(processes, [disk](const auto& process) {
         return process == nullptr || process->connections.raw[disk]->under_way() == 0;
       });
     }));
-    disks[disk]->lose_power(scheduler.random());
+    for (const auto& process : processes) {
+      if (process != nullptr) {
+        process->connections.gates[disk]->lose_power();
+      }
+    }
+    disks[disk]->lose_power(scheduler.random(), keep);
   }
   // Its path is there again.
   void mend_disk(std::size_t disk) {

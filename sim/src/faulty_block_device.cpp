@@ -76,6 +76,11 @@ void FaultyBlockDevice::start(BlockOperation& operation) {
 }
 
 std::optional<Fault> FaultyBlockDevice::draw(const BlockOperation& operation) {
+  if (operation.kind == BlockOperation::Kind::kWrite) {
+    std::erase_if(armed_, [&](const Armed& armed) {
+      return armed.until_written && armed.block && touches(operation, *armed.block);
+    });
+  }
   for (auto armed = armed_.begin(); armed != armed_.end(); ++armed) {
     if (kind_of(armed->fault) != operation.kind ||
         (armed->block && !touches(operation, *armed->block))) {
@@ -86,7 +91,7 @@ std::optional<Fault> FaultyBlockDevice::draw(const BlockOperation& operation) {
       continue;
     }
     const Fault fault = armed->fault;
-    if (!armed->always) {
+    if (!armed->always && !armed->until_written) {
       armed_.erase(armed);
     }
     return fault;

@@ -242,6 +242,12 @@ TEST_F(Faulty, FailsTheOperationItWasArmedForAndNoOther) {
   EXPECT_EQ(faulty_.happened(Fault::kReadError), 3U);
   faulty_.disarm();
   EXPECT_EQ(read(3), all('0'));
+  faulty_.arm({.fault = Fault::kReadError, .block = 3, .until_written = true});
+  EXPECT_EQ(read(3), "error");
+  write_block(4, 1);
+  EXPECT_EQ(read(3), "error");
+  write_block(3, 1);
+  EXPECT_EQ(read(3), all('1'));
 }
 
 TEST_F(Faulty, CorruptReadsTurnOneBitInTheBufferOnly) {

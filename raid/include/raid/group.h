@@ -136,14 +136,16 @@ struct ScrubFinding {
   static constexpr std::uint32_t kUnknown = ~0U;
   Stripe stripe{};
   std::uint32_t row = 0;
-  std::uint32_t column = kUnknown;  // the one that was wrong, and was put right
+  std::uint32_t column = kUnknown;  // the one that was wrong, or could not be read
   friend bool operator==(const ScrubFinding&, const ScrubFinding&) = default;
 };
 struct ScrubCounts {
   std::uint64_t repaired = 0;    // rows in which one column alone was wrong, and told which
-  std::uint64_t unreadable = 0;  // rows in which a column could not be read, and was written again
-  std::uint64_t unsure = 0;      // rows that do not match, and do not tell what is wrong
-  std::uint64_t trusted = 0;     // of those rows, those that got new check data (kTrustData)
+  std::uint64_t unreadable = 0;  // blocks that could not be read, and were written again
+  // Rows that do not match, and do not tell what is wrong; or of which more cannot be read than can
+  // be computed.
+  std::uint64_t unsure = 0;
+  std::uint64_t trusted = 0;  // of those rows, those that got new check data (kTrustData)
   // Of stripes that a rebuild may have passed by, where nobody needs the data: rows that did not
   // match and were made to; rows that do not, and perhaps are needed, so they stay as they are.
   std::uint64_t loose = 0;

@@ -36,6 +36,7 @@ class FaultyBlockDevice final : public BlockDevice {
     std::uint64_t skip = 0;              // this many operations of its kind go well first
     std::optional<std::uint64_t> block;  // only operations that touch this block count
     bool always = false;                 // false: once
+    bool until_written = false;          // always, until a write to `block` comes: a bad sector
   };
 
   // REQUIRES: `disk` outlives it.
