@@ -87,7 +87,7 @@ Task<bool> PairNode::enter() {
     knows = co_await enter_by_word();
     waits_for_ = knows ? std::string_view() : kStrangeMember;
   }
-  if (knows && !may_hold_record(arbitration_)) {
+  if (knows && !is_away(arbitration_) && !may_hold_record(arbitration_)) {
     waits_for_ = "a disk for the owner record whose target can compare and swap";
     co_return false;
   }

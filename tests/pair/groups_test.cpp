@@ -53,9 +53,8 @@ class PairOnAGroup : public Pair {
   // Another disk in its place, behind the same path.
   [[nodiscard]] std::string replaces(std::uint32_t node, std::uint32_t number) {
     groups::ManagedGroup& group = *world.process(node)->groups->all().front();
-    group.group().keep_out(number);
-    const auto failed = [&] { return disk(node, number) == raid::DiskState::kFailed; };
-    EXPECT_TRUE(world.run_until(failed, 10s));
+    run_task(node, keep_out(group, number));
+    EXPECT_EQ(disk(node, number), raid::DiskState::kFailed);
     sim::SimEntropy entropy(GetParam());
     std::string wrong = "not done";
     run_task(node, replace(group, number, entropy, wrong));
@@ -73,6 +72,10 @@ class PairOnAGroup : public Pair {
                               bool& taken) {
     const Status done = co_await group.group().take_back(number);
     taken = done.ok();
+  }
+  static Task<void> keep_out(const groups::ManagedGroup& group, std::uint32_t number) {
+    const Status done = co_await group.group().keep_out(number);
+    EXPECT_TRUE(done.ok());
   }
   static Task<void> replace(groups::ManagedGroup& group, std::uint32_t number, Entropy& entropy,
                             std::string& wrong) {

@@ -133,7 +133,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, GroupWithNewLabels, ::testing::Range<std::uint64
 
 TEST_P(GroupWithNewLabels, ALabelThatChangedIsToldToWhoStartsWithoutADisk) {
   begin();
-  const std::size_t gone = GetParam() % 5;  // the record is on disk 5
+  const std::size_t gone = GetParam() % kDisks;  // also the record's
   world.exchange((gone + 1) % kDisks);
   world.kill(1);
   world.path(1, gone).cut();
