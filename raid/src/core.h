@@ -1,12 +1,12 @@
 // Core: what a Group is made of.
 //
-// Eleven files: core.cpp (life, settling), core_io.cpp (reads and writes), core_packets.cpp (what
+// Twelve files: core.cpp (life, settling), core_io.cpp (reads and writes), core_packets.cpp (what
 // is said and heard), core_view.cpp (who leads, what every node does when the view changes),
 // core_change.cpp (what the leader does), core_holders.cpp (whose memories have the intents, and
-// who of them takes over), core_disks.cpp (disks that come and go), core_return.cpp (one that
-// failed comes back, and what it has missed), core_rebuild.cpp (rebuilding them), core_expand.cpp
-// (spreading over more of them), core_scrub.cpp (scrubbing, and what a layer with checksums of its
-// own asks for).
+// who of them takes over), core_disks.cpp (disks that come and go), core_wishes.cpp (what
+// operators want of them), core_return.cpp (one that failed comes back, and what it has missed),
+// core_rebuild.cpp (rebuilding them), core_expand.cpp (spreading over more of them), core_scrub.cpp
+// (scrubbing, and what a layer with checksums of its own asks for).
 //
 // Of the waits in here: a request may hold locks while it waits for a view or for room, so a
 // change of view and the settling of intents never wait for a request.
