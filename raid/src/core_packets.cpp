@@ -47,6 +47,9 @@ void Core::report(bool even_if_nothing) {
 
 void Core::on_session(NodeId node) {
   ++changes_;
+  wishes_[number(node)] =
+      {};  // that it is over may not have arrived; who still wants says so again
+  seen_by_[number(node)] = {};
   if (peers_.session(node) != 0 && !stopped_.has_value()) {
     say_hello(node, false);
     log_.send_all(node);

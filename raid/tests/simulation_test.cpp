@@ -533,7 +533,10 @@ class Simulation {
     TaskScope& scope = world_.processes[node]->scope;
     if (random_.one_in(4) && label.spare_count > 0) {
       given_.erase(disk);
-      scope.spawn(task(*this, ~std::size_t{0}, group->remove_spare(label.spares[0])));
+      const std::size_t spare = world_.named.at(label.spares[0]);
+      if (given_.insert(spare).second) {  // until it is erased it is nobody's to give
+        scope.spawn(task(*this, spare, group->remove_spare(label.spares[0])));
+      }
     } else if (random_.one_in(2)) {
       scope.spawn(task(*this, disk, group->add_spare(device, id, random_.one_in(2))));
     } else {
