@@ -13,6 +13,18 @@ config::MemoryMap map_of(const config::Config& config) {
   return config::map_memory(config.groups_of(any), any.memory.size_bytes);
 }
 
+// Somebody else's.
+class Lent final : public BlockDevice {
+ public:
+  explicit Lent(BlockDevice& device) : device_(device) {}
+  [[nodiscard]] std::uint64_t block_count() const override { return device_.block_count(); }
+  [[nodiscard]] std::string_view name() const override { return device_.name(); }
+  void start(BlockOperation& operation) override { device_.start(operation); }
+
+ private:
+  BlockDevice& device_;
+};
+
 }  // namespace
 
 std::uint32_t number_of(const config::Node& node) { return node.name == "b" ? 1 : 0; }
@@ -96,18 +108,8 @@ std::string PairLook::copy_memories(const std::vector<const config::Node*>& node
   return {};
 }
 
-void PairLook::open_disks(const config::RaidGroup& group, shelf::DiskKey key) {
-  for (const config::PairDisk& each : config_.pair_disks()) {
-    if (each.group != &group) {
-      continue;
-    }
-    auto disk = reach_shared(scheduler_, *each.disk, key);
-    if (disk.ok()) {
-      add_disk(each, std::move(disk.value()), {});
-    } else {
-      add_disk(each, nullptr, error_text(disk.error()));
-    }
-  }
+void PairLook::lend_disk(const config::PairDisk& configured, BlockDevice& device) {
+  add_disk(configured, std::make_unique<Lent>(device), {});
 }
 
 void PairLook::add_disk(const config::PairDisk& configured, std::unique_ptr<BlockDevice> device,

@@ -72,9 +72,10 @@ class PairLook {
   // What the mirrors of these nodes have for the groups is copied; of one that is not there: blank.
   // Empty, or why not.
   std::string copy_memories(const std::vector<const config::Node*>& nodes);
-  // Opens the disks of a group beside whoever has them open, those that are reached.
-  void open_disks(const config::RaidGroup& group, shelf::DiskKey key);
-  // A disk of a group that is open already; null: not reached.
+  // A disk of a group, which stays its owner's.  Opening it once more would not do: the kernel lets
+  // a device of its own be opened once.
+  void lend_disk(const config::PairDisk& configured, BlockDevice& device);
+  // A disk of a group; null: not reached.
   void add_disk(const config::PairDisk& configured, std::unique_ptr<BlockDevice> device,
                 std::string problem);
   // REQUIRES: its disks and the memories were given.  Empty, or why not.

@@ -177,7 +177,6 @@ std::string PairInit::read_other_root(std::uint32_t filer, const PairLook& look)
 
 // Those that are kept, and those that the other filer's root must be read from, are then open.
 std::string PairInit::decide_fates(PairLook& look) {
-  const shelf::DiskKey key = draw_key(Purpose::kRead, clock_, entropy_);
   for (const config::RaidGroup& group : config_.groups) {
     bool touched = false;
     bool of_other = false;
@@ -190,7 +189,11 @@ std::string PairInit::decide_fates(PairLook& look) {
     if (!of_other || (!touched && record_)) {
       continue;
     }
-    look.open_disks(group, key);
+    for (const GroupDisk& disk : group_disks()) {
+      if (disk.configured.group == &group) {
+        look.lend_disk(disk.configured, *disk.device);
+      }
+    }
     const Result<bool> found = look.is_there(group);
     if (!found.ok()) {
       return fmt::format(

@@ -54,7 +54,6 @@ start_disks
 for node in a b; do
   # shellcheck disable=SC2086
   in_net $node "$bin/duet" --config pair.yaml init --node $node $init_options > init.out 2>&1 || { cat init.out; exit 1; }
-  [ -z "${RAID:-}" ] || init_options=  # the second one's disks are those of the group that the first one made
 done
 start_node a b
 say "seed $seed"

@@ -81,6 +81,10 @@ Task<Result<bool>> OfflineGroup::is_there() {
         co_return label.error();
       }
     }
+    const bool all = std::ranges::all_of(disks_, [](const Disk& each) { return each.device; });
+    if (!all) {
+      co_return Error{Errc::kIo, "a disk of it was not reached"};
+    }
     co_return false;
   }
   const Result<raid::Assembly> assembly = raid::assemble(*id, labels, /*force=*/false);
