@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <optional>
+#include <string_view>
 
 #include "session.h"
 
@@ -34,6 +35,8 @@ void add_check_command(CLI::App& app, Action& action);
 std::pair<std::string, std::string> snapshot_from(const std::string& text);
 // "4GiB"; "none" is 0.  For options.
 std::optional<std::uint64_t> limit_from(const std::string& text);
+// What is left to do about the configuration when a disk has taken another one's place.
+std::string_view place_text(Session& session);
 // GET `path` and print it: as it is with --json, else by `show`.
 Exit show(Session& session, const std::string& path,
           const std::function<void(const Json&)>& show_text);

@@ -83,9 +83,7 @@ void add_replace(CLI::App& group, Action& action) {
           session.call("POST", "/v1/disks/replace",
                        {{"disk", wanted->disk}, {"path", wanted->path}, {"force", wanted->force}}),
           fmt::format("{} is being rebuilt in place of {}; now {}", wanted->path, wanted->disk,
-                      session.in_pair()
-                          ? "move it to that one's place in both nodes' configuration files"
-                          : "write it into the configuration file"));
+                      place_text(session)));
     };
   });
 }

@@ -309,9 +309,7 @@ void add_replace(CLI::App& group, Action& action) {
           session.call("POST", "/v1/raid/" + wanted->group + "/replace",
                        {{"disk", wanted->disk}, {"path", wanted->path}, {"force", wanted->force}}),
           fmt::format("{} is being rebuilt in place of disk {}; now {}", wanted->path, wanted->disk,
-                      session.in_pair()
-                          ? "move it to that one's place in both nodes' configuration files"
-                          : "write it into the configuration file"));
+                      place_text(session)));
     };
   });
 }
@@ -422,6 +420,11 @@ void add_scrub(CLI::App& group, Action& action) {
 }
 
 }  // namespace
+
+std::string_view place_text(Session& session) {
+  return session.in_pair() ? "move it to that one's place in both nodes' configuration files"
+                           : "write it into the configuration file";
+}
 
 void add_raid_commands(CLI::App& app, Action& action) {
   CLI::App* group = app.add_subcommand("raid", "The redundancy groups below the filer");

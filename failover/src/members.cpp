@@ -156,8 +156,8 @@ void PairNode::say_which_members() {
 }
 
 // By what the partner's newest process said last, if that was something else than this node knew,
-// and also if that is silent by now.  Of different
-// generations the newer counts, and it is learned.  One that says nothing is as it ever was.
+// and also if that is silent by now.  Of different generations the newer counts, and it is learned.
+// One that says nothing is as it ever was.
 bool PairNode::members_differ() const {
   if (!peer_says_ || peer_says_->incarnation != peer_incarnation_) {
     return false;

@@ -93,7 +93,7 @@ bool Core::may_lose(const GroupLabel& label, std::uint32_t disk) const {
 // Whether all nodes know the disks that the node wants: one that does not would call them failed.
 bool Core::seen_by_all(NodeId wisher) const {
   const Wish& wish = wishes_[number(wisher)];
-  if (ids_of(wish).empty() && !is_return(wish)) {
+  if (!is_about_a_disk_to_come(wish)) {
     return true;
   }
   bool all = true;
@@ -176,8 +176,7 @@ void Core::say_seen() {
   Seen seen{};
   for (std::size_t i = 0; i < kNodesMax; ++i) {
     const Wish& wish = wishes_[i];
-    const bool disks = !ids_of(wish).empty() || is_return(wish);
-    seen[i] = disks && knows_disks_of(wish) ? wish.id : DiskId();
+    seen[i] = is_about_a_disk_to_come(wish) && knows_disks_of(wish) ? wish.id : DiskId();
   }
   if (seen != seen_by_[number(self_)]) {
     seen_by_[number(self_)] = seen;

@@ -118,6 +118,10 @@ std::vector<DiskId> ids_of(const Wish& wish);
   return wish.verb == static_cast<std::uint32_t>(WishVerb::kReturn) ||
          wish.verb == static_cast<std::uint32_t>(WishVerb::kReturnItself);
 }
+// Whether some disk is to be used that is not: all nodes must see it.
+[[nodiscard]] inline bool is_about_a_disk_to_come(const Wish& wish) {
+  return is_return(wish) || !ids_of(wish).empty();
+}
 std::string name_of(const Wish& wish);
 
 struct ReportBody {
