@@ -42,9 +42,14 @@ class Oracle {
     }
   }
 
-  // Behind the fence; `image` is what it will serve.
+  // Behind the fence; `image` is what it will serve.  An opening that slept while a newer one
+  // overtook it holds what was true before: it may neither write nor reply any more, which landed()
+  // and replied() check.
   void opened(std::uint32_t number, std::uint64_t epoch, const Registers& image) {
     Filer& filer = filers_[number];
+    if (epoch < filer.opened) {
+      return;
+    }
     if (forgives_[number]) {
       forgives_[number] = false;
       filer.acknowledged = image;
