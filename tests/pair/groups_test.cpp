@@ -144,6 +144,21 @@ TEST_P(PairOnAGroup, OfTwoThatDoNotHearEachOtherOneGoesOn) {
   expect_sound();
 }
 
+// A log's patience is shorter than the watch's.  Were both marked solo by then, neither could take
+// over the other, and nobody would be served until the link is back.
+TEST_P(PairOnAGroup, OfTwoThatDoNotHearEachOtherNoneGoesSoloBeforeOneHasWon) {
+  begin();
+  world.wire().reset();
+  ASSERT_TRUE(world.run_until([&] { return !world.wire().up(); }, 10ms));
+  world.wire().cut(interconnect::Node::kA);
+  world.wire().cut(interconnect::Node::kB);
+  ASSERT_TRUE(soon(1, 0, 5s));
+  ASSERT_TRUE(soon(0, 0, 5s));
+  world.wire().heal(interconnect::Node::kA);
+  world.wire().heal(interconnect::Node::kB);
+  expect_sound();
+}
+
 // The loop waits for a consistency point then, and that for the dead node's memory.
 TEST_P(PairOnAGroup, ThePartnerMayDieWhileItsFilerIsGivenBack) {
   begin();
