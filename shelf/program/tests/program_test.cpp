@@ -311,12 +311,13 @@ TEST_P(ProgramTest, LosesNoAcknowledgedWriteWhenItIsKilledUnderLoad) {
   load.stop();
   ASSERT_TRUE(run(scheduler, load.join()).ok());
   EXPECT_EQ(load.failed(), 0U);
-  EXPECT_EQ(a->health().reconnects, 5U);
   for (std::uint64_t at = 0; at < 64; ++at) {
     AlignedBlock block;
     ASSERT_TRUE(run(scheduler, read_block(*a, at, block)).ok());
     EXPECT_EQ(duet::load<std::uint64_t>(block.bytes, 0), load.acknowledged(at)) << at;
   }
+  // The last one may have answered everything before its end: the reads need the next.
+  EXPECT_EQ(a->health().reconnects, 5U);
 }
 
 TEST(Program, TalksOverTlsOnlyWithThoseWhoHaveItsKey) {
