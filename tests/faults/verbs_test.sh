@@ -68,13 +68,17 @@ restart_softly() {
   pair start > start.out
   await_home
 }
-restart_hard() {
-  pair kill all > kill.out
+# Where nodes get little time, a start of both may end in a takeover (README.md, "Known to be wrong").
+start_both() {
   pair start > start.out
   await a "[ab]" "in sync"
   await b "[ab]" "in sync"
   give_back
   await_home
+}
+restart_hard() {
+  pair kill all > kill.out
+  start_both
 }
 # The configuration as `failover show` wants it; then it wants nothing.
 update_config() {
@@ -307,7 +311,7 @@ lostdisk() {
   say "a blank disk in its place"
   rm run/disks/alone.img*
   start_third_shelf a1
-  await b b "in sync"
+  await b "[ab]" "in sync"
   clients_work
   say "filer a: $(view a .filers[0].state), waits for: $(view a .filers[0].waits_for)"
   [ "$(view a .filers[0].answering)" = false ] || wrong "filer a answers without its disk"
@@ -315,8 +319,7 @@ lostdisk() {
   pair stop > stop.out
   pair shelves > start.out
   duet init --node a --force > init.out 2>&1 || { cat init.out >&2; return 1; }
-  pair start > start.out
-  await_home
+  start_both
   client verify-work b
   filers="a b"
   rm stop
