@@ -142,8 +142,7 @@ void ReplyCache::restore(const std::vector<ReplySlot>& slots) {
     const ConstBytes here = block(i);
     const ConstBytes file = std::as_bytes(std::span(slots));
     const std::size_t at = i * here.size();
-    dirty_[i] =
-        at + here.size() > file.size() || !std::ranges::equal(here, file.subspan(at, here.size()));
+    dirty_[i] = at + here.size() > file.size() || !same_bytes(here, file.subspan(at, here.size()));
   }
 }
 

@@ -86,8 +86,7 @@ TEST_F(StreamLinkTest, CompletionsComeInOrderAndOnlyForWhatIsPersistent) {
     image.lose_power(world.scheduler.random());
     for (std::uint64_t i = 0; i < durable; ++i) {
       const std::string expected = "record " + std::to_string(1000 + i);
-      ASSERT_TRUE(
-          std::ranges::equal(image.bytes().subspan(i * 64, expected.size()), bytes(expected)));
+      ASSERT_TRUE(same_bytes(image.bytes().subspan(i * 64, expected.size()), bytes(expected)));
     }
   }
 }
@@ -402,8 +401,7 @@ TEST_F(StreamLinkTest, NonsenseEndsItsOwnSessionOnly) {
   EXPECT_TRUE(world.up());
   EXPECT_EQ(world.b->status().session, 1U);
   EXPECT_GT(world.b->counters().damaged_packets, 200U);
-  EXPECT_TRUE(
-      std::ranges::all_of(world.memory_b.bytes(), [](std::byte b) { return b == std::byte{0}; }));
+  EXPECT_TRUE(all_zero(world.memory_b.bytes()));
 }
 
 // A partner that is made of packets by hand: node a, connected to b.
@@ -549,8 +547,8 @@ TEST_F(StreamLinkTest, CutsAtAnyMomentLoseNothingThatWasCalledDurable) {
       image.lose_power(random);
       const std::string expected = "session " + std::to_string(round);
       for (std::uint64_t i = 0; i < durable; ++i) {
-        ASSERT_TRUE(std::ranges::equal(image.bytes().subspan((base + i) * 64, expected.size()),
-                                       bytes(expected)));
+        ASSERT_TRUE(
+            same_bytes(image.bytes().subspan((base + i) * 64, expected.size()), bytes(expected)));
       }
       base += durable;
       if (random.one_in(2)) {

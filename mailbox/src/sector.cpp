@@ -5,7 +5,7 @@ namespace duet::mailbox::detail {
 Status check(ConstBytes block, const SectorHeader& header, bool whole, SectorKind kind,
              const std::array<std::uint64_t, 2>& pair, std::uint32_t subject) {
   const ConstBytes sector = block.first(kSectorBytes);
-  if (std::ranges::all_of(sector, [](std::byte b) { return b == std::byte{0}; })) {
+  if (all_zero(sector)) {
     return Error{Errc::kNotFound, "the mailbox sector was never written"};
   }
   if (header.magic != kSectorMagic || !whole) {

@@ -68,10 +68,6 @@ AreaCopies read_area_copies(const PersistentMemory& memory, std::uint64_t half_b
   return {first, offset, offset + kHeaderCopyBytes};
 }
 
-bool is_blank(ConstBytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 }  // namespace
 
 std::uint64_t region_bytes(std::uint64_t half_bytes) {
@@ -183,7 +179,7 @@ LogIdentity identity_of(const AreaHeader& header) {
 RegionProbe probe_headers(const PersistentMemory& memory) {
   RegionProbe result;
   const ConstBytes bytes = memory.bytes();
-  result.blank = is_blank(bytes.first(std::min<std::size_t>(bytes.size(), kHeaderBytes)));
+  result.blank = all_zero(bytes.first(std::min<std::size_t>(bytes.size(), kHeaderBytes)));
   const auto region = read_region(memory);
   if (!region.has_value()) {
     return result;

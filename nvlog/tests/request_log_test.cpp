@@ -101,7 +101,7 @@ TEST_F(RequestLogTest, RecoverWritesNothing) {
   const Body before(memory_.bytes().begin(), memory_.bytes().end());
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(recover(scheduler_, memory_, kNothing).records.size(), 1U);
-    EXPECT_TRUE(std::ranges::equal(memory_.bytes(), before));
+    EXPECT_TRUE(same_bytes(memory_.bytes(), before));
   }
 }
 

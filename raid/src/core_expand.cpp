@@ -360,7 +360,7 @@ Task<Status> Core::gather(Sheet& sheet) {
       co_return obtained;
     }
     for (std::uint32_t i = 0; i < run; ++i) {
-      std::ranges::copy(old.column(first_column + i), sheet.column(column + i).begin());
+      copy_bytes(old.column(first_column + i), sheet.column(column + i));
     }
     column += run;
   }

@@ -194,7 +194,7 @@ Task<Status> Core::write_kept(std::uint64_t block, std::span<const MutableBytes>
   const auto kept = std::make_shared<Kept>(scheduler_, count);
   MutableBytes to = kept->copy.bytes();
   for (const MutableBytes some : bytes) {
-    std::ranges::copy(some, to.begin());
+    copy_bytes(some, to);
     to = to.subspan(some.size());
   }
   const std::array<MutableBytes, 1> own = {kept->copy.bytes()};
@@ -309,7 +309,7 @@ Task<Status> Core::read_computed(PlacedStripe stripe, std::uint32_t column, Span
     co_return obtained;
   }
   for (std::uint32_t i = 0; i < span.count; ++i) {
-    std::ranges::copy(sheet.cells(column, span.first + i, 1), to[i].begin());
+    copy_bytes(sheet.cells(column, span.first + i, 1), to[i]);
   }
   co_return Ok{};
 }

@@ -383,7 +383,7 @@ Task<Status> Core::read_other_cell(PlacedStripe stripe, Cell cell, std::uint32_t
     notice_end();
     co_return obtained;
   }
-  std::ranges::copy(sheet.column(column), bytes.begin());
+  copy_bytes(sheet.column(column), bytes);
   co_return Ok{};
 }
 
@@ -412,7 +412,7 @@ Task<Status> Core::repair_cell(PlacedStripe stripe, Cell cell, ConstBytes good) 
       notice_end();
       co_return obtained;
     }
-    if (!obtained.ok() || !std::ranges::equal(sheet.column(column), good)) {
+    if (!obtained.ok() || !same_bytes(sheet.column(column), good)) {
       continue;
     }
     const std::uint64_t healed = co_await io_.heal(sheet, sources);

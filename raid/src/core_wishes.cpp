@@ -53,7 +53,7 @@ Task<Status> must_be_blank(BlockDevice& device, const Result<GroupLabel>& label)
   if (!read.ok()) {
     co_return read;
   }
-  const bool zero = std::ranges::all_of(parts[0], [](std::byte b) { return b == std::byte{0}; });
+  const bool zero = all_zero(parts[0]);
   co_return zero ? Status(Ok{}) : Status(kHolds);
 }
 

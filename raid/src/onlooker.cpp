@@ -1,7 +1,5 @@
 #include "raid/onlooker.h"
 
-#include <algorithm>
-
 #include "stripe_io.h"
 
 namespace duet::raid {
@@ -53,7 +51,7 @@ Task<Status> Onlooker::read(std::uint64_t block, std::span<const MutableBytes> p
       if (!obtained.ok()) {
         co_return obtained;
       }
-      std::ranges::copy(sheet.column(column), part.subspan(at).begin());
+      copy_bytes(sheet.column(column), part.subspan(at));
     }
   }
   co_return Ok{};

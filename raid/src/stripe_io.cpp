@@ -183,7 +183,7 @@ Task<Status> StripeIo::obtain_by_rows(Sheet& sheet, ColumnSet needed,
       co_return obtained;
     }
     for_each_column(wanted, [&](std::uint32_t column) {
-      std::ranges::copy(alone.column(column), sheet.cells(column, row, 1).begin());
+      copy_bytes(alone.column(column), sheet.cells(column, row, 1));
     });
   }
   sheet.have |= missing;
@@ -344,7 +344,7 @@ Buffer StripeIo::without(Sheet& sheet, const std::array<Span, kDisksMax>& spans,
   std::size_t at = 0;
   for_each_column(check, [&](std::uint32_t column) {
     const MutableBytes to = partial.blocks(at, sheet.rows);
-    std::ranges::copy(sheet.column(column), to.begin());
+    copy_bytes(sheet.column(column), to);
     columns[column] = to.data();
     at += sheet.rows;
   });
@@ -422,7 +422,7 @@ Task<Status> StripeIo::recover(const FoundIntent& found) {
   Sheet sheet(intent.of(), intent.first_row, intent.row_count);
   ConstBytes rest = found.pages;
   const auto take = [&rest](MutableBytes to) {
-    std::ranges::copy(rest.first(to.size()), to.begin());
+    copy_bytes(rest.first(to.size()), to);
     rest = rest.subspan(to.size());
   };
   for (std::uint32_t i = 0; i < geometry(sheet).data_columns(); ++i) {
@@ -481,7 +481,7 @@ Task<Status> StripeIo::recover_partial(const FoundIntent& found) {
     if (everything) {
       std::ranges::fill(to, std::byte{0});
     } else {
-      std::ranges::copy(rest.first(to.size()), to.begin());
+      copy_bytes(rest.first(to.size()), to);
       rest = rest.subspan(to.size());
     }
     sheet.have |= one(column);

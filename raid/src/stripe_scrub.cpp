@@ -20,10 +20,6 @@ namespace {
 
 std::uint32_t count(ColumnSet set) { return static_cast<std::uint32_t>(std::popcount(set)); }
 
-bool is_zero(ConstBytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 std::uint32_t highest(ColumnSet set) { return static_cast<std::uint32_t>(std::bit_width(set) - 1); }
 
 }  // namespace
@@ -120,7 +116,7 @@ Task<void> StripeIo::scrub_whole(Sheet& sheet, const ScrubRules& rules, ScrubRep
   for (std::uint32_t row = sheet.first_row; row < sheet.first_row + sheet.rows; ++row) {
     ColumnSet wrong = 0;
     for (std::uint32_t i = geometry.data_columns(); i < geometry.disks; ++i) {
-      wrong |= is_zero(syndromes.cells(i, row, 1)) ? 0 : one(i);
+      wrong |= all_zero(syndromes.cells(i, row, 1)) ? 0 : one(i);
     }
     if (wrong == 0) {
       continue;
@@ -198,7 +194,7 @@ std::optional<std::uint32_t> StripeIo::wrong_column(Sheet& syndromes, std::uint3
       Columns columns{};
       columns[c] = expected.data();
       codec(syndromes).update(columns, one(c), i, difference.data(), kBlockBytes);
-      fits = std::ranges::equal(expected.bytes(), syndromes.cells(c, row, 1));
+      fits = same_bytes(expected.bytes(), syndromes.cells(c, row, 1));
     }
     if (fits) {
       return i;
@@ -217,7 +213,7 @@ void StripeIo::scrub_partly(Sheet& sheet, ScrubReport& report) {
   columns[last] = expected.column(last).data();
   codec(sheet).decode(columns, from, one(last), sheet.bytes());
   for (std::uint32_t row = sheet.first_row; row < sheet.first_row + sheet.rows; ++row) {
-    if (!std::ranges::equal(sheet.cells(last, row, 1), expected.cells(last, row, 1))) {
+    if (!same_bytes(sheet.cells(last, row, 1), expected.cells(last, row, 1))) {
       ++report.counts.unsure;
       report.add({sheet.of.stripe, row});
     }
@@ -265,7 +261,7 @@ Task<std::uint64_t> StripeIo::heal(Sheet& sheet, ColumnSet sources) {
   co_await read(there, rest & disks_.readable(sheet.of));
   ColumnSet wrong = there.bad;
   for (std::uint32_t i = 0; i < sheet.of.disks; ++i) {
-    if ((there.have & one(i)) != 0 && !std::ranges::equal(there.column(i), sheet.column(i))) {
+    if ((there.have & one(i)) != 0 && !same_bytes(there.column(i), sheet.column(i))) {
       wrong |= one(i);
     }
   }

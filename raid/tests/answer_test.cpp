@@ -123,7 +123,7 @@ TEST(Answer, TheCallersMemoryIsFreeThen) {
   const Buffer found(2);
   const std::array<MutableBytes, 1> to = {found.bytes()};
   ASSERT_TRUE(answers.world.run(answers.world.group(1)->read(2, to)).ok());
-  EXPECT_TRUE(std::ranges::equal(found.bytes(), wanted.bytes()));
+  EXPECT_TRUE(same_bytes(found.bytes(), wanted.bytes()));
 }
 
 TEST(Answer, AFreshWriteIsAnsweredBehindTheDisks) {

@@ -366,9 +366,9 @@ TEST(VirtualDisk, PartsOfAGroupAreDisksOfTheirOwnOnEveryNode) {
   EXPECT_EQ(world.group(0)->status().intents, 0U);
   const Buffer buffer(2);
   ASSERT_TRUE(world.run(get(*there, 34, buffer)).ok());
-  EXPECT_TRUE(std::ranges::equal(buffer.bytes(), filled(2, 1).bytes()));
+  EXPECT_TRUE(same_bytes(buffer.bytes(), filled(2, 1).bytes()));
   ASSERT_TRUE(world.run(get(*other, 0, buffer)).ok());
-  EXPECT_TRUE(std::ranges::equal(buffer.bytes(), filled(2, 2).bytes()));
+  EXPECT_TRUE(same_bytes(buffer.bytes(), filled(2, 2).bytes()));
   EXPECT_TRUE(reads(world, 0, 36, 2, 2));
 }
 

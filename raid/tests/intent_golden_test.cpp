@@ -194,7 +194,7 @@ TEST(IntentGolden, PagesAreCarriedOutWhereTheFormatSaysTheyBelong) {
   world.kill(0);
   sim::SimPersistentMemory& memory = *world.memories[0];
   Image image(memory.bytes().size());
-  std::ranges::copy(memory.bytes(), image.bytes.begin());
+  copy_bytes(memory.bytes(), image.bytes);
   // Content: of stripe 2, rows 1 and 2 of column 0, row 2 of column 1, and both rows of P and Q.
   image.put(kSlots, "44 49 4E 54 01 00 05 00");
   image.put(kSlots + 8, "01 00 00 00 00 00 00 00");

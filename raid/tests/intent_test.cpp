@@ -82,7 +82,7 @@ TEST(IntentMemory, APowerLossLeavesAnIntentWholeOrNotAtAll) {
       ASSERT_LE(found.size(), 1U);
       if (!found.empty()) {
         ++whole;
-        ASSERT_TRUE(std::ranges::equal(found[0].pages, pages.bytes()));
+        ASSERT_TRUE(same_bytes(found[0].pages, pages.bytes()));
         ASSERT_EQ(found[0].intent.stripe, Stripe{3});
       }
     }

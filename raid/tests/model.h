@@ -279,7 +279,7 @@ class Model {
     const Buffer expected(1);
     for (const std::uint64_t value : values) {
       fill_block(expected.bytes(), value);
-      if (std::ranges::equal(block, expected.bytes())) {
+      if (same_bytes(block, expected.bytes())) {
         return value;
       }
     }
@@ -420,15 +420,14 @@ class Model {
       columns[column] = buffer.blocks(column, 1).data();
       if ((there & one(column)) != 0 &&
           std::popcount(source) < static_cast<int>(g.data_columns())) {
-        std::ranges::copy(world_.cell(label, stripe, column, row), columns[column]);
+        copy_bytes(world_.cell(label, stripe, column, row), {columns[column], kBlockBytes});
         source |= one(column);
       }
     }
     codec.decode(columns, source, first(g.disks) & ~source, kBlockBytes);
     for (std::uint32_t column = 0; column < g.disks; ++column) {
       if ((there & one(column)) != 0) {
-        ASSERT_TRUE(
-            std::ranges::equal(world_.cell(label, stripe, column, row), buffer.blocks(column, 1)))
+        ASSERT_TRUE(same_bytes(world_.cell(label, stripe, column, row), buffer.blocks(column, 1)))
             << "I14: stripe " << static_cast<std::uint64_t>(stripe.stripe) << " on " << stripe.disks
             << " disks, row " << row << ", column " << column << " does not match the others";
       }

@@ -180,7 +180,7 @@ void put_image(World& world, const sim::SimDisk& image) {
   sim::SimBlockDevice raw(world.scheduler, *world.disks[kDisk]);
   for (std::uint64_t at = 0; at < image.block_count(); ++at) {
     const Buffer buffer(1);
-    std::ranges::copy(image.block(at), buffer.bytes().begin());
+    copy_bytes(image.block(at), buffer.bytes());
     const std::array<MutableBytes, 1> parts = {buffer.bytes()};
     const auto put = [](BlockDevice& to, std::uint64_t block,
                         std::span<const MutableBytes> what) -> Task<Status> {

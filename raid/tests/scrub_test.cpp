@@ -253,19 +253,19 @@ TEST(Heal, AWrongBlockIsComputedInOtherWaysUntilOneIsRightAndThenPutRight) {
           turn_a_bit(world, 5, other, 1);
         }
         const Buffer bad = block_at(world, 0, block);
-        ASSERT_FALSE(std::ranges::equal(bad.bytes(), good.bytes()));
+        ASSERT_FALSE(same_bytes(bad.bytes(), good.bytes()));
         const Buffer buffer(1);
         bool healed = false;
         for (std::uint32_t attempt = 0; !healed; ++attempt) {
           const Status read = world.run(world.group(1)->read_other(block, attempt, buffer.bytes()));
           ASSERT_TRUE(read.ok()) << "no way is right";
-          if (std::ranges::equal(buffer.bytes(), good.bytes())) {
+          if (same_bytes(buffer.bytes(), good.bytes())) {
             ASSERT_TRUE(world.run(world.group(1)->repair(block, buffer.bytes())).ok());
             healed = true;
           }
         }
         EXPECT_EQ(world.group(1)->counters().healed, wrong);
-        EXPECT_TRUE(std::ranges::equal(block_at(world, 0, block).bytes(), good.bytes()));
+        EXPECT_TRUE(same_bytes(block_at(world, 0, block).bytes(), good.bytes()));
         ASSERT_TRUE(world.run(world.group(1)->flush()).ok());
         model.verify(0);
         model.verify_disks();

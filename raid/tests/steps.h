@@ -23,7 +23,7 @@ inline ::testing::AssertionResult reads(World& world, std::size_t node, std::uin
     return ::testing::AssertionFailure() << read.error().context;
   }
   const Buffer expected = filled(blocks, value);
-  if (!std::ranges::equal(buffer.bytes(), expected.bytes())) {
+  if (!same_bytes(buffer.bytes(), expected.bytes())) {
     return ::testing::AssertionFailure() << "other bytes";
   }
   return ::testing::AssertionSuccess();

@@ -83,10 +83,10 @@ Task<Status> swap_under_fence(SharedDisk& disk, std::uint64_t block, ConstBytes 
   if (!read.ok()) {
     co_return read;
   }
-  if (!std::ranges::equal(part, expected)) {
+  if (!same_bytes(part, expected)) {
     co_return Error{Errc::kOutOfSync, "the block holds something else"};
   }
-  std::ranges::copy(desired, part.begin());
+  copy_bytes(desired, part);
   // Refused when another has removed my key since; and it drained this before it read.
   co_return co_await disk.write_durable(block, parts);
 }

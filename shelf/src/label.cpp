@@ -47,7 +47,7 @@ std::uint32_t checksum_of(const LabelRecord& record) {
 
 Label::Copy Label::decode(ConstBytes bytes) {
   Copy copy;
-  copy.blank = std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+  copy.blank = all_zero(bytes);
   const auto record = duet::load<LabelRecord>(bytes, 0);
   if (record.magic != kLabelMagic || record.checksum != checksum_of(record)) {
     return copy;

@@ -617,8 +617,8 @@ Task<Status> ScsiDisk::swap(const DiskRequest& request) {
     co_return Error{Errc::kNotSupported, "the unit has no compare-and-write"};
   }
   const auto pages = std::make_unique<std::array<Page, 2>>();
-  std::ranges::copy(request.expected, (*pages)[0].bytes.begin());
-  std::ranges::copy(request.desired, (*pages)[1].bytes.begin());
+  copy_bytes(request.expected, (*pages)[0].bytes);
+  copy_bytes(request.desired, (*pages)[1].bytes);
   const std::array<MutableBytes, 2> parts{MutableBytes((*pages)[0].bytes),
                                           MutableBytes((*pages)[1].bytes)};
   const std::uint64_t per_block = kBlockBytes / unit_block_bytes_;
@@ -641,7 +641,7 @@ Task<Status> ScsiDisk::swap(const DiskRequest& request) {
   if (!read.ok()) {
     co_return read;
   }
-  co_return std::ranges::equal(parts[0], request.desired) ? Status(Ok{}) : swapped;
+  co_return same_bytes(parts[0], request.desired) ? Status(Ok{}) : swapped;
 }
 
 }  // namespace duet::shelf

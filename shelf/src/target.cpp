@@ -526,14 +526,14 @@ Task<Status> Target::swap_now(const DiskRequest& request, bool repeated) {
   if (!read.ok()) {
     co_return read;
   }
-  if (repeated && std::ranges::equal(part, request.desired)) {
+  if (repeated && same_bytes(part, request.desired)) {
     co_return co_await disk_
         .flush();  // it has happened, and a crash may have come before its flush
   }
-  if (!std::ranges::equal(part, request.expected)) {
+  if (!same_bytes(part, request.expected)) {
     co_return Error{Errc::kOutOfSync, "the block holds something else"};
   }
-  std::ranges::copy(request.desired, part.begin());
+  copy_bytes(request.desired, part);
   const Status written = co_await disk_.write(request.block, parts);
   if (!written.ok()) {
     co_return written;

@@ -1,6 +1,5 @@
 #include "sim/sim_block_device.h"
 
-#include <algorithm>
 #include <iterator>
 
 #include "base/check.h"
@@ -72,7 +71,7 @@ void SimBlockDevice::read(const BlockOperation& operation) const {
   std::uint64_t number = operation.block;
   for (const MutableBytes part : operation.parts) {
     for (std::size_t at = 0; at < part.size(); at += kBlockBytes) {
-      std::ranges::copy(disk_.block(number), part.subspan(at).begin());
+      copy_bytes(disk_.block(number), part.subspan(at));
       ++number;
     }
   }

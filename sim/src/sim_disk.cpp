@@ -27,7 +27,7 @@ void for_each_block(std::span<const MutableBytes> parts, Visit visit) {
 
 SimDisk::BlockRef copy_of(ConstBytes bytes) {
   auto block = std::make_shared<SimDisk::Block>();
-  std::ranges::copy(bytes, block->begin());
+  copy_bytes(bytes, *block);
   return block;
 }
 

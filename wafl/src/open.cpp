@@ -123,7 +123,7 @@ Task<Result<DiskProbe>> probe(BlockDevice& device) {
       result.label = load<DiskLabel>(block.bytes(), 0);
       result.ours = valid_label(result.label);
     }
-    if (!std::ranges::all_of(block.bytes(), [](std::byte b) { return b == std::byte{0}; })) {
+    if (!all_zero(block.bytes())) {
       result.blank = false;
       break;
     }
@@ -265,8 +265,7 @@ class Opener {
 Task<Status> RootFinder::read_sealed(BlockDevice* device, std::uint64_t at, const OneBlock& block,
                                      Valid valid) {
   const Status read = co_await device->read(at, block.parts());
-  const bool blank =
-      std::ranges::all_of(block.bytes(), [](std::byte b) { return b == std::byte{0}; });
+  const bool blank = all_zero(block.bytes());
   Redundancy* const others = device->redundancy();
   if (others == nullptr || (read.ok() && (blank || valid(block.bytes())))) {
     co_return read;
@@ -281,7 +280,7 @@ Task<Status> RootFinder::read_sealed(BlockDevice* device, std::uint64_t at, cons
       co_return read;
     }
   }
-  std::ranges::copy(other.block.bytes(), block.bytes().begin());
+  copy_bytes(other.block.bytes(), block.bytes());
   healed_.push_back(std::move(other));
   co_return Ok{};
 }

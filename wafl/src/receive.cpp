@@ -17,10 +17,6 @@ constexpr int kDepthMax = 1'000'000;
 
 Error refused(std::string_view why) { return {Errc::kInvalid, why}; }
 
-bool all_zero(ConstBytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 bool possible_type(std::uint8_t type) {
   return type >= raw(FileType::kRegular) && type <= raw(FileType::kSocket);
 }

@@ -23,10 +23,6 @@ void set_child(MutableBytes content, std::size_t slot, const BlockPointer& point
   store(content, slot * sizeof(BlockPointer), pointer);
 }
 
-bool all_zero(ConstBytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 }  // namespace
 
 BlockPointer TreeWriter::place(const BufferRef& buffer, std::uint32_t level, std::uint64_t offset) {

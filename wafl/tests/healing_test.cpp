@@ -56,9 +56,7 @@ Contents all_of_snapshot(GroupWorld& world) {
   return files.all(snapshot_of(files));
 }
 
-bool blank(const sim::SimDisk& disk, std::uint64_t block) {
-  return std::ranges::all_of(disk.block(block), [](std::byte b) { return b == std::byte{0}; });
-}
+bool blank(const sim::SimDisk& disk, std::uint64_t block) { return all_zero(disk.block(block)); }
 
 // A bit in every block of this disk that is not blank; its labels as a member stay.
 std::uint64_t turn_all(GroupWorld& world, std::uint32_t disk) {

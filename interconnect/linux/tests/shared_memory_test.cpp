@@ -84,7 +84,7 @@ TEST_F(SharedMemory, AWriteIsThereWhenWriteReturns) {
   const auto window = a->open_window(kWindow, 5, told);
   EXPECT_EQ(write(*window, 100, "remote"), 1U);
   EXPECT_EQ(window->durable(), 1U);
-  EXPECT_TRUE(std::ranges::equal(memory_b->bytes().subspan(4196, 6), bytes("remote")));
+  EXPECT_TRUE(same_bytes(memory_b->bytes().subspan(4196, 6), bytes("remote")));
   EXPECT_EQ(told.times, 0);
 }
 
@@ -369,9 +369,9 @@ TEST_F(SharedMemory, APartnerThatIsKilledIsNoticedAndWhatItCalledDurableIsThere)
     const std::uint64_t first = durable.newest < places ? 1 : durable.newest - places + 18;
     for (std::uint64_t number = first; number <= durable.newest; ++number) {
       const auto record = record_of(number);
-      ASSERT_TRUE(std::ranges::equal(
-          memory_b->bytes().subspan(number % places * kRecordBytes, kRecordBytes),
-          std::as_bytes(std::span(record))))
+      ASSERT_TRUE(
+          same_bytes(memory_b->bytes().subspan(number % places * kRecordBytes, kRecordBytes),
+                     std::as_bytes(std::span(record))))
           << number << " of " << durable.newest;
     }
   }

@@ -79,8 +79,8 @@ TEST_P(SimLinkTest, MessagesArriveInTheirOrderBehindTheWritesBeforeThem) {
     if (n > 0) {
       // What was written before the message is there when the message is.
       const std::string& text = at_b.messages.back();
-      EXPECT_TRUE(std::ranges::equal(memory_b.bytes().subspan(1024 + (n - 1) * 16, text.size()),
-                                     bytes(text)));
+      EXPECT_TRUE(
+          same_bytes(memory_b.bytes().subspan(1024 + (n - 1) * 16, text.size()), bytes(text)));
     }
     return n == 20 && window->durable() == 20;
   }));

@@ -53,7 +53,7 @@ Status LinkPeers::say(PeersVerb verb, ConstBytes body) {
                        .to = theirs_};
   std::vector<std::byte> message(sizeof(head) + body.size());
   duet::store(MutableBytes(message), 0, head);
-  std::ranges::copy(body, message.begin() + sizeof(head));
+  copy_bytes(body, MutableBytes(message).subspan(sizeof(head)));
   return port_.link_.send(kChannel, message);
 }
 

@@ -47,10 +47,6 @@ Bytes::Bytes(std::uint64_t blocks)
   std::fill_n(memory_.get(), size_, std::byte{0});
 }
 
-bool all_zero(ConstBytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 NewGroup::NewGroup(Scheduler& scheduler, const std::string& file,
                    const config::RaidGroup& configured, std::vector<NewDisk> disks)
     : scheduler_(scheduler), file_(file), configured_(configured), disks_(std::move(disks)) {

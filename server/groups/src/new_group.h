@@ -35,8 +35,6 @@ class Bytes {
   std::size_t size_;
 };
 
-[[nodiscard]] bool all_zero(ConstBytes bytes);
-
 struct NewDisk {
   const config::Disk* configured = nullptr;
   BlockDevice* device = nullptr;

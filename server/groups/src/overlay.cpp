@@ -1,7 +1,5 @@
 #include "groups/overlay.h"
 
-#include <algorithm>
-
 namespace duet::groups {
 
 void Overlay::start(BlockOperation& operation) { scope_.spawn(run(*this, operation)); }
@@ -37,7 +35,7 @@ void Overlay::lay_over(const BlockOperation& operation) const {
     for (std::size_t at = 0; at < part.size(); at += kBlockBytes, ++block) {
       const auto found = written_.find(block);
       if (found != written_.end()) {
-        std::ranges::copy(found->second, part.subspan(at, kBlockBytes).begin());
+        copy_bytes(found->second, part.subspan(at, kBlockBytes));
       }
     }
   }

@@ -111,7 +111,7 @@ TEST(OfflineGroup, AfterACrashOfBothNodesEitherMemoryIsEnoughAndNothingIsChanged
         ASSERT_EQ(world.disks[i]->block(block), before[i].block(block));
       }
     }
-    EXPECT_TRUE(std::ranges::equal(memory, world.memories[0]->bytes()));
+    EXPECT_TRUE(same_bytes(memory, world.memories[0]->bytes()));
     world.away = {0, 1, 2};
     EXPECT_THAT(
         world.run(world.offline(kPairNodes, true).open(world.entropy)),

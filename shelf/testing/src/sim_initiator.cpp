@@ -1,6 +1,5 @@
 #include "sim_initiator.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -116,8 +115,8 @@ void SimInitiator::send(std::uint64_t tag, Waiting& waiting) {
     if (command.kind == DiskRequest::Kind::kCompareAndSwap) {
       DUET_CHECK(command.expected.size() == kBlockBytes && command.desired.size() == kBlockBytes);
       request->data.resize(2);
-      std::ranges::copy(command.expected, request->data[0].bytes.begin());
-      std::ranges::copy(command.desired, request->data[1].bytes.begin());
+      copy_bytes(command.expected, request->data[0].bytes);
+      copy_bytes(command.desired, request->data[1].bytes);
     }
   }
   connection_->send(std::move(request));

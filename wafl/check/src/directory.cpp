@@ -17,10 +17,6 @@ struct Range {
   std::uint64_t upper = kCookieEnd;
 };
 
-bool all_zero(ConstBytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
 bool name_possible(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
          name.find('\0') == std::string_view::npos;

@@ -17,11 +17,6 @@ std::size_t table_end(const DirectoryBlockHeader& header) {
   return kHeaderBytes + header.count * sizeof(std::uint16_t);
 }
 
-bool all_zero(ConstBytes bytes) {
-  return bytes.empty() || (bytes[0] == std::byte{0} &&
-                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
-}
-
 bool name_possible(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
          name.find('\0') == std::string_view::npos;
