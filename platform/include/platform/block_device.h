@@ -1,7 +1,7 @@
 // BlockDevice: one disk, addressed in 4 KiB blocks.
 //
-// Implementations: platform/linux (io_uring, or a thread pool), sim (memory that
-// tears, loses and reorders), later shelf clients and virtual disks.
+// Implementations: platform/linux (io_uring, or a thread pool), sim (memory that tears, loses and
+// reorders), shelf (disks that both nodes reach), raid (virtual disks of a group).
 //
 // Rules for all:
 //   - any number of operations are under way at a time, in no order;

@@ -13,25 +13,7 @@ void HeldDisk::start(BlockOperation& operation) {
     scheduler_.post(operation);
     return;
   }
-  if (free_.empty()) {
-    free_.emplace_back(*this);
-  }
-  under_way_.splice(under_way_.end(), free_, free_.begin());
-  Passed& passed = under_way_.back();
-  passed.self = std::prev(under_way_.end());
-  passed.original = &operation;
-  passed.kind = operation.kind;
-  passed.fresh = operation.fresh;
-  passed.block = operation.block;
-  passed.parts = operation.parts;
-  disk_->start(passed);
-}
-
-void HeldDisk::finish(Passed& passed) {
-  BlockOperation& original = *passed.original;
-  original.result = passed.result;
-  free_.splice(free_.end(), under_way_, passed.self);
-  original.run();
+  pass(operation, *disk_);
 }
 
 void HeldDisk::close() {

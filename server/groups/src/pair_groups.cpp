@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <list>
 
 #include "base/check.h"
 #include "path_watch.h"
+#include "platform/passing_device.h"
 
 namespace duet::groups {
 
@@ -24,7 +24,7 @@ constexpr std::uint8_t kFirstWindow = 2;
 }  // namespace
 
 // A disk of the pair in a group's hands.
-class PairGroups::Borrowed final : public BlockDevice {
+class PairGroups::Borrowed final : public PassingDevice {
  public:
   Borrowed(Scheduler& scheduler, shelf::SharedDisk& disk, Access& access)
       : scheduler_(scheduler), disk_(disk), access_(access) {}
@@ -37,40 +37,19 @@ class PairGroups::Borrowed final : public BlockDevice {
       scheduler_.post(operation);
       return;
     }
-    Passed& passed = passed_.emplace_back(*this, operation);
-    passed.self = std::prev(passed_.end());
     ++access_.under_way;
-    disk_.start(passed);
+    pass(operation, disk_);
   }
 
  private:
-  struct Passed final : BlockOperation {
-    Passed(Borrowed& owner, BlockOperation& what) : device(owner), original(what) {
-      kind = what.kind;
-      fresh = what.fresh;
-      block = what.block;
-      parts = what.parts;
-    }
-    void run() override { device.finish(*this); }
-    Borrowed& device;
-    BlockOperation& original;
-    std::list<Passed>::iterator self;
-  };
-  void finish(Passed& passed) {
-    BlockOperation& original = passed.original;
-    original.result = passed.result;
-    if (!original.result.ok()) {
-      ++access_.errors[&disk_];
-    }
-    passed_.erase(passed.self);
+  void passed(const Status& result) override {
+    access_.errors[&disk_] += result.ok() ? 0 : 1;
     --access_.under_way;
-    original.run();
   }
 
   Scheduler& scheduler_;
   shelf::SharedDisk& disk_;
   Access& access_;
-  std::list<Passed> passed_;
 };
 
 PairGroups::PairGroups(Scheduler& scheduler, const config::Config& config, const config::Node& node,

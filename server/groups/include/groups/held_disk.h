@@ -8,15 +8,14 @@
 
 #pragma once
 
-#include <list>
 #include <memory>
 #include <string>
 
-#include "platform/block_device.h"
+#include "platform/passing_device.h"
 
 namespace duet::groups {
 
-class HeldDisk final : public BlockDevice {
+class HeldDisk final : public PassingDevice {
  public:
   HeldDisk(Scheduler& scheduler, std::unique_ptr<BlockDevice> disk);
 
@@ -34,29 +33,19 @@ class HeldDisk final : public BlockDevice {
 
   // What begins while it is shut fails.
   void set_shut(bool shut) { shut_ = shut; }
-  [[nodiscard]] bool idle() const { return under_way_.empty(); }
   // What is behind it.  REQUIRES: not closed.
   [[nodiscard]] BlockDevice& disk() const { return *disk_; }
   // For good.  REQUIRES: shut and idle.
   void close();
 
  private:
-  struct Passed final : BlockOperation {
-    explicit Passed(HeldDisk& owner) : device(owner) {}
-    void run() override { device.finish(*this); }
-    HeldDisk& device;
-    BlockOperation* original = nullptr;
-    std::list<Passed>::iterator self;
-  };
-  void finish(Passed& passed);
+  void passed(const Status&) override {}
 
   Scheduler& scheduler_;
   const std::string name_;
   std::uint64_t blocks_ = 0;  // of the one that was closed
   bool shut_ = false;
-  std::list<Passed> under_way_;
-  std::list<Passed> free_;             // for the next ones: no I/O waits for memory
-  std::unique_ptr<BlockDevice> disk_;  // ends first, and lets go of what is under way
+  std::unique_ptr<BlockDevice> disk_;
 };
 
 }  // namespace duet::groups
