@@ -10,6 +10,7 @@
 #include <random>
 #include <set>
 
+#include "call.h"
 #include "jobs.h"
 
 namespace demo {
@@ -57,7 +58,8 @@ class Worker {
         nfs_(connection_.get()),
         directory_(fmt::format("/client-{}-{}", seed, number)),
         random_(seed * 1000 + static_cast<std::uint64_t>(number)) {
-    if (nfs_mkdir(nfs_, directory_.c_str()) != 0) {
+    Call call(nfs_);
+    if (call.wait(nfs_mkdir_async(nfs_, directory_.c_str(), Call::done, &call)) != 0) {
       fail(nfs_, "mkdir", directory_);
     }
   }
@@ -112,12 +114,13 @@ class Worker {
     const std::string name = fmt::format("f{}", next_);
     File file{.number = random_(), .bytes = 0};
     ++next_;
-    nfsfh* handle = nullptr;
-    if (nfs_create(nfs_, path(name).c_str(), O_CREAT | O_EXCL | O_WRONLY, 0644, &handle) != 0) {
+    Call call(nfs_);
+    if (call.wait(nfs_create_async(nfs_, path(name).c_str(), O_CREAT | O_EXCL | O_WRONLY, 0644,
+                                   Call::done, &call)) != 0) {
       fail(nfs_, "create", path(name));
     }
-    write_more(handle, file, name);
-    close(handle, name);
+    write_more(call.file(), file, name);
+    close(call.file(), name);
     files_[name] = file;
   }
 
@@ -126,19 +129,22 @@ class Worker {
     if (at->second.bytes > kFileBytesMax) {
       return remove();
     }
-    nfsfh* handle = nullptr;
-    if (nfs_open(nfs_, path(at->first).c_str(), O_WRONLY, &handle) != 0) {
+    Call call(nfs_);
+    if (call.wait(nfs_open_async(nfs_, path(at->first).c_str(), O_WRONLY, Call::done, &call)) !=
+        0) {
       fail(nfs_, "open", path(at->first));
     }
-    write_more(handle, at->second, at->first);
-    close(handle, at->first);
+    write_more(call.file(), at->second, at->first);
+    close(call.file(), at->first);
   }
 
   void write_more(nfsfh* handle, File& file, const std::string& name) {
     const std::string text = piece(file, file.bytes, 1 + random_() % kPieceBytesMax);
     for (std::size_t done = 0; done < text.size();) {
+      Call call(nfs_);
       const int written =
-          nfs_pwrite(nfs_, handle, file.bytes + done, text.size() - done, text.data() + done);
+          call.wait(nfs_pwrite_async(nfs_, handle, file.bytes + done, text.size() - done,
+                                     text.data() + done, Call::done, &call));
       if (written <= 0) {
         fail(nfs_, "write", path(name));
       }
@@ -148,7 +154,10 @@ class Worker {
   }
 
   void close(nfsfh* handle, const std::string& name) {
-    if (nfs_fsync(nfs_, handle) != 0 || nfs_close(nfs_, handle) != 0) {
+    Call fsync(nfs_);
+    Call close(nfs_);
+    if (fsync.wait(nfs_fsync_async(nfs_, handle, Call::done, &fsync)) != 0 ||
+        close.wait(nfs_close_async(nfs_, handle, Call::done, &close)) != 0) {
       fail(nfs_, "commit", path(name));
     }
   }
@@ -164,7 +173,9 @@ class Worker {
     const auto at = pick();
     const std::string name = fmt::format("r{}", next_);
     ++next_;
-    if (nfs_rename(nfs_, path(at->first).c_str(), path(name).c_str()) != 0) {
+    Call call(nfs_);
+    if (call.wait(nfs_rename_async(nfs_, path(at->first).c_str(), path(name).c_str(), Call::done,
+                                   &call)) != 0) {
       fail(nfs_, "rename", path(at->first));
     }
     files_[name] = at->second;
@@ -173,7 +184,8 @@ class Worker {
 
   void remove() {
     const auto at = pick();
-    if (nfs_unlink(nfs_, path(at->first).c_str()) != 0) {
+    Call call(nfs_);
+    if (call.wait(nfs_unlink_async(nfs_, path(at->first).c_str(), Call::done, &call)) != 0) {
       fail(nfs_, "remove", path(at->first));
     }
     files_.erase(at);
@@ -181,20 +193,23 @@ class Worker {
 
  public:
   static bool holds(nfs_context* nfs, const std::string& path, const File& file) {
-    nfsfh* handle = nullptr;
-    if (nfs_open(nfs, path.c_str(), O_RDONLY, &handle) != 0) {
+    Call open(nfs);
+    if (open.wait(nfs_open_async(nfs, path.c_str(), O_RDONLY, Call::done, &open)) != 0) {
       return false;
     }
     std::string bytes(file.bytes + 1, '\0');  // one more: the file must end there
     std::size_t got = 0;
     for (;;) {
-      const int read = nfs_pread(nfs, handle, got, bytes.size() - got, bytes.data() + got);
+      Call call(nfs, bytes.data() + got);
+      const int read =
+          call.wait(nfs_pread_async(nfs, open.file(), got, bytes.size() - got, Call::done, &call));
       if (read <= 0) {
         break;
       }
       got += static_cast<std::size_t>(read);
     }
-    nfs_close(nfs, handle);
+    Call close(nfs);
+    close.wait(nfs_close_async(nfs, open.file(), Call::done, &close));
     bytes.resize(got);
     return got == file.bytes && bytes == piece(file, 0, file.bytes);
   }
