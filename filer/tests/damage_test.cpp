@@ -22,7 +22,7 @@ bool damage_indirect_block(World& world, std::string_view mark) {
     const auto child = load<wafl::BlockPointer>(pointers, slot * sizeof(wafl::BlockPointer));
     return !child.hole() && child.block() < 2 * kDiskBlocks &&
            crc32c(block_at(child.block())) == child.checksum &&
-           std::ranges::equal(block_at(child.block()).first(mark.size()), bytes_of_text(mark));
+           same_bytes(block_at(child.block()).first(mark.size()), bytes_of_text(mark));
   };
   for (std::uint64_t block = 256; block < 2 * kDiskBlocks; ++block) {
     if (leads_to_marked(block_at(block), 0) && leads_to_marked(block_at(block), 255)) {

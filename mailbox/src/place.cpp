@@ -29,7 +29,7 @@ Task<Status> replace(shelf::SharedDisk& disk, std::array<std::uint64_t, 2> pair,
   }
   const Result<PlaceRead> now = co_await read_place(pair, disk);
   const bool done =
-      now.ok() && std::ranges::equal(now.value().block->bytes(), std::as_const(*desired).bytes());
+      now.ok() && same_bytes(now.value().block->bytes(), std::as_const(*desired).bytes());
   co_return done ? Status(Ok{}) : swapped;
 }
 

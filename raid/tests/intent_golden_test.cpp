@@ -245,7 +245,7 @@ TEST(IntentGolden, PagesAreCarriedOutWhereTheFormatSaysTheyBelong) {
     sum[i] ^= written.bytes()[i];
   }
   EXPECT_EQ(cell(3, 3, 0), sum);
-  EXPECT_TRUE(std::ranges::equal(cell(3, 2, 0), written.bytes())) << "as it was found";
+  EXPECT_TRUE(same_bytes(cell(3, 2, 0), written.bytes())) << "as it was found";
 }
 
 }  // namespace

@@ -204,7 +204,7 @@ TEST_F(LabelTest, HasTheBytesOfTheFormatDescription) {
   EXPECT_EQ(same.sequence, 42U);
   same.sequence = 43;
   same.checksum = record.checksum;
-  EXPECT_TRUE(std::ranges::equal(bytes_of(record), bytes_of(same)));
+  EXPECT_TRUE(same_bytes(bytes_of(record), bytes_of(same)));
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "sim/sim_disk.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -63,7 +62,7 @@ bool SimDisk::unchanged(WriteId id, std::span<const MutableBytes> parts) const {
   std::size_t position = 0;
   bool same = true;
   for_each_block(parts, [&](ConstBytes bytes) {
-    same = same && std::ranges::equal(bytes, *write.data[position]);
+    same = same && same_bytes(bytes, *write.data[position]);
     ++position;
   });
   return same;

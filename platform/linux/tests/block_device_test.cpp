@@ -52,9 +52,7 @@ class Blocks {
     }
     return each;
   }
-  friend bool operator==(const Blocks& a, const Blocks& b) {
-    return std::ranges::equal(a.all(), b.all());
-  }
+  friend bool operator==(const Blocks& a, const Blocks& b) { return same_bytes(a.all(), b.all()); }
 
  private:
   std::size_t count_;

@@ -96,7 +96,7 @@ Task<Status> ModelFiler::check_data(std::uint64_t cp, std::uint64_t epoch) {
   const std::vector<std::byte> data = data_of(filer_, cp);
   const bool overtaken = oracle_.filer(filer_).opened > epoch;
   for (std::size_t i = 0; read.ok() && !overtaken && i < kDataBlocks; ++i) {
-    if (!std::ranges::equal(parts[i], ConstBytes(data).subspan(i * kBlockBytes, kBlockBytes))) {
+    if (!same_bytes(parts[i], ConstBytes(data).subspan(i * kBlockBytes, kBlockBytes))) {
       oracle_.complain("I14: data that a root refers to are lost");
     }
   }
