@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what is missing, builds, tests.  Usage: tests/run.sh [--fast | --full] [CTEST OPTION ...]
 #   --fast   unit tests and the fast tier: under 10 minutes
-#   (none)   everything that fits in an hour: kernel client, fuzzers, sanitizers, crash points, demo
-#   --full   the tests labelled "long" too
+#   (none)   what fits in an hour: kernel clients, more faults, seeded bugs, crash points, fuzzers
+#   --full   the tests labelled "long" too: sanitizers, many rounds of each fault; three hours
 # Ends with ctest's own summary and its exit status.  Results: build/release/Testing,
 # build/release/test-results.xml (JUnit).
 set -eu
